@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CLOCK_H
+#define CLOCK_H
+
+/* clock.h - the time that never goes back. Read at the edges only; rules are handed a number. */
+
+#include <stdint.h>
+
+/* Nanoseconds, and milliseconds, since some fixed moment (CLOCK_MONOTONIC). */
+uint64_t clock_ns(void);
+uint64_t clock_ms(void);
+
+#endif

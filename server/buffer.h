@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef BUFFER_H
+#define BUFFER_H
+
+/*
+ * buffer.h - the bytes of a value: shared, counted, growing only at the end.
+ *
+ * An entry holds a view of the whole buffer and is the only one that appends to it; an old value
+ * (a remembered reply, an answer on its way out) is a shorter view of the same buffer, and stays
+ * right because bytes once written never change. A Put starts a new buffer. The bytes may move in
+ * memory when a buffer grows: keep the view, not the pointer.
+ *
+ * One thread uses buffers; nothing here locks.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bytes.h"
+
+/* What the store, the sessions and the answers hold, in bytes, and what they may hold. */
+struct memory {
+	size_t used;
+	size_t limit;
+};
+
+struct buffer;
+
+/* The first `size` bytes of a buffer. An empty view may have buffer NULL. Holds one count. */
+struct view {
+	struct buffer *buffer;
+	uint32_t size;
+};
+
+/* A new view of a new buffer with a copy of `bytes`; false and *view untouched: no memory. */
+bool view_make(struct memory *memory, struct kv_bytes bytes, struct view *view);
+
+/* Another view of the same bytes, to be dropped with view_drop(). */
+struct view view_hold(struct view view);
+
+/* Gives a view up and empties it. The last one frees the buffer. An empty view is fine. */
+void view_drop(struct memory *memory, struct view *view);
+
+/* The bytes seen; valid until the buffer grows or the view is dropped. */
+struct kv_bytes view_bytes(struct view view);
+
+/*
+ * Makes room for `more` bytes at the end of the whole buffer that `view` sees, so that the next
+ * view_append() of up to as many cannot fail. O(1) amortised. False: no memory, nothing changed.
+ * An empty view gets a buffer.
+ */
+bool view_reserve(struct memory *memory, struct view *view, size_t more);
+
+/* Adds bytes at the end; the view must see the whole buffer, and the room must be reserved. */
+void view_append(struct view *view, struct kv_bytes bytes);
+
+/* What view_reserve() would add to memory->used, and what the last view_drop() would take off. */
+size_t view_growth(struct view view, size_t more);
+size_t view_sole_bytes(struct view view); /* 0 if others hold the buffer too */
+
+#endif
