@@ -3,7 +3,8 @@
 
 VERSION := 0.1.0
 
-BUILD   ?= build
+# In a tree that is not one's own, one builds at home.
+BUILD   ?= $(shell [ -w . ] || [ ! -w "$$HOME" ] && echo build || echo "$$HOME/.cache/kv-build")
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CC      ?= cc
@@ -11,9 +12,23 @@ CFLAGS  ?= -O2 -g
 RPCGEN  ?= rpcgen
 PKG     ?= pkg-config
 
+BINDIR     := $(PREFIX)/bin
+SBINDIR    := $(PREFIX)/sbin
 LIBDIR     := $(PREFIX)/lib
 INCLUDEDIR := $(PREFIX)/include
 MANDIR     := $(PREFIX)/share/man
+
+# A missing library is said here in one line, not by the compiler in many.
+NEEDS_NOTHING := clean help uninstall house-rules lint format format-check
+ifneq ($(filter-out $(NEEDS_NOTHING),$(or $(MAKECMDGOALS),all)),)
+MISSING := $(shell for tool in $(PKG) $(RPCGEN); do \
+                       command -v $$tool >/dev/null || echo $$tool; done; \
+                   for library in libtirpc libxxhash jansson nettle; do \
+                       $(PKG) --exists $$library 2>/dev/null || echo $$library; done)
+ifneq ($(MISSING),)
+$(error $(MISSING) not found: run tools/setup)
+endif
+endif
 
 TIRPC_CFLAGS := $(shell $(PKG) --cflags libtirpc 2>/dev/null)
 TIRPC_LIBS   := $(shell $(PKG) --libs libtirpc 2>/dev/null)
@@ -42,25 +57,27 @@ PUBLIC  := $(foreach header,$(PUBLIC_HEADERS),$(BUILD)/include/kv/$(notdir $(hea
 RPC     := $(BUILD)/rpc
 
 # The only files that see XDR and libtirpc.
-WIRE := server/main.o server/svc_run.o server/dispatch.o server/listener.o server/registrar.o \
-        server/transport.o server/transport_stream.o server/transport_datagram.o server/wire.o \
-        client/connection.o client/locate.o
+WIRE := server/dispatch.o server/call.o server/wire.o server/outbox.o server/transport_stream.o \
+        server/transport_datagram.o server/registrar.o server/options.o \
+        client/connection.o client/locate.o client/caller.o client/procedures.o
 
 INCLUDES_base   :=
 INCLUDES_server := -Ibase
 INCLUDES_client := -I$(BUILD)/include -Ibase
 INCLUDES_lock   := -I$(BUILD)/include
-INCLUDES_kvctl  := -I$(BUILD)/include
+INCLUDES_kvctl  := -I$(BUILD)/include -DKV_RELEASE='"$(VERSION)"'
 INCLUDES_WIRE   := -I$(RPC) $(TIRPC_CFLAGS)
 
-objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
 
 BASE   := $(call objects,base)
 SERVER := $(call objects,server)
 CLIENT := $(call objects,client)
 LOCK   := $(call objects,lock)
 KVCTL  := $(call objects,kvctl)
-CORE   := $(patsubst %,$(BUILD)/server/%.o,buffer table operation store session service)
+CLERK  := $(patsubst %,$(BUILD)/obj/client/%.o, \
+            attempt backoff channel clerk client session verdict wait)
+CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store session service)
 
 # --- Programs and libraries ----------------------------------------------------------------------
 
@@ -68,8 +85,8 @@ CORE   := $(patsubst %,$(BUILD)/server/%.o,buffer table operation store session 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-## all: kvd, kvctl and libkv in $(BUILD)/
-all: $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/libkv.so $(BUILD)/libkv.a $(BUILD)/kv.pc
+## all: kvd, kvctl and libkv, in build/ (BUILD=... for another place)
+all: $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/libkv.so $(BUILD)/libkv.a
 
 $(BUILD)/kvd: $(SERVER) $(BASE) $(RPC)/server_xdr.o
 	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(TIRPC_LIBS) $(XXHASH_LIBS)
@@ -92,17 +109,13 @@ $(BUILD)/libkv.a: $(LIBKV) client/libkv.map
 	rm -f $@
 	$(AR) rcs $@ $(BUILD)/libkv.o
 
-$(BUILD)/kv.pc: client/kv.pc.in Makefile
-	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
-
 # --- Objects -------------------------------------------------------------------------------------
 
-$(WIRE:%=$(BUILD)/%): EXTRA = $(INCLUDES_WIRE)
-$(WIRE:%=$(BUILD)/%): | $(RPC)/rpcsvc/kv.h
+$(WIRE:%=$(BUILD)/obj/%): EXTRA = $(INCLUDES_WIRE)
+$(WIRE:%=$(BUILD)/obj/%): | $(RPC)/rpcsvc/kv.h
 
 define floor
-$(BUILD)/$(1)/%.o: $(1)/%.c | $(PUBLIC)
+$(BUILD)/obj/$(1)/%.o: $(1)/%.c | $(PUBLIC)
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL_CFLAGS) $$(WARNINGS) $$(CFLAGS) $$(INCLUDES_$(1)) $$(EXTRA) -MMD -MP -c -o $$@ $$<
 endef
@@ -144,20 +157,180 @@ LOCK_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests
 BASE_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/base_*.c))
 UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS)
 
+# The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
+EDGE_TESTS := $(BUILD)/tests/unit/client_link_test $(BUILD)/tests/unit/client_connection_test
+$(BUILD)/tests/unit/client_link_test: $(patsubst %,$(BUILD)/obj/client/%.o,link reason)
+$(BUILD)/tests/unit/client_connection_test: $(RPC)/client_xdr.o $(RPC)/client_stubs.o \
+    $(patsubst %,$(BUILD)/obj/client/%.o,attempt caller connection dial link locate procedures reason)
+$(BUILD)/tests/unit/client_connection_test: private EXTRA = $(INCLUDES_WIRE)
+$(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
+
+$(EDGE_TESTS): $(BASE)
 $(BASE_TESTS): $(BASE)
 $(CORE_TESTS): $(CORE) $(BASE)
-$(CLIENT_TESTS): $(BUILD)/client/clerk.o $(BASE)
-$(LOCK_TESTS): $(LOCK) $(BASE)
+$(CLIENT_TESTS): $(BASE)
+# The client without sockets: the test is the outside world.
+$(filter $(BUILD)/tests/unit/client_clerk%,$(CLIENT_TESTS)): $(CLERK) tests/unit/fake_transport.c
+# The lock alone: the test is its client library, its clock and its chance.
+$(LOCK_TESTS): $(BUILD)/obj/lock/lock.o $(BUILD)/obj/base/status.o tests/unit/fake_kv.c
 
 $(UNIT_TESTS): $(BUILD)/tests/unit/%: tests/unit/%.c | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) -I$(BUILD)/include -Ibase -Iserver -Iclient \
-	    -Itests/support -MMD -MP -o $@ $(filter %.c %.o,$^) $(ALL_LDFLAGS) $(CHECK_LIBS) $(XXHASH_LIBS)
+	    -Itests/support $(EXTRA) -MMD -MP -o $@ $(filter %.c %.o,$^) $(ALL_LDFLAGS) $(CHECK_LIBS) \
+	    $(XXHASH_LIBS) $(TEST_LIBS)
+
+# A system test runs the real programs, from another process; the library is linked as users link it.
+SUPPORT      := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+SYSTEM_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/system/*_test.c))
+SYSTEM_SH    := $(wildcard tests/system/*.sh)
+
+SYSTEM_INCLUDES := -I$(BUILD)/include $(INCLUDES_WIRE) -Itests/support
+
+$(SUPPORT): $(BUILD)/tests/support/%.o: tests/support/%.c | $(PUBLIC) $(RPC)/rpcsvc/kv.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -c -o $@ $<
+
+$(SYSTEM_TESTS): $(BUILD)/tests/system/%: tests/system/%.c $(SUPPORT) $(BUILD)/libkv.a | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -o $@ \
+	    $(filter %.c %.o %.a,$^) $(ALL_LDFLAGS) $(CHECK_LIBS) $(TIRPC_LIBS)
+
+# Examples: what users write, on the public headers and the library alone.
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
+
+$(EXAMPLES): $(BUILD)/examples/%: examples/%.c $(BUILD)/libkv.a | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) -I$(BUILD)/include -MMD -MP -o $@ $< \
+	    $(BUILD)/libkv.a $(ALL_LDFLAGS) $(TIRPC_LIBS)
+
+## examples: the programs in examples/, in build/examples/
+examples: $(EXAMPLES)
+
+# Two builds of one place at a time would write into each other's files.
+LOCKED = @mkdir -p $(BUILD) && flock $(BUILD)
+RUN    = BUILD=$(abspath $(BUILD)) SANITIZE=$(SANITIZE) bash tests/run
+
+unit-tests: $(UNIT_TESTS)
+tests: all examples $(UNIT_TESTS) $(SYSTEM_TESTS)
 
 ## unit: the tests without sockets
-unit: $(UNIT_TESTS)
-	@for t in $^; do echo "$$t"; $$t || exit 1; done
+unit:
+	$(LOCKED) $(MAKE) unit-tests
+	@$(RUN) $(UNIT_TESTS)
 
-.PHONY: all unit
+## check: all tests, against the real programs too; the last line counts them
+check:
+	$(LOCKED) $(MAKE) tests
+	@$(RUN) $(UNIT_TESTS) $(SYSTEM_TESTS) $(SYSTEM_SH)
 
--include $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
+## demo: the real thing at work, on this machine's own data
+demo:
+	@echo "building in $(BUILD) ..."
+	$(LOCKED) $(MAKE) all examples
+	@BUILD=$(abspath $(BUILD)) sh examples/demo.sh
+
+# Address space randomised further than TSan's runtime knows makes it give up: do without.
+UNRANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+## asan: all tests with the address and undefined behaviour sanitizers
+asan:
+	$(MAKE) BUILD=$(BUILD)/asan SANITIZE=address,undefined check
+## tsan: all tests with the thread sanitizer
+tsan:
+	$(UNRANDOM) $(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread check
+
+# What valgrind runs: all units, and against kvd what exercises most of it in little time.
+VALGRIND       = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
+VALGRIND_TESTS = $(UNIT_TESTS) $(filter %/duplicate_test %/input_test,$(SYSTEM_TESTS))
+
+## valgrind: the unit tests, and some others with kvd, under valgrind
+valgrind:
+	$(LOCKED) $(MAKE) tests
+	@WRAPPER="$(VALGRIND)" $(RUN) $(UNIT_TESTS)
+	@KVD_WRAPPER="$(VALGRIND)" CK_TIMEOUT_MULTIPLIER=10 $(RUN) \
+	    $(filter-out $(UNIT_TESTS),$(VALGRIND_TESTS))
+
+# --- Fuzzing (clang's libFuzzer) -----------------------------------------------------------------
+
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+SECONDS ?= 10
+
+# Everything is built instrumented in a place of its own; the driver is linked in at the end.
+FUZZ_PROGRAMS := $(FUZZERS:%=$(BUILD)/tests/fuzz/%)
+$(BUILD)/tests/fuzz/address_fuzz: $(BUILD)/obj/base/address.o
+$(BUILD)/tests/fuzz/stream_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
+    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
+$(FUZZ_PROGRAMS): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARNINGS) -Wno-missing-prototypes $(CFLAGS) -I$(BUILD)/include -Ibase \
+	    -Iserver -MMD -MP -o $@ $(filter %.c %.o,$^) $(ALL_LDFLAGS) -fsanitize=fuzzer \
+	    $(TIRPC_LIBS) $(XXHASH_LIBS)
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+## fuzz: each fuzz target for SECONDS=10 seconds, from tests/fuzz/corpus
+fuzz:
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+	@bash tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(SECONDS) $(FUZZERS)
+
+# --- The look of the sources ---------------------------------------------------------------------
+
+C_SOURCES = $(wildcard $(foreach folder,base client lock server kvctl examples bench \
+                tests/unit tests/system tests/support tests/fuzz,$(folder)/*.c $(folder)/*.h))
+SCRIPTS   = $(wildcard tools/* .ci/run examples/*.sh tests/run tests/fuzz/run tests/*/*.sh)
+
+## format: lay out every C file as .clang-format says
+format:
+	clang-format -i $(C_SOURCES)
+## format-check: say which files `make format` would change
+format-check:
+	@case "$$(clang-format --version)" in \
+	*' version 14.'*) clang-format --dry-run --Werror $(C_SOURCES) ;; \
+	*) echo "left out: the layout is that of clang-format 14; another lays out otherwise" ;; esac
+## house-rules: what the sources promise each other, checked
+house-rules:
+	@bash tools/house-rules
+## lint: house rules, scripts and man pages
+lint: house-rules
+	shellcheck -x -S warning $(SCRIPTS)
+	mandoc -T lint -W warning $(wildcard docs/man/*.[1-8])
+
+# --- Installation --------------------------------------------------------------------------------
+
+MAN_PAGES := $(notdir $(wildcard docs/man/*.[1-8]))
+
+# mode:file:where. What is installed, and so what is uninstalled.
+INSTALLED := 755:$(BUILD)/kvd:$(SBINDIR)/kvd 755:$(BUILD)/kvctl:$(BINDIR)/kvctl \
+    644:$(BUILD)/libkv.so.0:$(LIBDIR)/libkv.so.0 644:$(BUILD)/libkv.a:$(LIBDIR)/libkv.a \
+    $(foreach header,$(PUBLIC_HEADERS),644:$(header):$(INCLUDEDIR)/kv/$(notdir $(header))) \
+    644:kv.x:$(INCLUDEDIR)/rpcsvc/kv.x 644:$(RPC)/rpcsvc/kv.h:$(INCLUDEDIR)/rpcsvc/kv.h \
+    $(foreach page,$(MAN_PAGES),644:docs/man/$(page):$(MANDIR)/man$(lastword $(subst ., ,$(page)))/$(page))
+
+## install: put everything under PREFIX=/usr/local (and that under DESTDIR)
+install: all
+	@for entry in $(INSTALLED); do \
+	    where=$${entry##*:} entry=$${entry%:*}; \
+	    install -D -m "$${entry%%:*}" "$${entry#*:}" "$(DESTDIR)$$where" || exit 1; \
+	done
+	ln -sf libkv.so.0 $(DESTDIR)$(LIBDIR)/libkv.so
+	@mkdir -p $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/kv.pc.in \
+	    > $(DESTDIR)$(LIBDIR)/pkgconfig/kv.pc
+## uninstall: remove what install put there
+uninstall:
+	@for entry in $(INSTALLED); do rm -f "$(DESTDIR)$${entry##*:}" || exit 1; done
+	rm -f $(DESTDIR)$(LIBDIR)/libkv.so $(DESTDIR)$(LIBDIR)/pkgconfig/kv.pc
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(INCLUDEDIR)/kv
+
+## clean: remove everything that was built
+clean:
+	rm -rf $(BUILD)
+
+## help: this list
+help:
+	@sed -n 's/^## //p' Makefile | awk -F ': ' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+.PHONY: all examples unit-tests tests unit check demo asan tsan valgrind fuzz-programs fuzz format \
+        format-check house-rules lint install uninstall clean help
+
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)

@@ -16,6 +16,13 @@
 enum {
 	STORE_ID_SIZE = 16,
 	NONCE_SIZE = 16,
+
+	/*
+	 * What a request takes on the wire beside its key and value, at most: the call's header
+	 * without credentials (RFC 5531, 9), the arguments of an APPEND, and the padding of key and
+	 * value to whole words.
+	 */
+	REQUEST_OVERHEAD_MAX = 96,
 };
 
 enum request_kind {
@@ -45,7 +52,10 @@ struct request {
 	uint32_t slots;
 };
 
-/* What came back. Freed with response_free(); all zero is a response that needs no free. */
+/*
+ * What came back. Freed with response_free() (attempt.c); all zero is a response that needs no
+ * free.
+ */
 struct response {
 	enum kv_status status;
 	uint64_t current;      /* version of the key, from GET, PUT, APPEND */
@@ -83,7 +93,9 @@ enum attempt {
 	/* Something came back that is no answer to this call: it may have run. */
 	ATTEMPT_GARBLED,
 
-	/* This process has no memory to send it, or to take the answer (response->status KV_NOMEM).
+	/*
+	 * This process has no memory: with response->status KV_NOMEM to take the answer, so it was
+	 * sent and may have run; with KV_OK (0) to send it, so it never runs.
 	 */
 	ATTEMPT_NOMEM,
 };
@@ -102,6 +114,7 @@ struct transport {
 	 */
 	struct link *(*connect)(void *context, size_t index, bool look_again, uint64_t deadline_ms);
 	struct link *(*hold)(struct link *link);
+	/* Gives one count back. Takes no lock that a fork() could have left taken. */
 	void (*drop)(struct link *link);
 
 	/* A call over a stream cannot be repeated by the network. */

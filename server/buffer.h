@@ -18,12 +18,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
-
-/* What the store, the sessions and the answers hold, in bytes, and what they may hold. */
-struct memory {
-	size_t used;
-	size_t limit;
-};
+#include "memory.h"
 
 struct buffer;
 
@@ -36,7 +31,13 @@ struct view {
 /* A new view of a new buffer with a copy of `bytes`; false and *view untouched: no memory. */
 bool view_make(struct memory *memory, struct kv_bytes bytes, struct view *view);
 
-/* Another view of the same bytes, to be dropped with view_drop(). */
+/*
+ * The view of the whole buffer, for an owner that keeps the pointer alone. It is the owner's one
+ * view, not another. NULL: an empty view.
+ */
+struct view view_whole(struct buffer *buffer);
+
+/* Another view of the same bytes, to be dropped with view_drop(). Of no bytes it holds nothing. */
 struct view view_hold(struct view view);
 
 /* Gives a view up and empties it. The last one frees the buffer. An empty view is fine. */
@@ -55,8 +56,11 @@ bool view_reserve(struct memory *memory, struct view *view, size_t more);
 /* Adds bytes at the end; the view must see the whole buffer, and the room must be reserved. */
 void view_append(struct view *view, struct kv_bytes bytes);
 
-/* What view_reserve() would add to memory->used, and what the last view_drop() would take off. */
+/* What view_make() of `size` bytes and view_reserve() would add to memory->used. */
+size_t view_cost(size_t size);
 size_t view_growth(struct view view, size_t more);
-size_t view_sole_bytes(struct view view); /* 0 if others hold the buffer too */
+
+/* What view_drop() would take off memory->used: 0 if others hold the buffer too. */
+size_t view_sole_bytes(struct view view);
 
 #endif

@@ -47,9 +47,12 @@ struct operation {
 };
 
 /*
- * The hash by which a slot tells a copy of its last call from another call with the same seq: of
- * the kind and the decoded arguments (expected, key, value, want_old), not of client id, slot, seq
- * or epoch. XXH3 with 64 bits: a fixed format, as the journal needs.
+ * The hash by which a slot tells a copy of its last call from another call with the same seq. Part
+ * of the journal's format: XXH3 with 64 bits, no seed, of these bytes, numbers little-endian:
+ *
+ *	kind 4, want_old 4 (0 or 1), expected 8, key size 8, the key, the value
+ *
+ * Only of PUT and APPEND; a Put's want_old is 0. Not in it: client id, slot, seq, epoch.
  */
 uint64_t operation_hash(const struct operation *operation);
 

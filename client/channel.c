@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "channel.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wait.h"
+
+/*
+ * Invariants, under the mutex:
+ *  - line.link, unless NULL, was told by `store`; it leads to address `at`.
+ *  - A change of the store is a change of the life. `forgotten` < `life`; lives up to `forgotten`
+ *    had something to remember when they ended, and so had the calls that were under way in them.
+ *  - One thread at a time seeks. It holds no lock while it connects, says HELLO or pauses.
+ */
+struct channel {
+	const struct transport *transport;
+	atomic_uint_fast32_t xid;
+
+	pthread_mutex_t mutex;
+	pthread_cond_t found; /* the seeking thread is done, whatever came of it */
+	struct line line;     /* link NULL: there is none */
+	bool is_hello_due;
+	bool is_sought;
+
+	bool has_store;
+	uint8_t store[STORE_ID_SIZE];
+	bool is_remembered;
+	uint64_t life;
+	uint64_t forgotten;
+
+	size_t at;	  /* the address in use, or to be tried next */
+	bool *look_again; /* of each address */
+	char reason[512];
+};
+
+/* What became of the addresses that were tried in one round. */
+struct round {
+	size_t elsewhere; /* lead to another store */
+	size_t refused;	  /* refused HELLO */
+	enum kv_status refusal;
+};
+
+struct channel *channel_new(const struct transport *transport) {
+	struct channel *channel = calloc(1, sizeof(*channel));
+
+	if (channel == NULL)
+		return NULL;
+	channel->look_again = calloc(transport->address_count, sizeof(*channel->look_again));
+	if (channel->look_again == NULL) {
+		free(channel);
+		return NULL;
+	}
+	channel->transport = transport;
+	channel->life = 1;
+	atomic_init(&channel->xid, (uint32_t)transport->chance(transport->context));
+	(void)pthread_mutex_init(&channel->mutex, NULL);
+	wait_init(&channel->found);
+	return channel;
+}
+
+void channel_free(struct channel *channel, bool is_child) {
+	if (channel == NULL)
+		return;
+	if (channel->line.link != NULL)
+		channel->transport->drop(channel->line.link);
+	if (!is_child) {
+		(void)pthread_cond_destroy(&channel->found);
+		(void)pthread_mutex_destroy(&channel->mutex);
+	}
+	free(channel->look_again);
+	free(channel);
+}
+
+uint64_t channel_life(struct channel *channel) {
+	uint64_t life;
+
+	(void)pthread_mutex_lock(&channel->mutex);
+	life = channel->life;
+	(void)pthread_mutex_unlock(&channel->mutex);
+	return life;
+}
+
+uint32_t channel_xid(struct channel *channel) {
+	return (uint32_t)atomic_fetch_add(&channel->xid, 1);
+}
+
+void channel_drop(struct channel *channel, struct line *line) {
+	if (line->link != NULL)
+		channel->transport->drop(line->link);
+	line->link = NULL;
+}
+
+static void keep_reason(struct channel *channel, const char *reason) {
+	if (reason[0] == '\0')
+		return;
+	(void)pthread_mutex_lock(&channel->mutex);
+	(void)snprintf(channel->reason, sizeof(channel->reason), "%s", reason);
+	(void)pthread_mutex_unlock(&channel->mutex);
+}
+
+void channel_reason(struct channel *channel, char *text, size_t size) {
+	(void)pthread_mutex_lock(&channel->mutex);
+	(void)snprintf(text, size, "%s", channel->reason);
+	(void)pthread_mutex_unlock(&channel->mutex);
+}
+
+enum attempt channel_attempt(struct channel *channel, const struct line *line,
+			     const struct request *request, uint64_t until_ms,
+			     struct response *response) {
+	const struct transport *transport = channel->transport;
+	enum attempt outcome = transport->attempt(line->link, request, until_ms, response);
+
+	if (outcome != ATTEMPT_ANSWERED)
+		keep_reason(channel, transport->reason(transport->context));
+	return outcome;
+}
+
+/* --- What is known of the store --------------------------------------------------------------- */
+
+bool channel_remember(struct channel *channel, uint64_t life) {
+	bool still_lives;
+
+	(void)pthread_mutex_lock(&channel->mutex);
+	still_lives = channel->life == life;
+	if (still_lives)
+		channel->is_remembered = true;
+	(void)pthread_mutex_unlock(&channel->mutex);
+	return still_lives;
+}
+
+/*
+ * "If every address leads elsewhere, the call ends with KV_BADSESSION, and the next call starts
+ * afresh."
+ */
+static void forget(struct channel *channel) {
+	(void)pthread_mutex_lock(&channel->mutex);
+	channel->forgotten = channel->life++;
+	channel->has_store = false;
+	channel->is_remembered = false;
+	(void)pthread_mutex_unlock(&channel->mutex);
+}
+
+/*
+ * Makes the link the channel's, which takes its count. False, and nothing is changed: "a server
+ * with another store id is another store: to a clerk with something to remember (a session, a
+ * version seen) that address is not answering".
+ */
+static bool adopt(struct channel *channel, struct link *link, const struct response *hello) {
+	struct link *old;
+	bool is_other;
+
+	(void)pthread_mutex_lock(&channel->mutex);
+	is_other = channel->has_store && memcmp(channel->store, hello->store, STORE_ID_SIZE) != 0;
+	if (is_other && channel->is_remembered) {
+		(void)pthread_mutex_unlock(&channel->mutex);
+		return false;
+	}
+	if (is_other)
+		channel->life++;
+	channel->has_store = true;
+	memcpy(channel->store, hello->store, STORE_ID_SIZE);
+	old = channel->line.link;
+	channel->line = (struct line){.link = link,
+				      .is_stream = channel->transport->is_stream(link),
+				      .life = channel->life,
+				      .epoch = hello->epoch,
+				      .key_max = hello->key_max,
+				      .value_max = hello->value_max,
+				      .datagram_max = hello->datagram_max};
+	channel->is_hello_due = false;
+	channel->look_again[channel->at] = false;
+	(void)pthread_mutex_unlock(&channel->mutex);
+	if (old != NULL)
+		channel->transport->drop(old);
+	return true;
+}
+
+/* --- Giving a line up ------------------------------------------------------------------------- */
+
+static bool is_current(const struct channel *channel, const struct line *line) {
+	return channel->line.link == line->link && channel->line.epoch == line->epoch;
+}
+
+/* Refused connections, a HELLO that failed, PROG_UNAVAIL and PROG_MISMATCH mean "look again". */
+static void move_on(struct channel *channel) {
+	channel->look_again[channel->at] = true;
+	channel->at = (channel->at + 1) % channel->transport->address_count;
+}
+
+void channel_renew(struct channel *channel, const struct line *line) {
+	(void)pthread_mutex_lock(&channel->mutex);
+	if (is_current(channel, line))
+		channel->is_hello_due = true;
+	(void)pthread_mutex_unlock(&channel->mutex);
+}
+
+static void give_up(struct channel *channel, const struct line *line, bool must_move_on) {
+	struct link *link = NULL;
+
+	(void)pthread_mutex_lock(&channel->mutex);
+	if (is_current(channel, line)) {
+		link = channel->line.link;
+		channel->line.link = NULL;
+		if (must_move_on)
+			move_on(channel);
+	}
+	(void)pthread_mutex_unlock(&channel->mutex);
+	if (link != NULL)
+		channel->transport->drop(link);
+}
+
+void channel_lose(struct channel *channel, const struct line *line) {
+	give_up(channel, line, false);
+}
+
+void channel_leave(struct channel *channel, const struct line *line) {
+	give_up(channel, line, true);
+}
+
+/* --- Seeking ---------------------------------------------------------------------------------- */
+
+static void refuse(struct round *round, enum kv_status status) {
+	round->refused++;
+	/* A HELLO that told no epoch, or was sent one back, makes no sense. */
+	round->refusal = status == KV_OK || status == KV_EPOCH ? KV_PROTOCOL : status;
+}
+
+/* "HELLO, the first call on each connection." True: the link is the channel's now. */
+static bool hello(struct channel *channel, struct link *link, struct backoff *backoff,
+		  struct round *round) {
+	const struct transport *transport = channel->transport;
+	struct request request = {.kind = REQUEST_HELLO, .xid = channel_xid(channel)};
+	struct response response = {0};
+
+	switch (transport->attempt(link, &request, backoff_attempt_until(backoff), &response)) {
+	case ATTEMPT_ANSWERED:
+		if (response.status != KV_OK || response.epoch == 0) {
+			refuse(round, response.status);
+			break;
+		}
+		if (adopt(channel, link, &response))
+			return true;
+		round->elsewhere++;
+		keep_reason(channel, "the server has another store than the one before");
+		return false;
+	case ATTEMPT_UNANSWERED:
+		if (transport->is_usable(link))
+			backoff_unanswered(backoff);
+		break;
+	case ATTEMPT_UNSENT:
+	case ATTEMPT_ELSEWHERE:
+		break;
+	case ATTEMPT_REJECTED:
+		refuse(round, response.status);
+		break;
+	case ATTEMPT_GARBLED:
+		refuse(round, KV_PROTOCOL);
+		break;
+	case ATTEMPT_NOMEM:
+		refuse(round, KV_NOMEM);
+		break;
+	}
+	keep_reason(channel, transport->reason(transport->context));
+	return false;
+}
+
+/* Says HELLO on a link whose count is the caller's, and moves on if that came to nothing. */
+static bool introduce(struct channel *channel, struct link *link, struct backoff *backoff,
+		      struct round *round) {
+	if (hello(channel, link, backoff, round))
+		return true;
+	channel->transport->drop(link);
+	(void)pthread_mutex_lock(&channel->mutex);
+	move_on(channel);
+	(void)pthread_mutex_unlock(&channel->mutex);
+	return false;
+}
+
+/* HELLO again on the link that is there, after an answer KV_EPOCH. */
+static bool greet_again(struct channel *channel, struct backoff *backoff) {
+	struct round unused = {0};
+	struct link *link;
+
+	(void)pthread_mutex_lock(&channel->mutex);
+	link = channel->line.link;
+	channel->line.link = NULL;
+	(void)pthread_mutex_unlock(&channel->mutex);
+	if (link == NULL)
+		return false;
+	if (!channel->transport->is_usable(link)) {
+		channel->transport->drop(link);
+		return false;
+	}
+	return introduce(channel, link, backoff, &unused);
+}
+
+static bool try_address(struct channel *channel, struct backoff *backoff, struct round *round) {
+	const struct transport *transport = channel->transport;
+	struct link *link;
+	size_t at;
+	bool look_again;
+
+	(void)pthread_mutex_lock(&channel->mutex);
+	at = channel->at;
+	look_again = channel->look_again[at];
+	(void)pthread_mutex_unlock(&channel->mutex);
+
+	link =
+	    transport->connect(transport->context, at, look_again, backoff_connect_until(backoff));
+	if (link != NULL)
+		return introduce(channel, link, backoff, round);
+	keep_reason(channel, transport->reason(transport->context));
+	(void)pthread_mutex_lock(&channel->mutex);
+	move_on(channel);
+	(void)pthread_mutex_unlock(&channel->mutex);
+	return false;
+}
+
+/*
+ * Tries the addresses in turn, and pauses after each round. A round in which nobody could be
+ * reached is repeated; one in which everybody had an answer, and none could be used, is final.
+ */
+static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
+	const size_t count = channel->transport->address_count;
+
+	if (greet_again(channel, backoff))
+		return KV_OK;
+	do {
+		struct round round = {0};
+
+		for (size_t i = 0; i < count; i++) {
+			if (backoff_is_over(backoff))
+				return KV_TIMEOUT;
+			if (try_address(channel, backoff, &round))
+				return KV_OK;
+		}
+		if (round.elsewhere == count) {
+			forget(channel);
+			return KV_BADSESSION;
+		}
+		if (round.elsewhere + round.refused == count)
+			return round.refusal;
+	} while (backoff_pause(backoff));
+	return KV_TIMEOUT;
+}
+
+enum kv_status channel_line(struct channel *channel, uint64_t *life, struct backoff *backoff,
+			    struct line *line) {
+	enum kv_status status = KV_OK;
+	bool is_late = false;
+
+	line->link = NULL;
+	(void)pthread_mutex_lock(&channel->mutex);
+	while (status == KV_OK && line->link == NULL) {
+		struct link *link = channel->line.link;
+
+		if (*life <= channel->forgotten) {
+			status = KV_BADSESSION;
+		} else if (is_late || backoff_is_over(backoff)) {
+			status = KV_TIMEOUT;
+		} else if (channel->is_sought) {
+			is_late = !wait_until(&channel->found, &channel->mutex, backoff);
+		} else if (link != NULL && !channel->is_hello_due &&
+			   channel->transport->is_usable(link)) {
+			*line = channel->line;
+			(void)channel->transport->hold(link);
+			*life = channel->life;
+		} else {
+			channel->is_sought = true;
+			(void)pthread_mutex_unlock(&channel->mutex);
+			status = seek(channel, backoff);
+			(void)pthread_mutex_lock(&channel->mutex);
+			channel->is_sought = false;
+			(void)pthread_cond_broadcast(&channel->found);
+		}
+	}
+	(void)pthread_mutex_unlock(&channel->mutex);
+	return status;
+}

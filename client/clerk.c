@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "clerk.h"
+
+#include <stdlib.h>
+
+#include "channel.h"
+#include "session.h"
+#include "verdict.h"
+
+/*
+ * About a write there are three answers: it happened, it did not, nobody knows. The clerk counts
+ * the attempts that may have run. As long as there are none, whatever stops the call means that it
+ * did not happen. From then on only an answer that holds for each of them decides; all else is
+ * KV_MAYBE, for "never fold the third into the second".
+ */
+
+enum {
+	/* A lost datagram is nothing unusual; so many in a row are a server that is gone. */
+	DATAGRAM_SILENCES = 3,
+};
+
+struct clerk {
+	const struct transport *transport;
+	struct pace pace;
+	bool is_stateless;
+	struct channel *channel;
+	struct session *session;
+};
+
+struct call {
+	struct clerk *clerk;
+	struct backoff *backoff;
+	struct request *request;
+	struct response *response;
+	uint64_t life;
+	struct slot slot;      /* of a write with a session */
+	unsigned may_have_run; /* attempts that were sent and are not known to have been refused */
+	unsigned fresh_starts; /* after KV_EPOCH and KV_BADSESSION */
+	unsigned silences;     /* attempts in a row during which nothing was heard */
+	bool is_answered;
+	enum kv_status outcome; /* once the call has ended */
+};
+
+enum next {
+	NEXT_SEND,
+	NEXT_JUDGE, /* what was answered */
+	NEXT_AGAIN,
+	NEXT_END, /* call->outcome is what the caller hears */
+};
+
+static enum next open_session(struct call *call);
+
+static bool is_write(const struct call *call) {
+	return call->request->kind == REQUEST_PUT || call->request->kind == REQUEST_APPEND;
+}
+
+static enum next end(struct call *call, enum kv_status outcome) {
+	call->outcome = outcome;
+	return NEXT_END;
+}
+
+/* Ends a call whose answer, if there was any, does not decide what became of a write. */
+static enum next end_undecided(struct call *call, enum kv_status outcome) {
+	return end(call, is_write(call) && call->may_have_run > 0 ? KV_MAYBE : outcome);
+}
+
+static enum next pause_and_go_on(struct call *call) {
+	return backoff_pause(call->backoff) ? NEXT_AGAIN : end_undecided(call, KV_TIMEOUT);
+}
+
+/* Once at once. A server that goes on asking for a fresh start gets it at a walking pace. */
+static enum next start_afresh(struct call *call) {
+	return call->fresh_starts++ == 0 ? NEXT_AGAIN : pause_and_go_on(call);
+}
+
+/* --- Before an attempt ------------------------------------------------------------------------ */
+
+/* Limits are those that HELLO told. */
+static bool is_within_limits(const struct request *request, const struct line *line) {
+	uint64_t size = (uint64_t)request->key.size + request->value.size;
+
+	if (request->key.size > line->key_max || request->value.size > line->value_max)
+		return false;
+	return line->is_stream || size + REQUEST_OVERHEAD_MAX <= line->datagram_max;
+}
+
+/* A slot of a session for this write; the first that needs a session opens it. */
+static enum next take_slot(struct call *call) {
+	struct clerk *clerk = call->clerk;
+
+	switch (session_take(clerk->session, call->life, call->backoff, &call->slot)) {
+	case SLOT_HELD:
+		break;
+	case SLOT_OPEN:
+		return open_session(call);
+	case SLOT_LATE:
+		return end_undecided(call, KV_TIMEOUT);
+	case SLOT_OUTLIVED:
+		break;
+	}
+	/* It may have taken a while: look at the line again. */
+	return NEXT_AGAIN;
+}
+
+static enum next prepare(struct call *call, const struct line *line) {
+	struct request *request = call->request;
+
+	/*
+	 * Only a new call can be refused: a copy of one that may have run gets its answer whatever
+	 * the limits have become, if it can be sent at all.
+	 */
+	if ((call->may_have_run == 0 || !line->is_stream) && !is_within_limits(request, line))
+		return end_undecided(call, KV_TOOBIG);
+	if (!is_write(call))
+		return NEXT_SEND;
+	if (!call->clerk->is_stateless && call->slot.client_id == 0)
+		return take_slot(call);
+	request->client_id = call->slot.client_id;
+	request->slot = call->slot.index;
+	request->seq = call->slot.seq;
+
+	/* A write that is sent may change the store: it is not exchanged unnoticed any more. */
+	return channel_remember(call->clerk->channel, line->life) ? NEXT_SEND : NEXT_AGAIN;
+}
+
+/* --- An attempt ------------------------------------------------------------------------------- */
+
+/*
+ * The time was up, or the link broke. On a link that carries other answers only this one is slow or
+ * lost: it is asked for again at once, with more time, for the attempt's own time was the pause.
+ */
+static enum next unanswered(struct call *call, const struct line *line, uint64_t began_ms) {
+	const struct transport *transport = call->clerk->transport;
+
+	if (!transport->is_usable(line->link)) {
+		channel_lose(call->clerk->channel, line);
+		return pause_and_go_on(call);
+	}
+	backoff_unanswered(call->backoff);
+	if (transport->heard_since(line->link, began_ms)) {
+		call->silences = 0;
+	} else if (line->is_stream || ++call->silences == DATAGRAM_SILENCES ||
+		   backoff_is_over(call->backoff)) {
+		call->silences = 0;
+		channel_lose(call->clerk->channel, line);
+	}
+	return NEXT_AGAIN;
+}
+
+/* Sends once. Knows what each way to fail means for the call, not what an answer means. */
+static enum next send_once(struct call *call, const struct line *line) {
+	struct channel *channel = call->clerk->channel;
+	struct request *request = call->request;
+	struct response *response = call->response;
+	uint64_t began_ms = backoff_now(call->backoff);
+
+	/*
+	 * "Sends the same call under the new epoch, and from then on takes only answers to attempts
+	 * of that epoch": those have another xid.
+	 */
+	if (request->epoch != line->epoch) {
+		request->epoch = line->epoch;
+		request->xid = channel_xid(channel);
+	}
+	response_free(response);
+	switch (channel_attempt(channel, line, request, backoff_attempt_until(call->backoff),
+				response)) {
+	case ATTEMPT_ANSWERED:
+		if (response->status == KV_EPOCH) {
+			/* "A server of another epoch runs nothing." */
+			channel_renew(channel, line);
+			return start_afresh(call);
+		}
+		call->may_have_run++;
+		call->is_answered = true;
+		return NEXT_JUDGE;
+	case ATTEMPT_UNANSWERED:
+		call->may_have_run++;
+		return unanswered(call, line, began_ms);
+	case ATTEMPT_UNSENT:
+		if (!call->clerk->transport->is_usable(line->link))
+			channel_lose(channel, line);
+		return pause_and_go_on(call);
+	case ATTEMPT_ELSEWHERE:
+		channel_leave(channel, line);
+		return pause_and_go_on(call);
+	case ATTEMPT_REJECTED:
+		return end_undecided(call, response->status);
+	case ATTEMPT_GARBLED:
+		call->may_have_run++;
+		channel_lose(channel, line);
+		return end_undecided(call, KV_PROTOCOL);
+	case ATTEMPT_NOMEM:
+		if (response->status == KV_NOMEM)
+			call->may_have_run++;
+		return end_undecided(call, KV_NOMEM);
+	}
+	return end_undecided(call, KV_PROTOCOL);
+}
+
+/* --- After an attempt ------------------------------------------------------------------------- */
+
+static enum verdict find_verdict(const struct call *call, const struct line *line) {
+	const struct answer answer = {.status = call->response->status,
+				      .may_have_run = call->may_have_run,
+				      .is_stream = line->is_stream};
+
+	if (!is_write(call))
+		return verdict_harmless(call->request->kind, answer.status);
+	if (call->clerk->is_stateless)
+		return verdict_stateless(answer);
+	return verdict_in_session(answer);
+}
+
+/* Whether the answer is about the store's contents, not only about the server. */
+static bool is_about_store(const struct call *call) {
+	const enum kv_status status = call->response->status;
+
+	if (call->request->kind == REQUEST_GET || call->request->kind == REQUEST_OPEN)
+		return status == KV_OK || status == KV_NOKEY;
+	return is_write(call);
+}
+
+/* Passes on what the server said, unless its store was left meanwhile: it does not hold here. */
+static enum next pass_on(struct call *call, const struct line *line) {
+	const enum kv_status status = call->response->status;
+
+	if (!is_about_store(call) || channel_remember(call->clerk->channel, line->life))
+		return end(call, status);
+	if (!is_write(call))
+		return NEXT_AGAIN;
+	return end(call, status == KV_OK || status == KV_MAYBE ? KV_MAYBE : KV_BADSESSION);
+}
+
+static enum next judge(struct call *call, const struct line *line) {
+	struct session *session = call->clerk->session;
+	const struct slot slot = call->slot;
+
+	switch (find_verdict(call, line)) {
+	case VERDICT_STANDS:
+		if (slot.client_id != 0)
+			session_release(session, &slot, SLOT_ANSWERED, backoff_now(call->backoff));
+		call->slot = (struct slot){0};
+		return pass_on(call, line);
+	case VERDICT_UNDECIDED:
+		break;
+	case VERDICT_REOPEN:
+		session_drop(session, &slot);
+		call->slot = (struct slot){0};
+		call->may_have_run = 0;
+		call->request->epoch = 0; /* another call to the server, with another xid */
+		return start_afresh(call);
+	case VERDICT_FORSAKEN:
+		session_drop(session, &slot);
+		call->slot = (struct slot){0};
+		break;
+	}
+	return end(call, is_write(call) ? KV_MAYBE : KV_PROTOCOL);
+}
+
+/* --- A call from start to end ----------------------------------------------------------------- */
+
+static void run(struct call *call) {
+	struct clerk *clerk = call->clerk;
+	enum next next;
+
+	do {
+		struct line line;
+		enum kv_status status =
+		    channel_line(clerk->channel, &call->life, call->backoff, &line);
+
+		if (status != KV_OK) {
+			(void)end_undecided(call, status);
+			break;
+		}
+		next = prepare(call, &line);
+		if (next == NEXT_SEND)
+			next = send_once(call, &line);
+		if (next == NEXT_JUDGE)
+			next = judge(call, &line);
+		channel_drop(clerk->channel, &line);
+	} while (next != NEXT_END);
+
+	if (call->slot.client_id != 0)
+		session_release(clerk->session, &call->slot,
+				call->may_have_run > 0 ? SLOT_UNSETTLED : SLOT_UNTOUCHED,
+				backoff_now(call->backoff));
+}
+
+/* OPEN is a call of its own within the time of the write that needs it. */
+static enum next open_session(struct call *write) {
+	struct clerk *clerk = write->clerk;
+	struct request request = {.kind = REQUEST_OPEN, .slots = SESSION_SLOTS};
+	struct response response = {0};
+	struct call call = {.clerk = clerk,
+			    .backoff = write->backoff,
+			    .request = &request,
+			    .response = &response,
+			    .life = write->life};
+
+	session_nonce(clerk->session, clerk->transport, request.nonce);
+	run(&call);
+	write->life = call.life;
+	if (call.outcome == KV_OK && (response.client_id == 0 || response.slots == 0))
+		call.outcome = KV_PROTOCOL;
+	if (call.outcome == KV_OK)
+		session_opened(clerk->session, call.life, &response, backoff_now(call.backoff),
+			       &write->slot);
+	else
+		session_not_opened(clerk->session, call.is_answered);
+	response_free(&response);
+	return call.outcome == KV_OK ? NEXT_AGAIN : end_undecided(write, call.outcome);
+}
+
+enum kv_status clerk_call(struct clerk *clerk, unsigned timeout_ms, struct request *request,
+			  struct response *response) {
+	struct backoff backoff;
+	struct call call = {.clerk = clerk,
+			    .backoff = &backoff,
+			    .request = request,
+			    .response = response,
+			    .life = channel_life(clerk->channel)};
+	uint64_t current;
+
+	*response = (struct response){0};
+	if (clerk->is_stateless && is_write(&call) &&
+	    (request->kind == REQUEST_APPEND || request->expected == KV_ANY))
+		return KV_INVALID;
+	backoff_start(&backoff, clerk->transport, &clerk->pace, timeout_ms);
+	run(&call);
+	if (call.outcome != KV_OK) {
+		current = call.outcome == KV_VERSION ? response->current : 0;
+		response_free(response);
+		response->current = current;
+	}
+	return call.outcome;
+}
+
+void clerk_end_session(struct clerk *clerk) {
+	struct backoff backoff;
+	struct request request = {.kind = REQUEST_CLOSE};
+	struct response response = {0};
+	struct call call = {.clerk = clerk,
+			    .backoff = &backoff,
+			    .request = &request,
+			    .response = &response,
+			    .life = channel_life(clerk->channel)};
+
+	request.client_id = session_client_id(clerk->session, call.life);
+	if (request.client_id == 0)
+		return;
+	backoff_start(&backoff, clerk->transport, &clerk->pace, clerk->pace.attempt_ms);
+	backoff.is_one_try = true;
+	run(&call);
+	response_free(&response);
+}
+
+void clerk_reason(struct clerk *clerk, char *text, size_t size) {
+	channel_reason(clerk->channel, text, size);
+}
+
+static unsigned or_default(unsigned given, unsigned otherwise) {
+	return given > 0 ? given : otherwise;
+}
+
+struct clerk *clerk_new(const struct kv_options *options, const struct transport *transport) {
+	static const struct kv_options defaults;
+	struct clerk *clerk = calloc(1, sizeof(*clerk));
+
+	if (clerk == NULL)
+		return NULL;
+	if (options == NULL)
+		options = &defaults;
+	clerk->transport = transport;
+	clerk->pace = (struct pace){.attempt_ms = or_default(options->attempt_ms, 1000),
+				    .backoff_ms = or_default(options->backoff_ms, 10),
+				    .backoff_max_ms = or_default(options->backoff_max_ms, 1000)};
+	clerk->is_stateless = options->stateless;
+	clerk->channel = channel_new(transport);
+	clerk->session = session_new();
+	if (clerk->channel == NULL || clerk->session == NULL) {
+		clerk_free(clerk, false);
+		return NULL;
+	}
+	return clerk;
+}
+
+void clerk_free(struct clerk *clerk, bool is_child) {
+	if (clerk == NULL)
+		return;
+	session_free(clerk->session, is_child);
+	channel_free(clerk->channel, is_child);
+	free(clerk);
+}

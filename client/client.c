@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "clerk.h"
+#include "connection.h"
+
+/* What a handle and its views have in common. The last one to be closed frees it. */
+struct common {
+	atomic_uint handles;
+	pid_t owner; /* the process that opened it */
+	struct transport transport;
+	struct clerk *clerk;
+};
+
+struct kv_client {
+	struct common *common;
+	unsigned timeout_ms;
+};
+
+/* After fork() the locks may be held by threads that exist no more, and the links are shared. */
+static bool is_child(const struct kv_client *client) {
+	return getpid() != client->common->owner;
+}
+
+static struct kv_client *client_new(struct common *common, unsigned timeout_ms) {
+	struct kv_client *client = malloc(sizeof(*client));
+
+	if (client != NULL)
+		*client = (struct kv_client){.common = common, .timeout_ms = timeout_ms};
+	return client;
+}
+
+enum kv_status kv_open(const struct kv_options *options, struct kv_client **client) {
+	static const struct kv_options defaults;
+	struct common *common = calloc(1, sizeof(*common));
+	enum kv_status status = KV_NOMEM;
+
+	*client = NULL;
+	if (common == NULL)
+		return KV_NOMEM;
+	if (options == NULL)
+		options = &defaults;
+	common->owner = getpid();
+	atomic_init(&common->handles, 1);
+	status = connections_new(options, &common->transport);
+	if (status != KV_OK)
+		goto no_transport;
+	status = KV_NOMEM;
+	common->clerk = clerk_new(options, &common->transport);
+	if (common->clerk == NULL)
+		goto no_clerk;
+	*client = client_new(common, options->timeout_ms);
+	if (*client == NULL)
+		goto no_client;
+	return KV_OK;
+
+no_client:
+	clerk_free(common->clerk, false);
+no_clerk:
+	connections_free(&common->transport);
+no_transport:
+	free(common);
+	return status;
+}
+
+enum kv_status kv_within(struct kv_client *client, unsigned timeout_ms, struct kv_client **view) {
+	*view = NULL;
+	if (is_child(client))
+		return KV_INVALID;
+	*view = client_new(client->common, timeout_ms);
+	if (*view == NULL)
+		return KV_NOMEM;
+	(void)atomic_fetch_add(&client->common->handles, 1);
+	return KV_OK;
+}
+
+void kv_close(struct kv_client *client) {
+	struct common *common;
+
+	if (client == NULL)
+		return;
+	common = client->common;
+	if (atomic_fetch_sub(&common->handles, 1) == 1) {
+		if (!is_child(client))
+			clerk_end_session(common->clerk);
+		clerk_free(common->clerk, is_child(client));
+		connections_free(&common->transport);
+		free(common);
+	}
+	free(client);
+}
+
+/* What needs no server to be refused. */
+static enum kv_status check_bytes(struct kv_bytes key, struct kv_bytes value) {
+	if (key.size == 0 || key.data == NULL || (value.size > 0 && value.data == NULL))
+		return KV_INVALID;
+	if (key.size > KV_KEY_MAX || value.size > KV_VALUE_MAX)
+		return KV_TOOBIG;
+	return KV_OK;
+}
+
+static enum kv_status call(struct kv_client *client, struct request *request,
+			   struct response *response) {
+	return clerk_call(client->common->clerk, client->timeout_ms, request, response);
+}
+
+enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_value *value) {
+	struct request request = {.kind = REQUEST_GET, .key = key};
+	struct response response = {0};
+	enum kv_status status = check_bytes(key, (struct kv_bytes){0});
+
+	*value = (struct kv_value){0};
+	if (is_child(client))
+		return KV_INVALID;
+	if (status == KV_OK)
+		status = call(client, &request, &response);
+	if (status == KV_OK) {
+		*value = response.value;
+		value->version = response.current;
+		response.value = (struct kv_value){0};
+	}
+	response_free(&response);
+	return status;
+}
+
+static enum kv_status write_key(struct kv_client *client, struct request *request,
+				struct kv_value *old, uint64_t *version) {
+	struct response response = {0};
+	enum kv_status status = check_bytes(request->key, request->value);
+
+	if (old != NULL)
+		*old = (struct kv_value){0};
+	if (version != NULL)
+		*version = 0;
+	if (is_child(client))
+		return KV_INVALID;
+	if (status != KV_OK)
+		return status;
+
+	status = call(client, request, &response);
+	if (version != NULL)
+		*version = response.current;
+	if (old != NULL) {
+		*old = response.value;
+		response.value = (struct kv_value){0};
+	}
+	response_free(&response);
+	return status;
+}
+
+enum kv_status kv_put(struct kv_client *client, struct kv_bytes key, struct kv_bytes value,
+		      uint64_t expected, uint64_t *version) {
+	struct request request = {
+	    .kind = REQUEST_PUT, .key = key, .value = value, .expected = expected};
+
+	return write_key(client, &request, NULL, version);
+}
+
+enum kv_status kv_append(struct kv_client *client, struct kv_bytes key, struct kv_bytes value,
+			 uint64_t expected, struct kv_value *old, uint64_t *version) {
+	struct request request = {.kind = REQUEST_APPEND,
+				  .key = key,
+				  .value = value,
+				  .expected = expected,
+				  .want_old = old != NULL};
+
+	return write_key(client, &request, old, version);
+}
+
+void kv_value_free(struct kv_value *value) {
+	if (value == NULL)
+		return;
+	free(value->data);
+	*value = (struct kv_value){0};
+}
+
+enum kv_status kv_ping(struct kv_client *client) {
+	struct request request = {.kind = REQUEST_PING};
+	struct response response = {0};
+	enum kv_status status = KV_INVALID;
+
+	if (!is_child(client))
+		status = call(client, &request, &response);
+	response_free(&response);
+	return status;
+}
+
+enum kv_status kv_stats(struct kv_client *client, struct kv_stats *stats) {
+	struct request request = {.kind = REQUEST_STATS};
+	struct response response = {0};
+	enum kv_status status = KV_INVALID;
+
+	if (!is_child(client))
+		status = call(client, &request, &response);
+	*stats = response.stats;
+	response.stats = (struct kv_stats){0};
+	response_free(&response);
+	return status;
+}
+
+void kv_stats_free(struct kv_stats *stats) {
+	if (stats == NULL)
+		return;
+	free(stats->counters);
+	*stats = (struct kv_stats){0};
+}
+
+void kv_reason(struct kv_client *client, char *text, size_t size) {
+	if (is_child(client))
+		(void)snprintf(text, size, "the handle belongs to the process that opened it");
+	else
+		clerk_reason(client->common->clerk, text, size);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef REASON_H
+#define REASON_H
+
+/*
+ * reason.h - why the last connect or attempt of this thread failed, as one line for people. Like
+ * errno it belongs to the thread, so that threads on one handle do not mix up their stories.
+ */
+
+/* Forgets it: each connect and each attempt begins so. */
+void reason_clear(void);
+
+/* Takes a printf format; what does not fit is cut off. */
+void reason_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* "" if there is none. Valid until this thread's next connect or attempt. */
+const char *reason_text(void);
+
+#endif

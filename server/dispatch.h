@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DISPATCH_H
+#define DISPATCH_H
+
+/*
+ * dispatch.h - from a record to an answer: the RPC header, the table of procedures, wire structs to
+ * operations and replies to wire structs.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "counters.h"
+#include "service.h"
+
+struct call;
+struct dispatch;
+
+/* Fills in the counters of the rooms that dispatch does not know. */
+typedef void count_others(void *context, struct counters *counters);
+
+/* Answers calls to `program`, version 1. NULL: no memory. */
+struct dispatch *dispatch_new(struct service *service, uint32_t program, count_others *others,
+			      void *context);
+void dispatch_free(struct dispatch *dispatch);
+
+/* Each turn has one time. */
+void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms);
+
+/*
+ * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max), all zero.
+ * NULL: no memory. The transport frees it when it was answered.
+ */
+struct call *dispatch_call(struct dispatch *dispatch);
+void dispatch_call_free(struct dispatch *dispatch, struct call *call);
+
+/*
+ * Decodes and runs one record, which must be aligned to 4 bytes and needs to live only until this
+ * returns. True: the call has been, or will be, answered through its xprt. False: it is no RPC
+ * call; nothing will be answered and the call is the caller's again.
+ */
+bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record);
+
+#endif

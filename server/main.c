@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* main.c - kvd from start to stop. */
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "chance.h"
+#include "log.h"
+#include "options.h"
+#include "registrar.h"
+#include "svc_run.h"
+
+enum {
+	EXIT_CANNOT_SERVE = 1,
+	EXIT_USAGE = 2,
+	DESCRIPTORS_APART = 32, /* those that are no connection, besides the listeners' */
+	RPCBIND_START_MS = 5000,
+	RPCBIND_STOP_MS = 3000,
+};
+
+/* Unfinished records and unsent answers, all peers together: at least some of the largest. */
+static const size_t held_least = (size_t)256 << 20;
+
+/* SIGTERM and SIGINT are read by the turn; a peer that hangs up is no reason to die. */
+static void set_signals(void) {
+	sigset_t signals;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+/*
+ * Large values go back to the kernel when they are freed: by default, glibc learns from the first
+ * one freed to keep its like.
+ */
+static void set_malloc(void) {
+	(void)mallopt(M_MMAP_THRESHOLD, 2 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
+/* As many connections as were asked for, if the kernel lets us have the descriptors. */
+static unsigned connections_allowed(unsigned wanted) {
+	struct rlimit limit;
+	rlim_t apart = DESCRIPTORS_APART + 2 * LISTENERS_MAX;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted;
+	if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < wanted + apart) {
+		limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted + apart
+				     ? wanted + apart
+				     : limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= wanted + apart)
+		return wanted;
+	apart = limit.rlim_cur > apart ? limit.rlim_cur - apart : 1;
+	log_warn("%u connections at most, not %u: the limit of open files is %llu (ulimit -n)",
+		 (unsigned)apart, wanted, (unsigned long long)limit.rlim_cur);
+	return (unsigned)apart;
+}
+
+static struct service *make_service(const struct options *options) {
+	struct identity identity = {.epoch = chance_id(), .seed = chance_id()};
+	struct service_limits limits = {.value_max = options->value_max,
+					.memory_max = options->memory_max,
+					.sessions_max = options->sessions_max,
+					.lease_ms = options->lease_ms};
+
+	struct recorder nowhere = {.journal = NULL};
+
+	chance_fill(identity.store, sizeof(identity.store));
+	return service_new(&identity, &limits, &nowhere);
+}
+
+/* Without rpcbind, clients must be able to name the server themselves. */
+static bool is_findable(const struct options *options, const struct listeners *listeners) {
+	for (unsigned i = 0; i < listeners->count; i++)
+		if (listeners->list[i].address.kind == ADDRESS_LOCAL)
+			return true;
+	for (unsigned i = 0; i < options->address_count; i++)
+		if (options->addresses[i].port != 0)
+			return true;
+	return false;
+}
+
+static bool enter_rpcbind(const struct options *options, const struct listeners *listeners,
+			  struct registrar **registrar) {
+	*registrar = NULL;
+	if (!options->use_rpcbind)
+		return true;
+	switch (registrar_start(listeners, options->program, RPCBIND_START_MS, registrar)) {
+	case REGISTRAR_DONE:
+		return true;
+	case REGISTRAR_ABSENT:
+		if (is_findable(options, listeners)) {
+			log_warn("rpcbind does not answer: clients must name the server's address "
+				 "until it does (start rpcbind, or use -n)");
+			return true;
+		}
+		log_error("rpcbind does not answer, and no client can find a port that it does not "
+			  "know: start rpcbind, or name a port or a local socket with -l");
+		registrar_stop(*registrar, RPCBIND_STOP_MS);
+		*registrar = NULL;
+		return false;
+	case REGISTRAR_NO_MEMORY:
+		log_error("no memory to speak to rpcbind");
+		return false;
+	case REGISTRAR_TAKEN:
+	case REGISTRAR_REFUSED:
+		return false;
+	}
+	return false;
+}
+
+/* The one line on standard output; what comes after it goes where the log goes. */
+static bool say_ready(const struct listeners *listeners) {
+	(void)fputs("kvd: ready", stdout);
+	for (unsigned i = 0; i < listeners->count; i++) {
+		char text[ADDRESS_TEXT_MAX];
+
+		address_format(&listeners->list[i].address, text);
+		(void)printf(" %s", text);
+	}
+	(void)fputs("\n", stdout);
+	if (fflush(stdout) != 0) {
+		log_error("cannot write the ready line to standard output: %s", strerror(errno));
+		return false;
+	}
+	return dup2(STDERR_FILENO, STDOUT_FILENO) >= 0;
+}
+
+static bool serve(const struct options *options, struct service *service,
+		  struct listeners *listeners) {
+	struct server_options server_options = {
+	    .program = options->program,
+	    .streams = {.connections_max = connections_allowed(options->connections_max),
+			.held_max = options->memory_max / 4 > held_least ? options->memory_max / 4
+									 : held_least}};
+	struct server *server = server_new(service, listeners, &server_options);
+	struct registrar *registrar = NULL;
+	bool served = false;
+
+	if (server == NULL)
+		return false;
+	if (enter_rpcbind(options, listeners, &registrar)) {
+		served = say_ready(listeners) && svc_run_turns(server);
+		registrar_stop(registrar, RPCBIND_STOP_MS);
+	}
+	server_free(server);
+	return served;
+}
+
+int main(int argc, char **argv) {
+	struct options options;
+	struct listeners listeners;
+	struct service *service;
+	bool served;
+
+	log_open("kvd", 0);
+	switch (options_read(argc, argv, &options)) {
+	case OPTIONS_DONE:
+		return EXIT_SUCCESS;
+	case OPTIONS_WRONG:
+		return EXIT_USAGE;
+	case OPTIONS_RUN:
+		break;
+	}
+	log_open("kvd", options.verbosity);
+	set_signals();
+	set_malloc();
+	if (!(options.address_count > 0
+		  ? listeners_open(&listeners, options.addresses, options.address_count)
+		  : listeners_open_default(&listeners)))
+		return EXIT_CANNOT_SERVE;
+	service = make_service(&options);
+	if (service == NULL)
+		log_error("no memory to start with");
+	served = service != NULL && serve(&options, service, &listeners);
+	service_free(service);
+	listeners_close(&listeners);
+	return served ? EXIT_SUCCESS : EXIT_CANNOT_SERVE;
+}

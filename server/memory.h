@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef MEMORY_H
+#define MEMORY_H
+
+/*
+ * memory.h - counts what the store, the sessions and the answers hold, so that it can be limited.
+ *
+ * A block counts as what glibc's malloc(3) takes for it on a 64-bit machine: the bytes asked for
+ * and a header of 8, rounded up to 16, at least 32. Not counted: the rounding of large blocks to
+ * pages, and holes between blocks.
+ *
+ * Here is the counting; the limit is looked at by whoever may refuse (store_fits()).
+ */
+
+#include <stddef.h>
+#include <stdlib.h>
+
+enum {
+	MEMORY_HEADER = 8,
+	MEMORY_ROUND = 16,
+	MEMORY_LEAST = 32,
+};
+
+struct memory {
+	size_t used;  /* bytes */
+	size_t limit; /* bytes */
+
+	/* For tests: the allocation that comes this many from now finds no memory; 0: none. */
+	unsigned fail_in;
+};
+
+/* What a block of `size` bytes counts. */
+static inline size_t memory_cost(size_t size) {
+	size_t cost = (size + MEMORY_HEADER + MEMORY_ROUND - 1) / MEMORY_ROUND * MEMORY_ROUND;
+
+	return cost < MEMORY_LEAST ? MEMORY_LEAST : cost;
+}
+
+/* The size, `size` or a little more, of the largest block that counts no more. */
+static inline size_t memory_round(size_t size) {
+	return memory_cost(size) - MEMORY_HEADER;
+}
+
+static inline int memory_fails(struct memory *memory) {
+	return memory->fail_in != 0 && --memory->fail_in == 0;
+}
+
+/* `size` bytes, not zeroed, to be freed with memory_free(). NULL: there are none. */
+static inline void *memory_allocate(struct memory *memory, size_t size) {
+	void *block = memory_fails(memory) ? NULL : malloc(size);
+
+	if (block != NULL)
+		memory->used += memory_cost(size);
+	return block;
+}
+
+/* `size` is what was allocated. NULL does nothing. */
+static inline void memory_free(struct memory *memory, void *block, size_t size) {
+	if (block == NULL)
+		return;
+	memory->used -= memory_cost(size);
+	free(block);
+}
+
+/*
+ * Makes a block of `from` bytes one of `to` bytes; it may move. NULL: there is no memory, and the
+ * block is as it was. `block` may be NULL, whatever `from` is.
+ */
+static inline void *memory_resize(struct memory *memory, void *block, size_t from, size_t to) {
+	void *resized = memory_fails(memory) ? NULL : realloc(block, to);
+
+	if (resized == NULL)
+		return NULL;
+	if (block != NULL)
+		memory->used -= memory_cost(from);
+	memory->used += memory_cost(to);
+	return resized;
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "store.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* The key takes the place of what would be padding. */
+static size_t entry_size(size_t key_size) {
+	return offsetof(struct entry, key) + key_size;
+}
+
+static uint64_t hash_entry(uint64_t seed, const struct table_link *link) {
+	const struct entry *entry = (const struct entry *)link;
+
+	return table_hash_bytes(seed, entry->key, entry->key_size);
+}
+
+static void free_entry(struct memory *memory, struct entry *entry) {
+	struct view value = view_whole(entry->value);
+
+	view_drop(memory, &value);
+	memory_free(memory, entry, entry_size(entry->key_size));
+}
+
+static void release_entry(void *context, struct table_link *link) {
+	free_entry(context, (struct entry *)link);
+}
+
+bool store_open(struct store *store, struct memory *memory, uint64_t seed) {
+	*store = (struct store){.memory = memory};
+	return table_open(&store->entries, memory, hash_entry, seed);
+}
+
+void store_close(struct store *store) {
+	table_drain(&store->entries, store->memory, release_entry);
+	table_close(&store->entries);
+}
+
+struct entry *store_find(const struct store *store, struct kv_bytes key) {
+	uint64_t hash = table_hash_bytes(store->entries.seed, key.data, key.size);
+	struct table_link *link = table_bucket(&store->entries, hash);
+
+	for (; link != NULL; link = link->next) {
+		struct entry *entry = (struct entry *)link;
+		if (entry->key_size == key.size && memcmp(entry->key, key.data, key.size) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+enum kv_status store_check(const struct entry *entry, uint64_t expected) {
+	if (expected == VERSION_ANY)
+		return KV_OK;
+	if (entry != NULL)
+		return expected == entry->version ? KV_OK : KV_VERSION;
+	return expected == 0 ? KV_OK : KV_NOKEY;
+}
+
+bool store_fits(const struct store *store, const struct entry *entry,
+		const struct operation *operation) {
+	size_t added;
+	size_t freed = 0;
+
+	if (entry == NULL) {
+		added = memory_cost(entry_size(operation->key.size)) +
+			table_growth(&store->entries) + view_cost(operation->value.size);
+	} else if (operation->kind == OPERATION_APPEND) {
+		added = view_growth(view_whole(entry->value), operation->value.size);
+	} else {
+		added = view_cost(operation->value.size);
+		freed = view_sole_bytes(view_whole(entry->value));
+	}
+	return added <= freed || store->memory->used + (added - freed) <= store->memory->limit;
+}
+
+static bool prepare_new(struct store *store, const struct operation *operation,
+			struct change *change) {
+	struct kv_bytes key = operation->key;
+
+	assert(key.size > 0 && key.size <= KEY_MAX);
+	if (!table_reserve(&store->entries))
+		return false;
+	struct entry *entry = memory_allocate(store->memory, entry_size(key.size));
+	if (entry == NULL)
+		return false;
+	if (!view_make(store->memory, operation->value, &change->value)) {
+		memory_free(store->memory, entry, entry_size(key.size));
+		return false;
+	}
+	entry->value = NULL;
+	/* Where versions of new keys start: above every version that a key ever gone had. */
+	entry->version = 0;
+	entry->position = 0;
+	entry->key_size = (uint16_t)key.size;
+	memcpy(entry->key, key.data, key.size);
+	change->entry = entry;
+	change->is_new = true;
+	return true;
+}
+
+bool store_prepare(struct store *store, struct entry *entry, const struct operation *operation,
+		   struct change *change) {
+	*change = (struct change){.entry = entry};
+	if (entry == NULL)
+		return prepare_new(store, operation, change);
+	if (operation->kind != OPERATION_APPEND)
+		return view_make(store->memory, operation->value, &change->value);
+
+	struct view value = view_whole(entry->value);
+	change->appends = true;
+	if (!view_reserve(store->memory, &value, operation->value.size))
+		return false;
+	entry->value = value.buffer;
+	return true;
+}
+
+void store_abandon(struct store *store, struct change *change) {
+	view_drop(store->memory, &change->value);
+	if (change->is_new)
+		free_entry(store->memory, change->entry);
+	*change = (struct change){0};
+}
+
+void store_commit(struct store *store, struct change *change, const struct operation *operation,
+		  uint64_t position, struct reply *reply) {
+	struct entry *entry = change->entry;
+	struct view value = view_whole(entry->value);
+
+	*reply = (struct reply){.status = KV_OK};
+	if (operation->kind == OPERATION_APPEND) {
+		reply->old_version = change->is_new ? 0 : entry->version;
+		if (operation->want_old)
+			reply->value = view_hold(value);
+	}
+	if (change->appends) {
+		view_append(&value, operation->value);
+	} else {
+		view_drop(store->memory, &value);
+		entry->value = change->value.buffer;
+	}
+	entry->version++;
+	entry->position = position;
+	if (change->is_new)
+		table_insert(&store->entries, &entry->link);
+	reply->current = entry->version;
+	*change = (struct change){0};
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef STORE_H
+#define STORE_H
+
+/*
+ * store.h - the entries: what each key holds, and at which version.
+ *
+ * A write has two steps. store_prepare() gets all the memory that it needs and may fail;
+ * store_commit() then only links things together and cannot. Between them the write can be given
+ * up (store_abandon()), and nothing else may be done with the store.
+ */
+
+#include "operation.h"
+#include "table.h"
+
+/*
+ * One key. Others than store.c only read. The value is the whole buffer, and the entry is the only
+ * one that appends to it.
+ */
+struct entry {
+	struct table_link link;
+	struct buffer *value; /* NULL: empty */
+	uint64_t version;     /* 1 or more; never goes back */
+	uint64_t position;    /* of its last write in the journal; 0: durable, or no journal */
+	uint16_t key_size;
+	unsigned char key[];
+};
+
+struct store {
+	struct table entries;
+	struct memory *memory;
+};
+
+/* False: no memory, and nothing to close. */
+bool store_open(struct store *store, struct memory *memory, uint64_t seed);
+void store_close(struct store *store);
+
+/* NULL: no such key. */
+struct entry *store_find(const struct store *store, struct kv_bytes key);
+
+/*
+ * The version table: may a write that expects this version be done on this entry (NULL: there is
+ * none)? KV_OK; KV_VERSION; KV_NOKEY.
+ */
+enum kv_status store_check(const struct entry *entry, uint64_t expected);
+
+/*
+ * Whether a Put or Append leaves memory->used within its limit, or lower than it is. What it frees
+ * counts as free: a value that is replaced and that nobody else holds.
+ */
+bool store_fits(const struct store *store, const struct entry *entry,
+		const struct operation *operation);
+
+/* A write that has all the memory it needs. */
+struct change {
+	struct entry *entry; /* the one to write; not in the store yet if is_new */
+	struct view value;   /* what it will hold, unless bytes are appended to what it holds */
+	bool is_new;
+	bool appends;
+};
+
+/* `entry` is what store_find() said. False: no memory, and nothing is changed. */
+bool store_prepare(struct store *store, struct entry *entry, const struct operation *operation,
+		   struct change *change);
+void store_abandon(struct store *store, struct change *change);
+
+/*
+ * Does it, whatever version is expected: recorded operations were checked when they were. Fills
+ * `reply`: KV_OK, the version, an Append's old version and, if wanted, old value.
+ */
+void store_commit(struct store *store, struct change *change, const struct operation *operation,
+		  uint64_t position, struct reply *reply);
+
+#endif

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport_stream.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "call.h"
+#include "clock.h"
+#include "dispatch.h"
+#include "log.h"
+#include "outbox.h"
+#include "record.h"
+#include "watch.h"
+#include "wire.h"
+
+enum {
+	SCRATCH_SIZE = 64 * 1024, /* read at once */
+};
+
+/*
+ * One connection.
+ *
+ * Invariants: it is on `pacing` exactly while it owes its peer bytes or its peer owes it the rest
+ * of a record; on `flushing` while it has answers that this turn made; on `closed` once it is shut,
+ * until the turn ends. `held` counts record.capacity + unparsed.size + outbox.size in
+ * streams->held.
+ */
+struct stream {
+	struct watch watch;
+	struct streams *streams;
+	const char *transport; /* "tcp" or "local", for the log */
+
+	struct record record; /* on its way in */
+
+	/* Bytes read while answers were waiting: they are looked at when those are sent. */
+	uint8_t *unparsed;
+	size_t unparsed_size;
+
+	struct outbox outbox;
+	size_t held;
+	uint32_t events; /* that epoll watches for */
+	bool is_ended;	 /* the peer sends no more, but still reads */
+	bool is_closed;
+	bool is_flushing;
+	bool is_pacing;
+
+	uint64_t paced_ms;  /* since when it has to move STREAM_PACE_BYTES ... */
+	size_t paced_bytes; /* ... of which it moved these */
+	struct stream *pacing_next;
+	struct stream *pacing_previous;
+	struct stream *flushing_next;
+	struct stream *closed_next;
+	struct stream *next; /* of all */
+	struct stream *previous;
+};
+
+struct streams {
+	int epoll;
+	struct stream_limits limits;
+	struct stream_counters counters;
+	struct dispatch *dispatch;
+	struct memory *memory; /* of the views in outboxes */
+	struct stream *all;
+	struct stream *pacing_first; /* the one that stands still longest */
+	struct stream *pacing_last;
+	struct stream *flushing;
+	struct stream *closed;
+	uint64_t now_ms;
+	/* Aligned as records need it: see dispatch_record(). */
+	_Alignas(8) uint8_t scratch[SCRATCH_SIZE];
+};
+
+struct streams *streams_new(int epoll, const struct stream_limits *limits,
+			    struct dispatch *dispatch, struct memory *memory) {
+	struct streams *streams = calloc(1, sizeof(*streams));
+
+	if (streams == NULL)
+		return NULL;
+	streams->epoll = epoll;
+	streams->limits = *limits;
+	streams->dispatch = dispatch;
+	streams->memory = memory;
+	return streams;
+}
+
+/* --- Pacing: who stands still -------------------------------------------------------------------
+ */
+
+static void pacing_remove(struct stream *stream) {
+	struct streams *streams = stream->streams;
+
+	if (!stream->is_pacing)
+		return;
+	if (stream->pacing_previous != NULL)
+		stream->pacing_previous->pacing_next = stream->pacing_next;
+	else
+		streams->pacing_first = stream->pacing_next;
+	if (stream->pacing_next != NULL)
+		stream->pacing_next->pacing_previous = stream->pacing_previous;
+	else
+		streams->pacing_last = stream->pacing_previous;
+	stream->pacing_next = stream->pacing_previous = NULL;
+	stream->is_pacing = false;
+}
+
+static void pacing_restart(struct stream *stream) {
+	struct streams *streams = stream->streams;
+
+	pacing_remove(stream);
+	stream->paced_ms = streams->now_ms;
+	stream->paced_bytes = 0;
+	stream->pacing_previous = streams->pacing_last;
+	if (streams->pacing_last != NULL)
+		streams->pacing_last->pacing_next = stream;
+	else
+		streams->pacing_first = stream;
+	streams->pacing_last = stream;
+	stream->is_pacing = true;
+}
+
+/* The stream moved `bytes`; a smaller move than the pace asks for does not count as one. */
+static void pace(struct stream *stream, size_t bytes) {
+	if (stream->is_closed)
+		return;
+	if (!record_is_begun(&stream->record) && stream->outbox.size == 0) {
+		pacing_remove(stream);
+		return;
+	}
+	stream->paced_bytes += bytes;
+	if (!stream->is_pacing || stream->paced_bytes >= STREAM_PACE_BYTES)
+		pacing_restart(stream);
+}
+
+/* --- Closing ------------------------------------------------------------------------------------
+ */
+
+static void account(struct stream *stream) {
+	size_t held = stream->record.capacity + stream->unparsed_size + stream->outbox.size;
+
+	stream->streams->counters.held += held - stream->held;
+	stream->held = held;
+}
+
+static void stream_close(struct stream *stream) {
+	struct streams *streams = stream->streams;
+
+	if (stream->is_closed)
+		return;
+	stream->is_closed = true;
+	pacing_remove(stream);
+	(void)close(stream->watch.fd);
+	record_reset(&stream->record);
+	free(stream->unparsed);
+	stream->unparsed = NULL;
+	stream->unparsed_size = 0;
+	outbox_clear(&stream->outbox, streams->memory);
+	account(stream);
+	if (stream->previous != NULL)
+		stream->previous->next = stream->next;
+	else
+		streams->all = stream->next;
+	if (stream->next != NULL)
+		stream->next->previous = stream->previous;
+	streams->counters.connections--;
+	/* An event of this turn may still name it. */
+	stream->closed_next = streams->closed;
+	streams->closed = stream;
+}
+
+static void stream_cut(struct stream *stream, const char *why) {
+	if (stream->is_closed)
+		return;
+	log_detail("%s connection cut: %s", stream->transport, why);
+	stream->streams->counters.connections_cut++;
+	stream_close(stream);
+}
+
+/* Counts what the stream holds, and makes room if all hold too much. */
+static void hold(struct stream *stream) {
+	struct streams *streams = stream->streams;
+
+	account(stream);
+	while (streams->counters.held > streams->limits.held_max && streams->pacing_first != NULL)
+		stream_cut(streams->pacing_first, "peers hold too much memory, and this one "
+						  "stood still longest");
+}
+
+static void watch_for(struct stream *stream, uint32_t events) {
+	struct epoll_event event = {.events = events, .data.ptr = &stream->watch};
+
+	if (stream->is_closed || stream->events == events)
+		return;
+	stream->events = events;
+	(void)epoll_ctl(stream->streams->epoll, EPOLL_CTL_MOD, stream->watch.fd, &event);
+}
+
+/* --- Calls --------------------------------------------------------------------------------------
+ */
+
+static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
+	struct call *call = xprt->xp_p1;
+	struct stream *stream = call->stream;
+	struct streams *streams = stream->streams;
+	bool encoded = false;
+
+	reply->rm_xid = call->xid;
+	if (!stream->is_closed) {
+		encoded = outbox_reply(&stream->outbox, reply, call->reply.value);
+		if (!encoded)
+			stream_cut(stream, "no memory for its answer");
+		else if (!stream->is_flushing) {
+			stream->is_flushing = true;
+			stream->flushing_next = streams->flushing;
+			streams->flushing = stream;
+		}
+	}
+	dispatch_call_free(streams->dispatch, call);
+	return encoded ? TRUE : FALSE;
+}
+
+static const struct xp_ops stream_ops = {
+    .xp_getargs = call_getargs,
+    .xp_reply = stream_reply,
+    .xp_freeargs = call_freeargs,
+};
+
+static void run_record(struct stream *stream, struct kv_bytes record) {
+	struct streams *streams = stream->streams;
+	struct call *call = dispatch_call(streams->dispatch);
+
+	if (call == NULL) {
+		stream_cut(stream, "no memory for its call");
+		return;
+	}
+	call->stream = stream;
+	call->xprt.xp_ops = &stream_ops;
+	call->xprt.xp_fd = stream->watch.fd;
+	call->reply_max = UINT32_MAX;
+	if (!dispatch_record(streams->dispatch, call, record)) {
+		dispatch_call_free(streams->dispatch, call);
+		stream_cut(stream, "what it sent is no RPC call");
+	}
+}
+
+/* --- Records ------------------------------------------------------------------------------------
+ */
+
+static bool is_stalled(const struct stream *stream) {
+	return stream->outbox.size > STREAM_UNREAD_MAX;
+}
+
+static bool is_reading(const struct stream *stream) {
+	return !stream->is_closed && !stream->is_ended && !is_stalled(stream) &&
+	       stream->unparsed == NULL;
+}
+
+/* Takes one record, or what is here of it, from the bytes; false: they are used up, or it was cut.
+ */
+static bool take_record(struct stream *stream, const uint8_t **bytes, size_t *size) {
+	struct kv_bytes record;
+
+	switch (record_add(&stream->record, bytes, size, WIRE_RECORD_MAX, &record)) {
+	case RECORD_MORE:
+		return false;
+	case RECORD_WHOLE:
+		run_record(stream, record);
+		record_reset(&stream->record);
+		return !stream->is_closed;
+	case RECORD_RUBBISH:
+		stream_cut(stream, "its record is larger than any call, or empty without end");
+		return false;
+	case RECORD_NOMEM:
+		stream_cut(stream, "no memory for its record");
+		return false;
+	}
+	return false;
+}
+
+/* Runs the records in `bytes`, as far as answers can be taken; answers how many bytes are left. */
+static size_t parse(struct stream *stream, const uint8_t *bytes, size_t size) {
+	while (!is_stalled(stream) && take_record(stream, &bytes, &size))
+		;
+	return stream->is_closed ? 0 : size;
+}
+
+static void keep_unparsed(struct stream *stream, const uint8_t *bytes, size_t size) {
+	uint8_t *copy;
+
+	if (size == 0)
+		return;
+	copy = malloc(size);
+	if (copy == NULL) {
+		stream_cut(stream, "no memory for its calls");
+		return;
+	}
+	memcpy(copy, bytes, size);
+	stream->unparsed = copy;
+	stream->unparsed_size = size;
+}
+
+/* Goes on with what was read before the stream stalled. */
+static void resume(struct stream *stream) {
+	uint8_t *bytes = stream->unparsed;
+	size_t size = stream->unparsed_size;
+	size_t left;
+
+	if (bytes == NULL || stream->is_closed || is_stalled(stream))
+		return;
+	stream->unparsed = NULL;
+	stream->unparsed_size = 0;
+	left = parse(stream, bytes, size);
+	keep_unparsed(stream, bytes + size - left, left);
+	free(bytes);
+}
+
+/* --- Reading and writing ------------------------------------------------------------------------
+ */
+
+/* Reads once. Large fragments are read to where they belong, the rest through the scratch buffer.
+ */
+static void receive(struct stream *stream) {
+	struct streams *streams = stream->streams;
+	uint8_t *place;
+	size_t room;
+	ssize_t got;
+	bool is_direct;
+
+	if (!record_room(&stream->record, &place, &room)) {
+		stream_cut(stream, "no memory for its record");
+		return;
+	}
+	is_direct = room > 0;
+	if (!is_direct) {
+		place = streams->scratch;
+		room = SCRATCH_SIZE;
+	}
+	do
+		got = recv(stream->watch.fd, place, room, MSG_DONTWAIT);
+	while (got < 0 && errno == EINTR);
+	if (got < 0 && errno == EAGAIN)
+		return;
+	if (got == 0 && stream->outbox.size > 0) {
+		stream->is_ended = true;
+		return;
+	}
+	if (got <= 0) {
+		stream_close(stream);
+		return;
+	}
+	if (is_direct) {
+		record_filled(&stream->record, (size_t)got);
+		(void)parse(stream, place, 0);
+	} else {
+		size_t left = parse(stream, place, (size_t)got);
+
+		keep_unparsed(stream, place + got - left, left);
+	}
+	pace(stream, (size_t)got);
+}
+
+static void stream_flush(struct stream *stream) {
+	struct streams *streams = stream->streams;
+	size_t before = stream->outbox.size;
+
+	switch (outbox_send(&stream->outbox, stream->watch.fd, streams->memory)) {
+	case OUTBOX_EMPTY:
+	case OUTBOX_FULL:
+		break;
+	case OUTBOX_BROKEN:
+		stream_close(stream);
+		return;
+	}
+	pace(stream, before - stream->outbox.size);
+}
+
+/* What epoll should watch for, after all that a turn did. */
+static void settle(struct stream *stream) {
+	uint32_t events = 0;
+
+	if (stream->is_ended && stream->outbox.size == 0)
+		stream_close(stream);
+	if (stream->is_closed)
+		return;
+	if (stream->outbox.size > 0)
+		events |= EPOLLOUT;
+	if (is_reading(stream))
+		events |= EPOLLIN;
+	watch_for(stream, events);
+	hold(stream);
+}
+
+static void stream_ready(struct watch *watch, uint32_t events) {
+	struct stream *stream = (struct stream *)(void *)watch;
+
+	if (stream->is_closed)
+		return;
+	if ((events & EPOLLOUT) != 0) {
+		stream_flush(stream);
+		resume(stream);
+	}
+	if (is_reading(stream) && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+		receive(stream);
+	else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+		stream_close(stream);
+	settle(stream);
+}
+
+void streams_flush(struct streams *streams) {
+	while (streams->flushing != NULL) {
+		struct stream *stream = streams->flushing;
+
+		streams->flushing = stream->flushing_next;
+		stream->is_flushing = false;
+		if (stream->is_closed)
+			continue;
+		stream_flush(stream);
+		resume(stream); /* may put it on the list again */
+		settle(stream);
+	}
+	while (streams->closed != NULL) {
+		struct stream *stream = streams->closed;
+
+		streams->closed = stream->closed_next;
+		free(stream);
+	}
+}
+
+/* --- All of them --------------------------------------------------------------------------------
+ */
+
+void streams_take(struct streams *streams, int fd, const char *transport) {
+	struct stream *stream = NULL;
+	struct epoll_event event = {.events = EPOLLIN};
+
+	if (streams->counters.connections < streams->limits.connections_max)
+		stream = calloc(1, sizeof(*stream));
+	if (stream == NULL) {
+		streams->counters.connections_refused++;
+		log_detail("%s connection refused: %llu are open (--max-connections)", transport,
+			   (unsigned long long)streams->counters.connections);
+		(void)close(fd);
+		return;
+	}
+	stream->watch = (struct watch){.fd = fd, .ready = stream_ready};
+	stream->streams = streams;
+	stream->transport = transport;
+	stream->events = EPOLLIN;
+	event.data.ptr = &stream->watch;
+	if (epoll_ctl(streams->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+		log_warn("cannot watch a connection: %s", strerror(errno));
+		streams->counters.connections_refused++;
+		(void)close(fd);
+		free(stream);
+		return;
+	}
+	stream->next = streams->all;
+	if (streams->all != NULL)
+		streams->all->previous = stream;
+	streams->all = stream;
+	streams->counters.connections++;
+	streams->counters.connections_made++;
+}
+
+void streams_set_time(struct streams *streams, uint64_t now_ms) {
+	streams->now_ms = now_ms;
+}
+
+uint64_t streams_tend(struct streams *streams) {
+	while (streams->pacing_first != NULL) {
+		uint64_t due_ms = streams->pacing_first->paced_ms + STREAM_PACE_MS;
+
+		if (due_ms > streams->now_ms)
+			return due_ms - streams->now_ms;
+		stream_cut(streams->pacing_first, "it stands still in the middle of a record or "
+						  "does not take its answers");
+	}
+	return UINT64_MAX;
+}
+
+void streams_drain(struct streams *streams, uint64_t wait_ms) {
+	uint64_t end_ms = clock_ms() + wait_ms;
+
+	streams_flush(streams);
+	for (struct stream *stream = streams->all; stream != NULL; stream = stream->next) {
+		while (stream->outbox.size > 0 && clock_ms() < end_ms) {
+			struct pollfd writable = {.fd = stream->watch.fd, .events = POLLOUT};
+
+			if (poll(&writable, 1, (int)(end_ms - clock_ms())) <= 0 ||
+			    outbox_send(&stream->outbox, stream->watch.fd, streams->memory) ==
+				OUTBOX_BROKEN)
+				break;
+		}
+	}
+}
+
+void streams_count(const struct streams *streams, struct stream_counters *counters) {
+	*counters = streams->counters;
+}
+
+void streams_free(struct streams *streams) {
+	if (streams == NULL)
+		return;
+	while (streams->all != NULL)
+		stream_close(streams->all);
+	streams->flushing = NULL;
+	streams_flush(streams);
+	free(streams);
+}

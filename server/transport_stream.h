@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TRANSPORT_STREAM_H
+#define TRANSPORT_STREAM_H
+
+/*
+ * transport_stream.h - connections over tcp and local sockets: bytes to records to calls, answers
+ * to bytes.
+ *
+ * A peer costs only itself, and that within bounds: input is read once for each ready connection
+ * and turn; a record takes memory as its bytes arrive, never as its header claims; a connection
+ * that does not take its answers is not read from; one that stands still in the middle of a record
+ * or of an answer for STREAM_PACE_MS is cut; and if all of them together hold too much, the one
+ * that stood still longest goes first.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "buffer.h"
+
+struct dispatch;
+struct streams;
+
+enum {
+	STREAM_PACE_MS = 30000,		/* in this time a peer that is owed or owes something ... */
+	STREAM_PACE_BYTES = 64 * 1024,	/* ... moves this much, or all of it */
+	STREAM_UNREAD_MAX = 256 * 1024, /* bytes of answers waiting before reading stops */
+};
+
+struct stream_limits {
+	unsigned connections_max;
+	size_t held_max; /* bytes of unfinished records and unsent answers, all peers together */
+};
+
+/* What `kvctl status` shows. */
+struct stream_counters {
+	uint64_t connections;	      /* open now */
+	uint64_t connections_made;    /* since the start */
+	uint64_t connections_refused; /* above the limit */
+	uint64_t connections_cut;     /* stood still, held too much, or sent rubbish */
+	uint64_t held;		      /* bytes, see stream_limits */
+};
+
+/*
+ * Connections are watched in `epoll`, and their calls go to `dispatch`. NULL: no memory.
+ * streams_free() closes them all.
+ */
+struct streams *streams_new(int epoll, const struct stream_limits *limits,
+			    struct dispatch *dispatch, struct memory *memory);
+void streams_free(struct streams *streams);
+
+/* Each turn has one time. */
+void streams_set_time(struct streams *streams, uint64_t now_ms);
+
+/*
+ * Takes over an accepted, non-blocking socket; closes it at once if there are too many. `transport`
+ * is a constant string for the log: "tcp" or "local".
+ */
+void streams_take(struct streams *streams, int fd, const char *transport);
+
+/* At the end of a turn: sends what the turn made, and frees what it closed. */
+void streams_flush(struct streams *streams);
+
+/* Cuts those that stand still. Answers in how many ms to call again; UINT64_MAX: none may. */
+uint64_t streams_tend(struct streams *streams);
+
+/* Sends what is owed, for at most `wait_ms`, before the process ends. */
+void streams_drain(struct streams *streams, uint64_t wait_ms);
+
+void streams_count(const struct streams *streams, struct stream_counters *counters);
+
+#endif

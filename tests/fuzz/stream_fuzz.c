@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * stream_fuzz.c - whatever a peer sends over a connection: records, RPC headers, arguments, calls.
+ *
+ * The first byte of an input says in pieces of which size the rest arrives. Everything between the
+ * socket and the store is the server's own; chance is not, so that an input always means the same.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "chance.h"
+#include "dispatch.h"
+#include "service.h"
+#include "transport_stream.h"
+#include "watch.h"
+
+enum { EVENTS = 4, TURNS_MAX = 4096 };
+
+static uint64_t last_id;
+
+/* In place of base/chance.c: the ids given out are 1, 2, ..., so that an input can name them. */
+void chance_fill(void *data, size_t size) {
+	memset(data, 1, size);
+}
+
+uint64_t chance_id(void) {
+	return ++last_id;
+}
+
+static void no_others(void *context, struct counters *counters) {
+	(void)context;
+	(void)counters;
+}
+
+static void must(bool is_so) {
+	if (!is_so)
+		abort();
+}
+
+struct scene {
+	int epoll;
+	int peer;
+	struct service *service;
+	struct dispatch *dispatch;
+	struct streams *streams;
+};
+
+static void begin(struct scene *scene) {
+	static const struct identity identity = {.epoch = 1, .seed = 1};
+	static const struct service_limits limits = {
+	    .value_max = 4096, .memory_max = 1 << 20, .sessions_max = 4, .lease_ms = 1000};
+	static const struct stream_limits streams = {.connections_max = 2, .held_max = 1 << 20};
+	static const struct recorder nowhere = {0};
+	int ends[2];
+
+	last_id = 0;
+	scene->epoll = epoll_create1(EPOLL_CLOEXEC);
+	must(scene->epoll >= 0);
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+	scene->peer = ends[0];
+	scene->service = service_new(&identity, &limits, &nowhere);
+	must(scene->service != NULL);
+	scene->dispatch = dispatch_new(scene->service, 0x20004b56, no_others, NULL);
+	must(scene->dispatch != NULL);
+	scene->streams =
+	    streams_new(scene->epoll, &streams, scene->dispatch, service_memory(scene->service));
+	must(scene->streams != NULL);
+	dispatch_set_time(scene->dispatch, 1);
+	streams_set_time(scene->streams, 1);
+	streams_take(scene->streams, ends[1], "local");
+}
+
+static void end(struct scene *scene) {
+	streams_free(scene->streams);
+	dispatch_free(scene->dispatch);
+	service_free(scene->service);
+	(void)close(scene->peer);
+	(void)close(scene->epoll);
+}
+
+/* Lets the server do all that it can, and takes its answers. False: it hung up. */
+static bool turns(struct scene *scene) {
+	struct epoll_event events[EVENTS];
+	char answers[4096];
+
+	for (unsigned turn = 0; turn < TURNS_MAX; turn++) {
+		int count = epoll_wait(scene->epoll, events, EVENTS, 0);
+
+		for (int i = 0; i < count; i++) {
+			struct watch *watch = events[i].data.ptr;
+
+			watch->ready(watch, events[i].events);
+		}
+		streams_flush(scene->streams);
+		ssize_t got = recv(scene->peer, answers, sizeof(answers), 0);
+		if (got == 0)
+			return false;
+		if (count <= 0 && got < 0)
+			return true;
+	}
+	return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+	struct scene scene;
+
+	if (size == 0)
+		return 0;
+	size_t most = data[0] == 0 ? size : data[0];
+
+	begin(&scene);
+	for (size_t at = 1; at < size;) {
+		size_t piece = size - at < most ? size - at : most;
+		ssize_t sent = send(scene.peer, data + at, piece, MSG_NOSIGNAL);
+
+		if (sent > 0)
+			at += (size_t)sent;
+		if (!turns(&scene))
+			break;
+	}
+	end(&scene);
+	return 0;
+}

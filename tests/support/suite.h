@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SUITE_H
+#define SUITE_H
+
+/*
+ * suite.h - one test program: its directory, its figures, the time, and what it leaves out.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <check.h>
+
+#define SUITE_FORMAT __attribute__((format(printf, 1, 2)))
+
+/*
+ * Runs the suite and frees it; what main() returns. While it runs, $TMPDIR names a fresh directory
+ * that is removed at the end, whatever became of the tests.
+ */
+int suite_run(Suite *suite);
+
+/* A test case with a generous time limit. */
+TCase *suite_case(Suite *suite, const char *name);
+
+/* Makes a fresh directory below $TMPDIR that anybody may enter, and writes its path into `path`. */
+void suite_directory(char path[64]);
+
+/* Prints a measured figure, "figure: ...". */
+void suite_figure(const char *format, ...) SUITE_FORMAT;
+
+/* Prints "skip: ..." with the reason why a test, or a part of it, is left out. */
+void suite_skip(const char *format, ...) SUITE_FORMAT;
+
+/* Whether the server runs under a sanitizer or a wrapper, so that its memory and speed are not its
+   own. */
+bool suite_is_instrumented(void);
+
+/* Time since some fixed moment. */
+uint64_t suite_now_us(void);
+uint64_t suite_now_ms(void);
+
+/* Lets `ms` pass between two looks at something that cannot be waited for otherwise. */
+void suite_pause_ms(unsigned ms);
+
+/* Raises the limit of open files to `wanted`, or as far as it goes; answers the limit. */
+unsigned suite_raise_files(unsigned wanted);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Many connections at once: idle ones cost nothing, and too many harm nobody but the newcomer. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "prober.h"
+#include "scene.h"
+#include "suite.h"
+
+enum {
+	IDLE = 4000,
+	OPEN = 5000,
+	BUSY = 50,
+	ROUNDS = 5,
+	ROUND_MS = 400,
+	APART = 500, /* descriptors that are no connections, here and in the server */
+};
+
+static void send_get(struct peer *peer) {
+	kv1_get_args args = {.key = {1, (char *)"k"}};
+	struct call_header header = call_header(peer_xid(peer), KVPROC_GET);
+
+	peer_send(peer, message_call(&header, (xdrproc_t)xdr_kv1_get_args, &args));
+}
+
+/* Each of the busy peers has one call under way, always, for ROUND_MS. Calls answered a second. */
+static double measure(struct peer *peers, int epoll) {
+	uint64_t start = suite_now_us();
+	uint64_t end = start + (uint64_t)ROUND_MS * 1000;
+	uint64_t answered = 0;
+
+	for (int i = 0; i < BUSY; i++) {
+		send_get(&peers[i]);
+	}
+	int under_way = BUSY;
+	uint64_t now = start;
+	while (under_way > 0) {
+		struct epoll_event events[BUSY];
+		int count = epoll_wait(epoll, events, BUSY, 60000);
+		ck_assert_int_gt(count, 0);
+		now = suite_now_us();
+		for (int i = 0; i < count; i++) {
+			struct peer *peer = events[i].data.ptr;
+			struct answer answer;
+			ck_assert_int_eq(peer_receive(peer, 60000, &answer), ARRIVAL_ANSWER);
+			answer_free(&answer);
+			answered++;
+			if (now < end) {
+				send_get(peer);
+			} else {
+				under_way--;
+			}
+		}
+	}
+	return (double)answered * 1000000 / (double)(now - start);
+}
+
+/* Peers that were opened, and answered once. */
+static struct peer *open_idle(const struct server *server, int count) {
+	struct peer *peers = calloc((size_t)count, sizeof *peers);
+
+	ck_assert_ptr_nonnull(peers);
+	for (int i = 0; i < count; i++) {
+		peer_open(&peers[i], server, VIA_TCP);
+	}
+	for (int i = 0; i < count; i++) {
+		peer_ping(&peers[i]);
+	}
+	return peers;
+}
+
+static void close_idle(struct peer *peers, int count) {
+	for (int i = 0; i < count; i++) {
+		/* A reset leaves no port in TIME_WAIT. */
+		peer_reset(&peers[i]);
+	}
+	free(peers);
+}
+
+static bool has_files(const char *what, unsigned connections) {
+	unsigned limit = suite_raise_files(connections + APART);
+
+	if (limit < connections + APART) {
+		suite_skip("%s: the limit of open files is %u (ulimit -Hn)", what, limit);
+		return false;
+	}
+	return true;
+}
+
+START_TEST(busy_connections_are_as_fast_beside_4000_idle_ones) {
+	struct scene scene;
+	struct peer busy[BUSY];
+	double alone = 0;
+	double beside = 0;
+
+	if (!has_files("4000 idle connections", IDLE + BUSY)) {
+		return;
+	}
+	scene_open(&scene, NULL);
+	struct change change = put(&scene.session, 0, 1, "k", "value");
+	ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	ck_assert_int_ge(epoll, 0);
+	for (int i = 0; i < BUSY; i++) {
+		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &busy[i]};
+		peer_open(&busy[i], &scene.server, VIA_TCP);
+		ck_assert_int_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, busy[i].fd, &event), 0);
+	}
+	(void)measure(busy, epoll);
+	/* In turn, so that whatever else the machine does meets both. */
+	for (int round = 0; round < ROUNDS; round++) {
+		alone += measure(busy, epoll) / ROUNDS;
+		struct peer *idle = open_idle(&scene.server, IDLE);
+		beside += measure(busy, epoll) / ROUNDS;
+		close_idle(idle, IDLE);
+	}
+	suite_figure("50 busy connections: %.0f calls/s alone, %.0f beside %d idle ones (%.2f)",
+		     alone, beside, IDLE, beside / alone);
+	if (!suite_is_instrumented()) {
+		ck_assert_double_ge(beside / alone, 0.5);
+	}
+	for (int i = 0; i < BUSY; i++) {
+		peer_close(&busy[i]);
+	}
+	ck_assert_int_eq(close(epoll), 0);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(five_thousand_connections_are_served_at_once) {
+	struct scene scene;
+
+	if (!has_files("5000 connections", OPEN)) {
+		return;
+	}
+	scene_open(&scene, NULL);
+	uint64_t before = server_memory(&scene.server);
+	struct peer *peers = open_idle(&scene.server, OPEN);
+	ck_assert_uint_eq(counter(&scene.peer, "connections"), OPEN + 1);
+	suite_figure("%d open connections: %.0f bytes of the server's memory each", OPEN,
+		     ((double)server_memory(&scene.server) - (double)before) / OPEN);
+	/* All of them still, and in another order. */
+	for (int i = OPEN - 1; i >= 0; i--) {
+		check_no_key(&peers[i], "no such key");
+	}
+	close_idle(peers, OPEN);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(a_connection_above_the_limit_is_refused_at_once_and_nobody_else_notices) {
+	enum { LIMIT = 20, NEWCOMERS = 50 };
+	struct scene scene;
+	struct prober prober;
+	struct peer peers[LIMIT - 2];
+	uint64_t slowest_us = 0;
+
+	scene_open(&scene, "--max-connections", "20", NULL);
+	prober_start(&prober, &scene.server);
+	for (int i = 0; i < LIMIT - 2; i++) {
+		peer_open(&peers[i], &scene.server, i % 2 == 0 ? VIA_TCP : VIA_LOCAL);
+		peer_ping(&peers[i]);
+	}
+	for (int i = 0; i < NEWCOMERS; i++) {
+		struct peer newcomer;
+		uint64_t start = suite_now_us();
+		peer_open(&newcomer, &scene.server, i % 2 == 0 ? VIA_TCP : VIA_LOCAL);
+		ck_assert(peer_is_closed_within(&newcomer, 30000));
+		uint64_t took = suite_now_us() - start;
+		slowest_us = took > slowest_us ? took : slowest_us;
+		peer_close(&newcomer);
+	}
+	suite_figure("a connection too many is closed after at most %.2f ms",
+		     (double)slowest_us / 1000);
+	for (int i = 0; i < LIMIT - 2; i++) {
+		peer_ping(&peers[i]);
+	}
+	/* Datagrams need no connection. */
+	struct peer udp;
+	peer_open(&udp, &scene.server, VIA_UDP);
+	peer_ping(&udp);
+	peer_close(&udp);
+	ck_assert_uint_eq(counter(&scene.peer, "connections_refused"), NEWCOMERS);
+
+	/* Where one left, another one may come. */
+	peer_close(&peers[0]);
+	uint64_t deadline = suite_now_ms() + 30000;
+	while (counter(&scene.peer, "connections") == LIMIT) {
+		ck_assert_uint_lt(suite_now_ms(), deadline);
+	}
+	peer_open(&peers[0], &scene.server, VIA_TCP);
+	peer_ping(&peers[0]);
+	for (int i = 0; i < LIMIT - 2; i++) {
+		peer_close(&peers[i]);
+	}
+	prober_stop(&prober, "connections above the limit");
+	scene_end(&scene);
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("connections");
+	TCase *connections = suite_case(suite, "connections");
+
+	tcase_add_test(connections, busy_connections_are_as_fast_beside_4000_idle_ones);
+	tcase_add_test(connections, five_thousand_connections_are_served_at_once);
+	tcase_add_test(connections,
+		       a_connection_above_the_limit_is_refused_at_once_and_nobody_else_notices);
+	return suite_run(suite);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which server a call goes to: restarts, other stores at known addresses, lists of servers. */
+#include "fake_transport.h"
+
+static struct kv_client *client;
+
+static enum kv_status get(void) {
+	struct kv_value value;
+	enum kv_status status = kv_get(client, (struct kv_bytes){"k", 1}, &value);
+
+	kv_value_free(&value);
+	return status;
+}
+
+/* The server is gone, and another store answers there. */
+static void replace(size_t server) {
+	fake.servers[server].store++;
+	fake.servers[server].epoch++;
+}
+
+/* --- Restarts --------------------------------------------------------------------------------- */
+
+START_TEST(hello_is_the_first_call_on_each_link) {
+	client = fake_open(0);
+	fake_breaks(REQUEST_PUT);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	for (unsigned link = 1; link <= 2; link++) {
+		size_t i = 0;
+
+		while (fake.log[i].link != link)
+			i++;
+		ck_assert_int_eq(fake.log[i].request.kind, REQUEST_HELLO);
+	}
+	ck_assert_uint_eq(fake_count(REQUEST_HELLO), 2);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(after_a_restart_hello_is_said_again_and_the_same_call_goes_under_the_new_epoch) {
+	client = fake_open(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_restart(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	ck_assert_uint_eq(fake_count(REQUEST_HELLO), 2);
+	ck_assert_uint_eq(fake_log(REQUEST_HELLO, 1)->link, 1);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 1)->epoch, 7);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->epoch, 8);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 1)->client_id,
+			  fake_sent(REQUEST_PUT, 2)->client_id);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 1)->slot, fake_sent(REQUEST_PUT, 2)->slot);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 1)->seq, fake_sent(REQUEST_PUT, 2)->seq);
+	ck_assert_uint_ne(fake_sent(REQUEST_PUT, 1)->xid, fake_sent(REQUEST_PUT, 2)->xid);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(an_attempt_answered_epoch_does_not_count_as_one_that_may_have_run) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_restart(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_restart(0);
+	/* The first attempt is answered KV_EPOCH, the second KV_BADSESSION: it has not run. */
+	fake_answers(REQUEST_PUT, KV_EPOCH, 0);
+	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_call_that_only_ever_was_answered_epoch_times_out) {
+	client = fake_open(500);
+	for (unsigned i = 0; i < FAKE_STEPS_MAX; i++)
+		fake_next(REQUEST_PUT, (struct step){.response.status = KV_EPOCH, .takes_ms = 20});
+	ck_assert_int_eq(fake_put(client, 1), KV_TIMEOUT);
+	/* A server that refuses the epoch it just told is not asked in a tight loop. */
+	ck_assert_uint_gt(fake.pause_count, 3);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_write_sent_before_a_restart_still_counts_after_it) {
+	client = fake_open(0);
+	fake_breaks(REQUEST_PUT);
+	fake_answers(REQUEST_PUT, KV_EPOCH, 0);
+	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
+	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_get_and_an_open_are_repeated_under_the_new_epoch_too) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_restart(0);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_sent(REQUEST_GET, 2)->epoch, 8);
+	fake_restart(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	ck_assert_uint_eq(fake_sent(REQUEST_OPEN, 1)->epoch, 9);
+	ck_assert_mem_eq(fake_sent(REQUEST_OPEN, 0)->nonce, fake_sent(REQUEST_OPEN, 1)->nonce,
+			 NONCE_SIZE);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_hello_lost_after_a_restart_costs_the_link_and_not_the_call) {
+	client = fake_open(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_restart(0);
+	fake_breaks(REQUEST_HELLO);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_PUT, 2)->link, 2);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->seq, 2);
+	fake_close(client);
+}
+END_TEST
+
+/* --- Another store at a known address --------------------------------------------------------- */
+
+START_TEST(with_nothing_to_remember_any_store_is_adopted) {
+	client = fake_open(0);
+	ck_assert_int_eq(kv_ping(client), KV_OK);
+	replace(0);
+	fake_breaks(REQUEST_PING);
+	ck_assert_int_eq(kv_ping(client), KV_OK);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_version_seen_in_another_store_ends_the_call_and_the_next_starts_afresh) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	replace(0);
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_BADSESSION);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_session_in_another_store_ends_the_call_and_the_next_opens_one_there) {
+	client = fake_open(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	replace(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_BADSESSION);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	ck_assert_uint_eq(fake_count(REQUEST_OPEN), 2);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->client_id, 102);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_write_sent_to_a_store_that_is_replaced_is_maybe_and_never_sent_to_the_other) {
+	client = fake_open(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_breaks(REQUEST_PUT);
+	replace(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
+	ck_assert_uint_eq(fake_count(REQUEST_PUT), 2);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_stateless_write_sent_to_a_store_that_is_replaced_is_maybe) {
+	client = fake_open_stateless(0);
+	fake_breaks(REQUEST_PUT);
+	replace(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
+	ck_assert_uint_eq(fake_count(REQUEST_PUT), 1);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+static void replace_during_the_call(void) {
+	replace(0);
+	ck_assert_int_eq(get(), KV_BADSESSION);
+}
+
+START_TEST(a_get_answered_by_the_store_that_was_left_meanwhile_is_not_passed_on) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_next(REQUEST_GET, (struct step){.response = {.status = KV_OK, .current = 77},
+					     .during = replace_during_the_call});
+	ck_assert_int_eq(get(), KV_BADSESSION);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_write_answered_by_the_store_that_was_left_meanwhile_is_maybe) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_next(REQUEST_PUT, (struct step){.response = {.status = KV_OK, .current = 77},
+					     .during = replace_during_the_call});
+	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_refusal_by_the_store_that_was_left_meanwhile_is_badsession) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_next(REQUEST_PUT, (struct step){.response = {.status = KV_VERSION, .current = 77},
+					     .during = replace_during_the_call});
+	ck_assert_int_eq(fake_put(client, 1), KV_BADSESSION);
+	fake_close(client);
+}
+END_TEST
+
+static void adopt_during_the_call(void) {
+	replace(0);
+	ck_assert_int_eq(kv_ping(client), KV_OK);
+}
+
+START_TEST(a_get_answered_by_a_store_that_was_exchanged_unnoticed_is_asked_of_the_new_one) {
+	client = fake_open(0);
+	fake_next(REQUEST_GET, (struct step){.response = {.status = KV_OK, .current = 77},
+					     .during = adopt_during_the_call});
+	fake_breaks(REQUEST_PING);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_count(REQUEST_GET), 2);
+	fake_close(client);
+}
+END_TEST
+
+/* --- Lists of servers ------------------------------------------------------------------------- */
+
+START_TEST(several_servers_are_tried_in_turn_without_a_pause_between) {
+	fake_serve(3);
+	fake.servers[0].reach = REACH_REFUSED;
+	fake.servers[1].reach = REACH_SILENT;
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 0)->server, 2);
+	ck_assert_uint_eq(fake.pause_count, 0);
+	ck_assert_uint_eq(fake.now_ms, 2000);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(the_server_that_answered_is_kept_and_a_broken_link_goes_to_it_again) {
+	fake_serve(3);
+	fake.servers[0].reach = REACH_REFUSED;
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	fake.servers[0].reach = REACH_UP;
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 2)->server, 1);
+	ck_assert_uint_eq(fake.servers[1].looked_again, 0);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_server_that_refuses_the_connection_is_looked_up_again_next_time) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_breaks(REQUEST_GET);
+	fake_breaks(REQUEST_HELLO);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake.connects, 3);
+	ck_assert_uint_eq(fake.servers[0].looked_again, 1);
+	/* It answered: what was found is remembered again. */
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake.servers[0].looked_again, 1);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(program_unavailable_in_a_call_goes_on_at_the_next_address) {
+	fake_serve(2);
+	client = fake_open(0);
+	fake_fails(REQUEST_GET, ATTEMPT_ELSEWHERE);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 1)->server, 1);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(of_two_stores_in_one_list_the_second_is_as_if_it_did_not_answer) {
+	fake_serve(2);
+	fake.servers[1].store = 'B';
+	client = fake_open(300);
+	ck_assert_int_eq(get(), KV_OK);
+	fake.servers[0].reach = REACH_REFUSED;
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_TIMEOUT);
+	for (size_t i = 0; i < fake_count(REQUEST_GET); i++)
+		ck_assert_uint_eq(fake_log(REQUEST_GET, i)->server, 0);
+	fake.servers[0].reach = REACH_UP;
+	ck_assert_int_eq(get(), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(only_a_round_in_which_each_address_leads_elsewhere_ends_the_call) {
+	fake_serve(2);
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	replace(0);
+	fake.servers[1].store = 'C';
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_BADSESSION);
+	ck_assert_uint_eq(fake_count(REQUEST_HELLO), 3);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(an_unreachable_address_may_be_the_store_so_the_call_goes_on) {
+	fake_serve(2);
+	client = fake_open(300);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	replace(0);
+	fake.servers[1].reach = REACH_REFUSED;
+	ck_assert_int_eq(fake_put(client, 1), KV_TIMEOUT);
+	fake.servers[1].reach = REACH_UP;
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->client_id, 101);
+	ck_assert_uint_eq(fake_log(REQUEST_PUT, 2)->server, 1);
+	fake_close(client);
+}
+END_TEST
+
+/* --- HELLO refused ---------------------------------------------------------------------------- */
+
+START_TEST(a_hello_refused_by_every_server_is_returned) {
+	fake_serve(2);
+	client = fake_open(0);
+	fake_next(REQUEST_HELLO,
+		  (struct step){.outcome = ATTEMPT_REJECTED, .response.status = KV_DENIED});
+	fake_next(REQUEST_HELLO, (struct step){.response.status = KV_DENIED});
+	ck_assert_int_eq(get(), KV_DENIED);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_hello_refused_by_one_server_goes_to_the_next) {
+	fake_serve(2);
+	client = fake_open(0);
+	fake_fails(REQUEST_HELLO, ATTEMPT_GARBLED);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 0)->server, 1);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_peer_that_is_no_kv_server_is_a_protocol_error) {
+	client = fake_open(0);
+	fake_fails(REQUEST_HELLO, ATTEMPT_GARBLED);
+	ck_assert_int_eq(get(), KV_PROTOCOL);
+	fake_next(REQUEST_HELLO, (struct step){.response = {.status = KV_OK, .epoch = 0}});
+	ck_assert_int_eq(get(), KV_PROTOCOL);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_hello_refused_after_a_write_was_sent_leaves_it_at_maybe) {
+	client = fake_open(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_breaks(REQUEST_PUT);
+	fake_next(REQUEST_HELLO, (struct step){.response.status = KV_DENIED});
+	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
+	fake_close(client);
+}
+END_TEST
+
+int main(void) {
+	const TTest *const tests[] = {
+	    hello_is_the_first_call_on_each_link,
+	    after_a_restart_hello_is_said_again_and_the_same_call_goes_under_the_new_epoch,
+	    an_attempt_answered_epoch_does_not_count_as_one_that_may_have_run,
+	    a_call_that_only_ever_was_answered_epoch_times_out,
+	    a_write_sent_before_a_restart_still_counts_after_it,
+	    a_get_and_an_open_are_repeated_under_the_new_epoch_too,
+	    a_hello_lost_after_a_restart_costs_the_link_and_not_the_call,
+	    with_nothing_to_remember_any_store_is_adopted,
+	    a_version_seen_in_another_store_ends_the_call_and_the_next_starts_afresh,
+	    a_session_in_another_store_ends_the_call_and_the_next_opens_one_there,
+	    a_write_sent_to_a_store_that_is_replaced_is_maybe_and_never_sent_to_the_other,
+	    a_stateless_write_sent_to_a_store_that_is_replaced_is_maybe,
+	    a_get_answered_by_the_store_that_was_left_meanwhile_is_not_passed_on,
+	    a_write_answered_by_the_store_that_was_left_meanwhile_is_maybe,
+	    a_refusal_by_the_store_that_was_left_meanwhile_is_badsession,
+	    a_get_answered_by_a_store_that_was_exchanged_unnoticed_is_asked_of_the_new_one,
+	    several_servers_are_tried_in_turn_without_a_pause_between,
+	    the_server_that_answered_is_kept_and_a_broken_link_goes_to_it_again,
+	    a_server_that_refuses_the_connection_is_looked_up_again_next_time,
+	    program_unavailable_in_a_call_goes_on_at_the_next_address,
+	    of_two_stores_in_one_list_the_second_is_as_if_it_did_not_answer,
+	    only_a_round_in_which_each_address_leads_elsewhere_ends_the_call,
+	    an_unreachable_address_may_be_the_store_so_the_call_goes_on,
+	    a_hello_refused_by_every_server_is_returned,
+	    a_hello_refused_by_one_server_goes_to_the_next,
+	    a_peer_that_is_no_kv_server_is_a_protocol_error,
+	    a_hello_refused_after_a_write_was_sent_leaves_it_at_maybe,
+	};
+
+	return fake_main("clerk_store", tests, sizeof(tests) / sizeof(tests[0]));
+}

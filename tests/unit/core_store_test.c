@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Entries and versions: the version table, and writes in two steps. */
+#include "core_world.h"
+#include "store.h"
+
+static struct memory memory;
+static struct store store;
+
+static void start(void) {
+	memory = (struct memory){.limit = SIZE_MAX};
+	ck_assert(store_open(&store, &memory, 5));
+}
+
+static void nothing_is_left(void) {
+	store_close(&store);
+	ck_assert_uint_eq(memory.used, 0);
+}
+
+static struct operation call(enum operation_kind kind, const char *key, const char *value,
+			     uint64_t expected) {
+	return (struct operation){
+	    .kind = kind,
+	    .expected = expected,
+	    .key = text(key),
+	    .value = text(value),
+	    .want_old = true,
+	};
+}
+
+/* As the service does it; the caller drops reply->value. */
+static enum kv_status do_write(const struct operation *operation, struct reply *reply) {
+	struct entry *entry = store_find(&store, operation->key);
+	struct change change;
+
+	*reply = (struct reply){.status = store_check(entry, operation->expected)};
+	if (reply->status != KV_OK)
+		return reply->status;
+	ck_assert(store_prepare(&store, entry, operation, &change));
+	store_commit(&store, &change, operation, 33, reply);
+	return reply->status;
+}
+
+static enum kv_status put(const char *key, const char *value, uint64_t expected) {
+	struct operation operation = call(OPERATION_PUT, key, value, expected);
+	struct reply reply;
+
+	enum kv_status status = do_write(&operation, &reply);
+	reply_drop(&memory, &reply);
+	return status;
+}
+
+static enum kv_status append(const char *key, const char *value, uint64_t expected) {
+	struct operation operation = call(OPERATION_APPEND, key, value, expected);
+	struct reply reply;
+
+	enum kv_status status = do_write(&operation, &reply);
+	reply_drop(&memory, &reply);
+	return status;
+}
+
+static void holds(const char *key, const char *value, uint64_t version) {
+	const struct entry *entry = store_find(&store, text(key));
+
+	ck_assert_ptr_nonnull(entry);
+	ck_assert(is_text(view_whole(entry->value), value));
+	ck_assert_uint_eq(entry->version, version);
+	ck_assert_uint_eq(entry->position, 33);
+}
+
+/* --- The version table, row by row; each for Put and Append ------------------------------------
+ */
+
+START_TEST(any_version_on_a_key_writes_the_next_version) {
+	ck_assert_int_eq(put("k", "a", VERSION_ANY), KV_OK);
+	ck_assert_int_eq(put("k", "b", VERSION_ANY), KV_OK);
+	holds("k", "b", 2);
+	ck_assert_int_eq(append("k", "c", VERSION_ANY), KV_OK);
+	holds("k", "bc", 3);
+}
+END_TEST
+
+START_TEST(any_version_on_a_missing_key_writes_version_1) {
+	ck_assert_int_eq(put("p", "a", VERSION_ANY), KV_OK);
+	holds("p", "a", 1);
+	ck_assert_int_eq(append("a", "b", VERSION_ANY), KV_OK);
+	holds("a", "b", 1);
+}
+END_TEST
+
+START_TEST(create_on_a_key_is_refused) {
+	ck_assert_int_eq(put("k", "a", 0), KV_OK);
+	ck_assert_int_eq(put("k", "b", 0), KV_VERSION);
+	ck_assert_int_eq(append("k", "b", 0), KV_VERSION);
+	holds("k", "a", 1);
+}
+END_TEST
+
+START_TEST(create_on_a_missing_key_writes_version_1) {
+	ck_assert_int_eq(put("p", "a", 0), KV_OK);
+	holds("p", "a", 1);
+	ck_assert_int_eq(append("a", "b", 0), KV_OK);
+	holds("a", "b", 1);
+}
+END_TEST
+
+START_TEST(a_write_at_the_version_of_the_key_writes_the_next_version) {
+	ck_assert_int_eq(put("k", "a", 0), KV_OK);
+	ck_assert_int_eq(put("k", "b", 1), KV_OK);
+	holds("k", "b", 2);
+	ck_assert_int_eq(append("k", "c", 2), KV_OK);
+	holds("k", "bc", 3);
+}
+END_TEST
+
+START_TEST(put_at_an_old_version_is_refused) {
+	ck_assert_int_eq(put("k", "a", 0), KV_OK);
+	ck_assert_int_eq(put("k", "b", 1), KV_OK);
+	ck_assert_int_eq(put("k", "c", 1), KV_VERSION);
+	ck_assert_int_eq(append("k", "c", 1), KV_VERSION);
+	holds("k", "b", 2);
+}
+END_TEST
+
+START_TEST(put_at_a_version_to_come_is_refused) {
+	ck_assert_int_eq(put("k", "a", 0), KV_OK);
+	ck_assert_int_eq(put("k", "b", 2), KV_VERSION);
+	ck_assert_int_eq(append("k", "b", VERSION_ANY - 1), KV_VERSION);
+	holds("k", "a", 1);
+}
+END_TEST
+
+START_TEST(a_version_of_a_missing_key_is_no_key) {
+	ck_assert_int_eq(put("k", "a", 1), KV_NOKEY);
+	ck_assert_int_eq(append("k", "a", 1), KV_NOKEY);
+	ck_assert_ptr_null(store_find(&store, text("k")));
+}
+END_TEST
+
+/* --- Values and keys ---------------------------------------------------------------------------
+ */
+
+START_TEST(append_answers_the_old_value_and_its_version) {
+	struct operation operation = call(OPERATION_APPEND, "k", "abc", VERSION_ANY);
+	struct reply reply;
+
+	ck_assert_int_eq(do_write(&operation, &reply), KV_OK);
+	ck_assert(is_text(reply.value, ""));
+	ck_assert_uint_eq(reply.old_version, 0);
+	ck_assert_uint_eq(reply.current, 1);
+
+	ck_assert_int_eq(do_write(&operation, &reply), KV_OK);
+	ck_assert(is_text(reply.value, "abc"));
+	ck_assert_uint_eq(reply.old_version, 1);
+	ck_assert_uint_eq(reply.current, 2);
+	reply_drop(&memory, &reply);
+}
+END_TEST
+
+START_TEST(append_answers_no_old_value_to_one_who_does_not_want_it) {
+	struct operation operation = call(OPERATION_APPEND, "k", "abc", VERSION_ANY);
+	struct reply reply;
+
+	ck_assert_int_eq(put("k", "x", 0), KV_OK);
+	operation.want_old = false;
+	ck_assert_int_eq(do_write(&operation, &reply), KV_OK);
+	ck_assert_ptr_null(reply.value.buffer);
+	ck_assert_uint_eq(reply.old_version, 1);
+}
+END_TEST
+
+START_TEST(an_old_value_outlives_puts_and_appends_to_its_key) {
+	struct operation operation = call(OPERATION_APPEND, "k", "def", VERSION_ANY);
+	struct reply first;
+	struct reply second;
+
+	ck_assert_int_eq(put("k", "abc", 0), KV_OK);
+	ck_assert_int_eq(do_write(&operation, &first), KV_OK);
+	ck_assert_int_eq(do_write(&operation, &second), KV_OK);
+	ck_assert_int_eq(append("k", "0123456789012345678901234567890123456789", VERSION_ANY),
+			 KV_OK);
+	ck_assert_int_eq(put("k", "something else", VERSION_ANY), KV_OK);
+	ck_assert_int_eq(append("k", "more", VERSION_ANY), KV_OK);
+	ck_assert(is_text(first.value, "abc"));
+	ck_assert(is_text(second.value, "abcdef"));
+	holds("k", "something elsemore", 6);
+	reply_drop(&memory, &first);
+	reply_drop(&memory, &second);
+}
+END_TEST
+
+START_TEST(keys_are_bytes_of_which_each_counts) {
+	const char *keys[] = {"a", "b", "aa", "ab", "a\001", "\377"};
+	const struct kv_bytes with_zero = {.data = "a\0b", .size = 3};
+
+	for (size_t i = 0; i < 6; i++)
+		ck_assert_int_eq(put(keys[i], keys[i], 0), KV_OK);
+	for (size_t i = 0; i < 6; i++)
+		holds(keys[i], keys[i], 1);
+	ck_assert_ptr_null(store_find(&store, with_zero));
+}
+END_TEST
+
+START_TEST(an_empty_value_is_a_value) {
+	ck_assert_int_eq(put("k", "", 0), KV_OK);
+	holds("k", "", 1);
+	ck_assert_int_eq(append("k", "", 1), KV_OK);
+	holds("k", "", 2);
+	ck_assert_int_eq(append("k", "abc", 2), KV_OK);
+	holds("k", "abc", 3);
+	ck_assert_int_eq(put("k", "", 3), KV_OK);
+	holds("k", "", 4);
+}
+END_TEST
+
+/* --- Two steps, and their memory ---------------------------------------------------------------
+ */
+
+START_TEST(a_prepared_write_needs_no_memory_to_be_done) {
+	char key[32];
+	struct reply reply;
+	struct change change;
+
+	for (int i = 0; i < 20000; i++) {
+		(void)snprintf(key, sizeof(key), "key %d", i % 5000);
+		enum operation_kind kind = i % 3 == 0 ? OPERATION_APPEND : OPERATION_PUT;
+		struct operation operation = call(kind, key, "some value", VERSION_ANY);
+		struct entry *entry = store_find(&store, operation.key);
+		ck_assert(store_prepare(&store, entry, &operation, &change));
+		memory.fail_in = 1;
+		store_commit(&store, &change, &operation, 33, &reply);
+		ck_assert_uint_eq(memory.fail_in, 1);
+		memory.fail_in = 0;
+		reply_drop(&memory, &reply);
+	}
+}
+END_TEST
+
+START_TEST(a_write_given_up_leaves_no_trace) {
+	struct operation operation = call(OPERATION_PUT, "k", "abc", VERSION_ANY);
+	struct change change;
+	size_t before = memory.used;
+
+	ck_assert(store_prepare(&store, NULL, &operation, &change));
+	store_abandon(&store, &change);
+	ck_assert_ptr_null(store_find(&store, text("k")));
+	ck_assert_uint_eq(memory.used, before);
+
+	ck_assert_int_eq(put("k", "x", 0), KV_OK);
+	before = memory.used;
+	ck_assert(store_prepare(&store, store_find(&store, text("k")), &operation, &change));
+	store_abandon(&store, &change);
+	holds("k", "x", 1);
+	ck_assert_uint_eq(memory.used, before);
+
+	operation.kind = OPERATION_APPEND;
+	ck_assert(store_prepare(&store, store_find(&store, text("k")), &operation, &change));
+	store_abandon(&store, &change);
+	holds("k", "x", 1);
+}
+END_TEST
+
+START_TEST(without_memory_nothing_is_prepared) {
+	struct operation operation = call(OPERATION_PUT, "k", "abc", VERSION_ANY);
+	struct change change;
+	size_t before = memory.used;
+
+	for (unsigned i = 1; i <= 2; i++) {
+		memory.fail_in = i;
+		ck_assert(!store_prepare(&store, NULL, &operation, &change));
+		ck_assert_uint_eq(memory.used, before);
+	}
+	ck_assert_int_eq(put("k", "x", 0), KV_OK);
+	before = memory.used;
+	memory.fail_in = 1;
+	ck_assert(!store_prepare(&store, store_find(&store, text("k")), &operation, &change));
+	operation.kind = OPERATION_APPEND;
+	operation.value = zeros(100);
+	memory.fail_in = 1;
+	ck_assert(!store_prepare(&store, store_find(&store, text("k")), &operation, &change));
+	holds("k", "x", 1);
+	ck_assert_uint_eq(memory.used, before);
+}
+END_TEST
+
+/* The least limit under which a write fits is what memory->used is after it. */
+START_TEST(what_fits_is_what_the_write_takes) {
+	static const size_t sizes[] = {0, 1, 20, 1000, 5000, 100, 70000, 3};
+	struct operation operation = call(OPERATION_PUT, "k", "", VERSION_ANY);
+	struct reply reply;
+
+	for (size_t i = 0; i < 64; i++) {
+		operation.kind = i % 3 == 1 ? OPERATION_APPEND : OPERATION_PUT;
+		operation.value = zeros(sizes[i % 8]);
+		struct entry *entry = store_find(&store, operation.key);
+		size_t before = memory.used;
+		memory.limit = SIZE_MAX;
+		ck_assert(store_fits(&store, entry, &operation));
+		memory.limit = 0;
+		bool fits_a_full_store = store_fits(&store, entry, &operation);
+		ck_assert_int_eq(do_write(&operation, &reply), KV_OK);
+		reply_drop(&memory, &reply);
+		ck_assert(fits_a_full_store == (memory.used <= before));
+	}
+}
+END_TEST
+
+START_TEST(a_key_takes_less_than_90_bytes_beside_its_own) {
+	enum { KEYS = 100000 };
+	char key[32];
+	size_t before = memory.used;
+	size_t bytes = 0;
+
+	for (int i = 0; i < KEYS; i++) {
+		(void)snprintf(key, sizeof(key), "%x", i * 7919);
+		struct operation operation = call(OPERATION_PUT, key, "", 0);
+		struct reply reply;
+		operation.value = zeros(1 + (size_t)i % 100);
+		ck_assert_int_eq(do_write(&operation, &reply), KV_OK);
+		bytes += operation.key.size + operation.value.size;
+	}
+	size_t overhead = (memory.used - before - bytes) / KEYS;
+	printf("figure: %zu bytes a key beside key and value\n", overhead);
+	ck_assert_uint_lt(overhead, 90);
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_add_checked_fixture(tests, start, nothing_is_left);
+	tcase_add_test(tests, any_version_on_a_key_writes_the_next_version);
+	tcase_add_test(tests, any_version_on_a_missing_key_writes_version_1);
+	tcase_add_test(tests, create_on_a_key_is_refused);
+	tcase_add_test(tests, create_on_a_missing_key_writes_version_1);
+	tcase_add_test(tests, a_write_at_the_version_of_the_key_writes_the_next_version);
+	tcase_add_test(tests, put_at_an_old_version_is_refused);
+	tcase_add_test(tests, put_at_a_version_to_come_is_refused);
+	tcase_add_test(tests, a_version_of_a_missing_key_is_no_key);
+	tcase_add_test(tests, append_answers_the_old_value_and_its_version);
+	tcase_add_test(tests, append_answers_no_old_value_to_one_who_does_not_want_it);
+	tcase_add_test(tests, an_old_value_outlives_puts_and_appends_to_its_key);
+	tcase_add_test(tests, keys_are_bytes_of_which_each_counts);
+	tcase_add_test(tests, an_empty_value_is_a_value);
+	tcase_add_test(tests, a_prepared_write_needs_no_memory_to_be_done);
+	tcase_add_test(tests, a_write_given_up_leaves_no_trace);
+	tcase_add_test(tests, without_memory_nothing_is_prepared);
+	tcase_add_test(tests, what_fits_is_what_the_write_takes);
+	tcase_add_test(tests, a_key_takes_less_than_90_bytes_beside_its_own);
+}
+
+int main(void) {
+	return run_suite("store", add);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The hash table: it finds what is in it, and grows and shrinks in small steps. */
+#include "core_world.h"
+#include "table.h"
+
+enum { MANY = 100000 };
+
+struct element {
+	struct table_link link;
+	uint64_t number;
+};
+
+static struct memory memory;
+static struct table table;
+static struct element elements[MANY];
+static size_t hashes; /* asked for */
+
+static uint64_t hash_number(uint64_t seed, const struct table_link *link) {
+	hashes++;
+	return table_hash_bytes(seed, &((const struct element *)link)->number, sizeof(uint64_t));
+}
+
+static uint64_t hash_all_alike(uint64_t seed, const struct table_link *link) {
+	(void)seed;
+	(void)link;
+	return 12345;
+}
+
+static void start(void) {
+	memory = (struct memory){.limit = SIZE_MAX};
+	for (size_t i = 0; i < MANY; i++)
+		elements[i] = (struct element){.number = i * 3};
+	ck_assert(table_open(&table, &memory, hash_number, 99));
+}
+
+static void nothing_is_left(void) {
+	table_close(&table);
+	ck_assert_uint_eq(memory.used, 0);
+}
+
+static void insert(size_t index) {
+	ck_assert(table_reserve(&table));
+	table_insert(&table, &elements[index].link);
+}
+
+static bool found_by(uint64_t hash, const struct element *element) {
+	struct table_link *link = table_bucket(&table, hash);
+
+	while (link != NULL && link != &element->link)
+		link = link->next;
+	return link != NULL;
+}
+
+static bool found(size_t index) {
+	return found_by(hash_number(table.seed, &elements[index].link), &elements[index]);
+}
+
+START_TEST(what_was_inserted_is_found_at_every_size) {
+	for (size_t i = 0; i < MANY; i++) {
+		ck_assert(!found(i));
+		insert(i);
+		ck_assert(found(i) && found(i / 2) && found(i / 3));
+	}
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert(found(i));
+	ck_assert_uint_eq(table.count, MANY);
+}
+END_TEST
+
+START_TEST(what_was_removed_is_gone_and_the_others_are_found_at_every_size) {
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	for (size_t i = 0; i < MANY; i++) {
+		table_remove(&table, &elements[i].link);
+		ck_assert(!found(i));
+		ck_assert(i + 1 == MANY || (found(i + 1) && found((i + MANY) / 2)));
+	}
+	ck_assert_uint_eq(table.count, 0);
+}
+END_TEST
+
+START_TEST(an_empty_table_is_as_small_as_a_new_one) {
+	size_t before = memory.used;
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < MANY; i++)
+			insert(i);
+		ck_assert_uint_gt(memory.used, before + MANY * sizeof(void *) / 3);
+		ck_assert_uint_lt(memory.used, before + MANY * sizeof(void *));
+		for (size_t i = 0; i < MANY; i++)
+			table_remove(&table, &elements[i].link);
+		ck_assert_uint_eq(memory.used, before);
+	}
+}
+END_TEST
+
+START_TEST(no_insert_and_no_removal_looks_at_many) {
+	size_t most = 0;
+
+	for (size_t i = 0; i < MANY; i++) {
+		hashes = 0;
+		insert(i);
+		most = hashes > most ? hashes : most;
+	}
+	for (size_t i = 0; i < MANY; i++) {
+		hashes = 0;
+		table_remove(&table, &elements[i].link);
+		most = hashes > most ? hashes : most;
+	}
+	ck_assert_uint_lt(most, 40);
+}
+END_TEST
+
+START_TEST(after_reserve_an_insert_needs_no_memory) {
+	for (size_t i = 0; i < MANY; i++) {
+		size_t growth = table_growth(&table);
+		size_t before = memory.used;
+		ck_assert(table_reserve(&table));
+		ck_assert(table_reserve(&table));
+		ck_assert_uint_eq(memory.used, before + growth);
+		memory.fail_in = 1;
+		table_insert(&table, &elements[i].link);
+		ck_assert_uint_eq(memory.fail_in, 1);
+		memory.fail_in = 0;
+	}
+}
+END_TEST
+
+START_TEST(without_memory_reserve_fails_and_the_table_is_as_it_was) {
+	size_t failures = 0;
+
+	for (size_t i = 0; i < MANY; i++) {
+		size_t before = memory.used;
+		memory.fail_in = 1;
+		if (!table_reserve(&table)) {
+			failures++;
+			ck_assert_uint_eq(memory.used, before);
+			ck_assert(i == 0 || found(i - 1));
+		}
+		memory.fail_in = 0;
+		insert(i);
+	}
+	ck_assert_uint_gt(failures, 50);
+}
+END_TEST
+
+START_TEST(elements_of_one_hash_are_all_found) {
+	struct table alike;
+
+	ck_assert(table_open(&alike, &memory, hash_all_alike, 1));
+	for (size_t i = 0; i < 2000; i++) {
+		ck_assert(table_reserve(&alike));
+		table_insert(&alike, &elements[i].link);
+	}
+	for (size_t i = 0; i < 2000; i += 2)
+		table_remove(&alike, &elements[i].link);
+	struct table_link *link = table_bucket(&alike, 12345);
+	size_t count = 0;
+	for (; link != NULL; link = link->next) {
+		ck_assert_uint_eq(((struct element *)link)->number % 6, 3);
+		count++;
+	}
+	ck_assert_uint_eq(count, 1000);
+	table_close(&alike);
+}
+END_TEST
+
+static void mark(void *context, struct table_link *link) {
+	(*(size_t *)context)++;
+	*(struct element *)link = (struct element){.number = UINT64_MAX};
+}
+
+START_TEST(drain_hands_each_element_over_once) {
+	size_t count = 0;
+
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	table_drain(&table, &count, mark);
+	ck_assert_uint_eq(count, MANY);
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert_uint_eq(elements[i].number, UINT64_MAX);
+	ck_assert_uint_eq(table.count, 0);
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_add_checked_fixture(tests, start, nothing_is_left);
+	tcase_add_test(tests, what_was_inserted_is_found_at_every_size);
+	tcase_add_test(tests, what_was_removed_is_gone_and_the_others_are_found_at_every_size);
+	tcase_add_test(tests, an_empty_table_is_as_small_as_a_new_one);
+	tcase_add_test(tests, no_insert_and_no_removal_looks_at_many);
+	tcase_add_test(tests, after_reserve_an_insert_needs_no_memory);
+	tcase_add_test(tests, without_memory_reserve_fails_and_the_table_is_as_it_was);
+	tcase_add_test(tests, elements_of_one_hash_are_all_found);
+	tcase_add_test(tests, drain_hands_each_element_over_once);
+}
+
+int main(void) {
+	return run_suite("table", add);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FAKE_KV_H
+#define FAKE_KV_H
+
+/*
+ * fake_kv.h - the world of a lock, owned by a test: kv_get() and its kin over a store in memory, a
+ * clock that moves only when somebody pauses or waits for an answer, and chance.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kv/kv.h>
+
+/* What becomes of a call. A Put's change, if any, is subject to its expected version. */
+enum fate {
+	FATE_ANSWERED, /* it runs and is answered */
+	FATE_DONE,     /* a Put: it runs, the caller is told KV_MAYBE. A Get: KV_TIMEOUT */
+	FATE_LOST,     /* a Put: it never runs, KV_MAYBE. A Get: KV_TIMEOUT */
+	FATE_LATE,     /* a Put: it runs at fake_land(), KV_MAYBE. A Get: KV_TIMEOUT */
+	FATE_UNSENT,   /* it never runs: KV_TIMEOUT */
+};
+
+enum { FAKE_TEXT_MAX = 63 };
+
+struct fake_call {
+	bool is_put;
+	char key[FAKE_TEXT_MAX + 1];
+	char text[FAKE_TEXT_MAX + 1]; /* a Put's value */
+	uint64_t expected;
+	unsigned timeout_ms; /* 0: for ever */
+};
+
+struct fake_answer {
+	enum kv_status status;
+	const char *text; /* a Get's value */
+	uint64_t version;
+};
+
+/* An empty store, time 0, nothing planned. Returns the client, which has no time limit. */
+struct kv_client *fake_reset(void);
+
+/* Another client of the same store, for tests that need a limit of its own. */
+struct kv_client *fake_client(unsigned timeout_ms);
+
+/* The fates of the next calls, in order; then all are answered. */
+void fake_plan(enum fate fate);
+
+/* The next call after those planned runs nothing and answers `status`. */
+void fake_plan_status(enum kv_status status);
+
+/* The next call after those planned is answered, but first `act` happens. */
+void fake_plan_act(void (*act)(void));
+
+/* While frozen, a call lasts as long as its time limit; a Put is late. */
+void fake_freeze(bool is_frozen);
+
+/* How long a call lasts that is answered. */
+void fake_round_trip(unsigned trip_ms);
+
+/* At that time `act` happens. */
+void fake_at(uint64_t at_ms, void (*act)(void));
+
+/* All late Puts run, in the order in which they were sent. How many changed something. */
+unsigned fake_land(void);
+
+/* Somebody else writes or deletes a key, or replaces the store by an empty one. */
+void fake_write(const char *key, const char *text);
+void fake_delete(const char *key);
+void fake_exchange(void);
+
+/* Whether a key holds this text at this version; false says on standard error what it holds. */
+bool fake_holds(const char *key, const char *text, uint64_t version);
+
+uint64_t fake_now_ms(void);
+unsigned fake_gets(void);
+unsigned fake_puts(void);
+unsigned fake_open_views(void);
+
+/* The n-th pause, from 0; 0 if there were no more. */
+uint64_t fake_pause_ms(unsigned n);
+
+/* All random bytes from now on are `byte`; negative: different ones; FAKE_NO_CHANCE: there are
+ * none. */
+void fake_chance(int byte);
+#define FAKE_NO_CHANCE 256
+
+/* From now on `serve` answers every call, whatever is planned. It may leave by longjmp(). */
+void fake_serve(void (*serve)(const struct fake_call *call, struct fake_answer *answer));
+
+/* Time passes. */
+void fake_pass(uint64_t time_ms);
+
+#endif

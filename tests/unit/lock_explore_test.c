@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every schedule of two handles: each order of their calls, with a number of calls that fail, each
+ * in every way, and each Put left in doubt landing at every moment, or never.
+ *
+ * A handle runs until it needs something from outside: the answer to a call, or leave to go on
+ * with its work. There it is stopped by longjmp(). To go on, its program is run again from the
+ * start with all the answers that it got before and one more, which gives the same calls again:
+ * the lock has no other input than answers and the clock, and both are the test's. So a state of
+ * the world is a plain struct that can be copied, and the search is a recursion.
+ */
+#include <kv/lock.h>
+
+#include <check.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_kv.h"
+
+enum { HANDLES = 2, ANSWERS_MAX = 64, LATE_MAX = 6, DEPTH_MAX = 160 };
+enum { SEEN_SIZE = 1 << 22, ACQUIRE_MS = 25, CALL_MS = 500 };
+
+/* What the key holds, or a Put writes: the id of handle 0 or 1, or one of these. */
+enum { FREE = HANDLES, MISSING };
+
+struct answer {
+	enum kv_status status;
+	int content;
+	uint64_t version;
+	bool takes_all_its_time;
+};
+
+enum want {
+	WANT_GET,
+	WANT_PUT,
+	WANT_WORK, /* the lock was taken; leave to go on */
+	WANT_REST, /* an operation has ended without the lock; leave to go on */
+	WANT_NOTHING,
+};
+
+struct handle {
+	const char *program; /* a: acquire, t: try, r: release */
+	struct answer answers[ANSWERS_MAX];
+	unsigned answer_count;
+	uint64_t history; /* a hash of them */
+
+	/* Where they led to. */
+	enum want want;
+	int content; /* of the Put that it wants */
+	uint64_t expected;
+	enum kv_status result; /* of the last operation that ended */
+	bool met_a_fault;      /* in the operation under way, or the last one */
+	uint64_t token;	       /* 0: does not hold it, or an operation is under way */
+
+	uint64_t last_token;
+};
+
+struct late {
+	int content;
+	uint64_t expected;
+};
+
+struct world {
+	struct handle handles[HANDLES];
+	int content;
+	uint64_t version;
+	struct late late[LATE_MAX];
+	unsigned late_count;
+	unsigned faults_left;
+	uint64_t top_token;
+};
+
+static const struct kv_bytes name = {"lock", 4};
+
+/* Of the handle that runs. */
+static struct handle *running;
+static unsigned answers_used;
+static jmp_buf stopped;
+
+/* Of the search. */
+static uint64_t *seen;
+static unsigned long states, ends;
+static char steps[DEPTH_MAX][64];
+
+static const char *text_of(int content) {
+	static const char *const texts[] = {"00000000000000000000000000000000",
+					    "01010101010101010101010101010101", "__unlocked", ""};
+
+	return texts[content];
+}
+
+static int content_of(const char *text) {
+	int content = 0;
+
+	while (content < MISSING && strcmp(text, text_of(content)) != 0)
+		content++;
+	ck_assert_int_lt(content, MISSING);
+	return content;
+}
+
+/* --- Running one handle --- */
+
+/* The next answer that the handle got, or the end of this run. */
+static const struct answer *next_answer(enum want want) {
+	running->want = want;
+	if (answers_used == running->answer_count)
+		longjmp(stopped, 1);
+	return &running->answers[answers_used++];
+}
+
+static void serve(const struct fake_call *call, struct fake_answer *reply) {
+	const struct answer *answer;
+
+	running->token = 0;
+	if (call->is_put) {
+		running->content = content_of(call->text);
+		running->expected = call->expected;
+	}
+	answer = next_answer(call->is_put ? WANT_PUT : WANT_GET);
+	running->met_a_fault |= answer->status == KV_MAYBE || answer->status == KV_TIMEOUT;
+	if (answer->takes_all_its_time)
+		fake_pass(call->timeout_ms);
+	reply->status = answer->status;
+	reply->text = text_of(answer->content);
+	reply->version = answer->version;
+}
+
+static void run_program(struct kv_lock *lock) {
+	for (const char *operation = running->program; *operation != '\0'; operation++) {
+		running->met_a_fault = false;
+		if (*operation == 'a')
+			running->result = kv_lock_acquire(lock, ACQUIRE_MS);
+		else if (*operation == 't')
+			running->result = kv_lock_try(lock);
+		else
+			running->result = kv_lock_release(lock);
+		running->token = kv_lock_token(lock);
+		if (*operation == 'r')
+			ck_assert(running->result != KV_OK || running->token == 0);
+		else
+			ck_assert((running->result == KV_OK) == (running->token != 0));
+		(void)next_answer(running->token != 0 ? WANT_WORK : WANT_REST);
+	}
+	running->want = WANT_NOTHING;
+}
+
+/* Runs a handle with the answers that it has, to see what it wants next. */
+static void run(struct world *world, int index) {
+	static struct kv_lock *lock; /* static: setjmp() does not keep what changes after it */
+	struct kv_client *client;
+
+	running = &world->handles[index];
+	answers_used = 0;
+	(void)fake_reset();
+	client = fake_client(CALL_MS);
+	fake_serve(serve);
+	fake_chance(index);
+	ck_assert_int_eq(kv_lock_open(client, name, &lock), KV_OK);
+	ck_assert_str_eq(kv_lock_id(lock), text_of(index));
+	fake_chance(0);
+	if (setjmp(stopped) == 0)
+		run_program(lock);
+	kv_lock_close(lock);
+}
+
+/* --- What must hold --- */
+
+static void violated(unsigned depth, const char *what) {
+	for (unsigned i = 0; i < depth; i++)
+		fprintf(stderr, "%3u  %s\n", i, steps[i]);
+	ck_abort_msg("%s", what);
+}
+
+/* In every state. */
+static void check(const struct world *world, unsigned depth) {
+	for (int i = 0; i < HANDLES; i++) {
+		const struct handle *handle = &world->handles[i];
+
+		if (handle->want == WANT_GET || handle->want == WANT_PUT)
+			continue;
+		/* So no two hold it at once: a key holds one id. */
+		if (handle->token != 0 && (world->content != i || world->version != handle->token))
+			violated(depth, "a handle holds what the key does not say");
+		if (handle->token == 0 && handle->result != KV_MAYBE && world->content == i)
+			violated(depth,
+				 "the key says that a handle holds it that was told otherwise");
+		if (handle->result == KV_MAYBE && !handle->met_a_fault)
+			violated(depth, "an operation without a fault ended in doubt");
+	}
+}
+
+/* When a handle has come to its next stop. */
+static void check_token(struct world *world, int index, unsigned depth) {
+	struct handle *handle = &world->handles[index];
+
+	if (handle->token == 0 || handle->token == handle->last_token)
+		return;
+	if (handle->token <= world->top_token)
+		violated(depth, "a token did not grow");
+	world->top_token = handle->last_token = handle->token;
+}
+
+/* --- The search --- */
+
+static uint64_t mix(uint64_t hash, uint64_t with) {
+	hash = (hash ^ with) * 0x9e3779b97f4a7c15U;
+	return hash ^ hash >> 29;
+}
+
+static bool was_seen(const struct world *world) {
+	uint64_t hash = mix(mix(0, (uint64_t)world->content), world->version);
+	uint64_t late = 0;
+	size_t at;
+
+	for (unsigned i = 0; i < world->late_count; i++)
+		late += mix(mix(1, (uint64_t)world->late[i].content), world->late[i].expected);
+	hash = mix(mix(mix(hash, late), world->faults_left), world->top_token);
+	for (int i = 0; i < HANDLES; i++)
+		hash = mix(mix(hash, world->handles[i].history), world->handles[i].answer_count);
+	hash |= 1;
+	for (at = hash % SEEN_SIZE; seen[at] != 0; at = (at + 1) % SEEN_SIZE) {
+		if (seen[at] == hash)
+			return true;
+	}
+	seen[at] = hash;
+	ck_assert_uint_lt(++states, SEEN_SIZE / 4 * 3);
+	return false;
+}
+
+/* A Put reaches the store. False: it is refused. */
+static bool write_if(struct world *world, int content, uint64_t expected) {
+	unsigned kept = 0;
+
+	if (world->version != expected)
+		return false;
+	world->content = content;
+	world->version++;
+	/* Those that expected it are dead. */
+	for (unsigned i = 0; i < world->late_count; i++) {
+		if (world->late[i].expected == world->version)
+			world->late[kept++] = world->late[i];
+	}
+	world->late_count = kept;
+	return true;
+}
+
+static void explore(const struct world *world, unsigned depth);
+
+static void go_on(struct world *world, int index, struct answer answer, unsigned depth,
+		  const char *how) {
+	static const char *const wants[] = {"Get", "Put", "work", "rest", ""};
+	struct handle *handle = &world->handles[index];
+
+	ck_assert_uint_lt(handle->answer_count, ANSWERS_MAX);
+	ck_assert_uint_lt(depth, DEPTH_MAX);
+	snprintf(steps[depth], sizeof(steps[depth]), "%d: %s %s%s: %s", index, wants[handle->want],
+		 handle->want != WANT_PUT  ? ""
+		 : handle->content == FREE ? "__unlocked "
+					   : "id ",
+		 how, kv_status_name(answer.status));
+	handle->answers[handle->answer_count++] = answer;
+	handle->history = mix(handle->history, (uint64_t)answer.status);
+	handle->history = mix(handle->history, (uint64_t)answer.content);
+	handle->history = mix(handle->history, answer.version * 2 + answer.takes_all_its_time);
+	run(world, index);
+	check_token(world, index, depth + 1);
+	explore(world, depth + 1);
+}
+
+static void be_answered(const struct world *world, int index, unsigned depth) {
+	struct world next = *world;
+	struct handle *handle = &next.handles[index];
+	struct answer answer = {.status = KV_OK, .content = MISSING};
+
+	if (handle->want == WANT_GET) {
+		answer.content = next.content;
+		answer.version = next.version;
+		answer.status = next.content == MISSING ? KV_NOKEY : KV_OK;
+	} else if (handle->want == WANT_PUT) {
+		if (!write_if(&next, handle->content, handle->expected))
+			answer.status = KV_VERSION;
+		answer.version = next.version;
+	}
+	go_on(&next, index, answer, depth, "answered");
+}
+
+static void meet_a_fault(const struct world *world, int index, struct answer answer,
+			 unsigned depth) {
+	struct world next = *world;
+	const struct handle *handle = &next.handles[index];
+
+	next.faults_left--;
+	/* A late Put that lands at once is one that happened; that never lands, one that was lost.
+	 */
+	if (answer.status == KV_MAYBE && handle->expected == next.version) {
+		ck_assert_uint_lt(next.late_count, LATE_MAX);
+		next.late[next.late_count++] = (struct late){handle->content, handle->expected};
+	}
+	go_on(&next, index, answer, depth, answer.takes_all_its_time ? "slow" : "broken off");
+}
+
+static void explore(const struct world *world, unsigned depth) {
+	bool is_end = true;
+
+	check(world, depth);
+	if (was_seen(world))
+		return;
+	for (int i = 0; i < HANDLES; i++) {
+		enum want want = world->handles[i].want;
+
+		if (want == WANT_NOTHING)
+			continue;
+		is_end = false;
+		be_answered(world, i, depth);
+		if (world->faults_left == 0 || (want != WANT_GET && want != WANT_PUT))
+			continue;
+		meet_a_fault(world, i, (struct answer){KV_TIMEOUT, MISSING, 0, true}, depth);
+		if (want == WANT_GET)
+			continue;
+		meet_a_fault(world, i, (struct answer){KV_MAYBE, MISSING, 0, true}, depth);
+		meet_a_fault(world, i, (struct answer){KV_MAYBE, MISSING, 0, false}, depth);
+	}
+	for (unsigned i = 0; i < world->late_count; i++) {
+		struct world next = *world;
+		struct late landing = world->late[i];
+
+		ck_assert_uint_lt(depth, DEPTH_MAX);
+		snprintf(steps[depth], sizeof(steps[depth]), "a late Put of %s lands",
+			 text_of(landing.content));
+		ck_assert(write_if(&next, landing.content, landing.expected));
+		explore(&next, depth + 1);
+	}
+	ends += is_end;
+}
+
+static void explore_programs(const char *first, const char *second, unsigned faults) {
+	struct world world = {.content = MISSING, .faults_left = faults};
+
+	states = ends = 0;
+	seen = calloc(SEEN_SIZE, sizeof(*seen));
+	ck_assert_ptr_nonnull(seen);
+	world.handles[0].program = first;
+	world.handles[1].program = second;
+	run(&world, 0);
+	run(&world, 1);
+	explore(&world, 0);
+	printf("%s beside %s, up to %u faults: %lu states, %lu ends\n", first, second, faults,
+	       states, ends);
+	free(seen);
+	ck_assert_uint_gt(ends, 0);
+}
+
+START_TEST(two_handles_exclude_each_other_and_tokens_grow) {
+	explore_programs("arar", "arar", 2);
+}
+END_TEST
+
+START_TEST(so_they_do_when_one_only_tries) {
+	explore_programs("arar", "trtr", 2);
+}
+END_TEST
+
+START_TEST(so_they_do_when_one_takes_again_without_having_released_for_sure) {
+	explore_programs("araarr", "ar", 3);
+}
+END_TEST
+
+START_TEST(so_they_do_when_one_goes_on_after_a_doubt_in_every_way) {
+	explore_programs("attrr", "tr", 3);
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("lock: every schedule");
+	TCase *tests = tcase_create("explore");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tests, 120);
+	tcase_add_test(tests, two_handles_exclude_each_other_and_tokens_grow);
+	tcase_add_test(tests, so_they_do_when_one_only_tries);
+	tcase_add_test(tests, so_they_do_when_one_takes_again_without_having_released_for_sure);
+	tcase_add_test(tests, so_they_do_when_one_goes_on_after_a_doubt_in_every_way);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Taking the lock when every Put is answered: whom it lets in, how it waits, what it costs. */
+#include <kv/lock.h>
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake_kv.h"
+
+static const char another[] = "0123456789abcdef0123456789abcdef";
+static const struct kv_bytes name = {"lock", 4};
+
+static struct kv_client *client;
+static struct kv_lock *a, *b;
+
+static struct kv_lock *open_lock(struct kv_bytes key) {
+	struct kv_lock *lock;
+
+	ck_assert_int_eq(kv_lock_open(client, key, &lock), KV_OK);
+	return lock;
+}
+
+static void set_up(void) {
+	client = fake_reset();
+	a = open_lock(name);
+	b = open_lock(name);
+}
+
+static void tear_down(void) {
+	ck_assert_uint_eq(fake_open_views(), 0);
+	kv_lock_close(a);
+	kv_lock_close(b);
+	kv_lock_close(NULL);
+}
+
+static unsigned calls(void) {
+	return fake_gets() + fake_puts();
+}
+
+static void take(struct kv_lock *lock) {
+	ck_assert_int_eq(kv_lock_acquire(lock, 1000), KV_OK);
+}
+
+static void give(struct kv_lock *lock) {
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+}
+
+/* --- Whom it lets in --- */
+
+START_TEST(a_missing_key_is_initialised_by_taking_it) {
+	ck_assert_int_eq(kv_lock_acquire(a, 0), KV_OK);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
+	ck_assert_uint_eq(kv_lock_token(a), 1);
+	ck_assert_uint_eq(calls(), 2);
+}
+END_TEST
+
+START_TEST(an_unlocked_key_is_taken_and_the_new_version_is_the_token) {
+	fake_write("lock", "__unlocked");
+	fake_write("lock", "__unlocked");
+	take(a);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 3));
+	ck_assert_uint_eq(kv_lock_token(a), 3);
+}
+END_TEST
+
+START_TEST(the_holder_takes_it_again_at_once_and_without_traffic) {
+	unsigned before;
+
+	take(a);
+	before = calls();
+	ck_assert_int_eq(kv_lock_acquire(a, 0), KV_OK);
+	ck_assert_int_eq(kv_lock_acquire(a, 1), KV_OK);
+	ck_assert_int_eq(kv_lock_try(a), KV_OK);
+	ck_assert_uint_eq(calls(), before);
+	ck_assert_uint_eq(kv_lock_token(a), 1);
+}
+END_TEST
+
+START_TEST(a_lock_that_another_holds_is_not_taken) {
+	take(a);
+	ck_assert_int_eq(kv_lock_acquire(b, 500), KV_TIMEOUT);
+	ck_assert_int_eq(kv_lock_try(b), KV_BUSY);
+	ck_assert_uint_eq(kv_lock_token(b), 0);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
+}
+END_TEST
+
+static void a_gives_it_back(void) {
+	give(a);
+}
+
+START_TEST(a_waiter_takes_it_once_the_holder_has_given_it_back) {
+	take(a);
+	fake_at(3000, a_gives_it_back);
+	ck_assert_int_eq(kv_lock_acquire(b, 0), KV_OK);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 3));
+	ck_assert_uint_ge(fake_now_ms(), 3000);
+	ck_assert_uint_le(fake_now_ms(), 4000);
+}
+END_TEST
+
+static void b_takes_it(void) {
+	take(b);
+}
+
+static void b_takes_it_and_gives_it_back(void) {
+	take(b);
+	give(b);
+}
+
+START_TEST(whoever_loses_the_race_between_look_and_put_does_not_hold_it) {
+	fake_plan(FATE_ANSWERED);
+	fake_plan_act(b_takes_it);
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert_uint_eq(kv_lock_token(a), 0);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 1));
+}
+END_TEST
+
+START_TEST(whoever_loses_the_race_takes_it_if_it_is_free_again) {
+	fake_plan(FATE_ANSWERED);
+	fake_plan_act(b_takes_it_and_gives_it_back);
+	ck_assert_int_eq(kv_lock_try(a), KV_OK);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 3));
+}
+END_TEST
+
+START_TEST(the_token_grows_with_every_acquisition_whoever_makes_it) {
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < 10; i++) {
+		struct kv_lock *lock = i % 3 == 0 ? b : a;
+
+		take(lock);
+		ck_assert_uint_gt(kv_lock_token(lock), last);
+		last = kv_lock_token(lock);
+		give(lock);
+		ck_assert_uint_eq(kv_lock_token(lock), 0);
+	}
+}
+END_TEST
+
+START_TEST(a_key_that_was_deleted_is_initialised_again_above_its_versions) {
+	take(a);
+	give(a);
+	fake_delete("lock");
+	take(a);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 3));
+}
+END_TEST
+
+START_TEST(a_key_that_holds_what_no_lock_writes_is_never_written_over) {
+	static const char *const texts[] = {
+	    "",
+	    "unlocked",
+	    "__unlocked ",
+	    "__UNLOCKED",
+	    "0123456789abcdef0123456789abcde",
+	    "0123456789abcdef0123456789abcdef0",
+	    "0123456789ABCDEF0123456789ABCDEF",
+	    "0123456789abcdef 123456789abcdef",
+	};
+
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		fake_write("lock", texts[i]);
+		ck_assert_int_eq(kv_lock_acquire(a, 0), KV_INVALID);
+		ck_assert_int_eq(kv_lock_try(a), KV_INVALID);
+		ck_assert(fake_holds("lock", texts[i], i + 1));
+	}
+	ck_assert_uint_eq(fake_puts(), 0);
+}
+END_TEST
+
+START_TEST(an_id_of_its_own_that_the_handle_did_not_write_counts_as_anothers) {
+	fake_write("lock", kv_lock_id(a));
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert_int_eq(kv_lock_release(a), KV_NOTHELD);
+}
+END_TEST
+
+/* --- Handles --- */
+
+START_TEST(every_handle_has_an_id_of_32_hexadecimal_digits_of_its_own) {
+	enum { IDS = 100 };
+	char ids[IDS][33];
+
+	for (unsigned i = 0; i < IDS; i++) {
+		struct kv_lock *lock = open_lock(name);
+
+		ck_assert_uint_eq(strlen(kv_lock_id(lock)), 32);
+		ck_assert_uint_eq(strspn(kv_lock_id(lock), "0123456789abcdef"), 32);
+		strcpy(ids[i], kv_lock_id(lock));
+		for (unsigned j = 0; j < i; j++)
+			ck_assert_str_ne(ids[j], ids[i]);
+		kv_lock_close(lock);
+	}
+}
+END_TEST
+
+START_TEST(without_random_bits_there_is_no_handle) {
+	struct kv_lock *lock = a;
+
+	fake_chance(FAKE_NO_CHANCE);
+	ck_assert_int_eq(kv_lock_open(client, name, &lock), KV_NOMEM);
+	ck_assert_ptr_null(lock);
+}
+END_TEST
+
+START_TEST(a_name_has_1_to_1024_bytes) {
+	static const char bytes[KV_KEY_MAX + 1];
+	struct kv_lock *lock = a;
+
+	ck_assert_int_eq(kv_lock_open(client, (struct kv_bytes){NULL, 0}, &lock), KV_INVALID);
+	ck_assert_ptr_null(lock);
+	ck_assert_int_eq(kv_lock_open(client, (struct kv_bytes){bytes, KV_KEY_MAX + 1}, &lock),
+			 KV_INVALID);
+	ck_assert_int_eq(kv_lock_open(client, (struct kv_bytes){bytes, KV_KEY_MAX}, &lock), KV_OK);
+	kv_lock_close(lock);
+}
+END_TEST
+
+START_TEST(the_name_is_copied_and_opening_sends_nothing) {
+	char bytes[] = "mine";
+	struct kv_lock *lock = open_lock((struct kv_bytes){bytes, 4});
+
+	ck_assert_uint_eq(calls(), 0);
+	memcpy(bytes, "XXXX", 4);
+	take(lock);
+	ck_assert(fake_holds("mine", kv_lock_id(lock), 1));
+	kv_lock_close(lock);
+}
+END_TEST
+
+START_TEST(locks_of_different_names_are_independent_and_one_client_holds_several) {
+	struct kv_lock *other = open_lock((struct kv_bytes){"other", 5});
+
+	take(a);
+	take(other);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
+	ck_assert(fake_holds("other", kv_lock_id(other), 1));
+	give(a);
+	ck_assert(fake_holds("other", kv_lock_id(other), 1));
+	ck_assert_uint_eq(kv_lock_token(other), 1);
+	kv_lock_close(other);
+}
+END_TEST
+
+START_TEST(closing_a_handle_does_not_release_the_lock) {
+	struct kv_lock *lock = open_lock(name);
+	char id[33];
+
+	take(lock);
+	strcpy(id, kv_lock_id(lock));
+	kv_lock_close(lock);
+	ck_assert(fake_holds("lock", id, 1));
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+}
+END_TEST
+
+START_TEST(in_a_forked_child_a_handle_holds_nothing_and_answers_invalid) {
+	int how;
+	pid_t child;
+
+	take(a);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child == 0)
+		_exit(!(kv_lock_acquire(a, 0) == KV_INVALID && kv_lock_try(a) == KV_INVALID &&
+			kv_lock_release(a) == KV_INVALID && kv_lock_token(a) == 0));
+	ck_assert_int_eq(waitpid(child, &how, 0), child);
+	ck_assert(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+	ck_assert_uint_eq(kv_lock_token(a), 1);
+}
+END_TEST
+
+/* --- What it costs --- */
+
+START_TEST(taking_and_giving_again_costs_two_round_trips) {
+	unsigned before;
+
+	take(a);
+	give(a);
+	before = calls();
+	take(a);
+	give(a);
+	ck_assert_uint_eq(calls(), before + 2);
+	ck_assert(fake_holds("lock", "__unlocked", 4));
+}
+END_TEST
+
+START_TEST(a_remembered_version_that_is_old_costs_a_look_and_takes_nothing) {
+	take(a);
+	give(a);
+	take(b);
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 3));
+	give(b);
+	take(a);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 5));
+}
+END_TEST
+
+/* --- How it waits --- */
+
+START_TEST(acquire_ends_at_its_time_limit_whoever_holds_the_lock) {
+	fake_write("lock", another);
+	fake_round_trip(3);
+	ck_assert_int_eq(kv_lock_acquire(a, 2500), KV_TIMEOUT);
+	ck_assert_uint_ge(fake_now_ms(), 2500);
+	ck_assert_uint_le(fake_now_ms(), 2503);
+	ck_assert(fake_holds("lock", another, 1));
+	ck_assert_uint_eq(fake_puts(), 0);
+}
+END_TEST
+
+START_TEST(pauses_double_from_10_ms_to_1_s) {
+	static const uint64_t pauses_ms[] = {10, 20, 40, 80, 160, 320, 640, 1000, 1000, 730};
+
+	fake_chance(0);
+	fake_write("lock", another);
+	ck_assert_int_eq(kv_lock_acquire(a, 4000), KV_TIMEOUT);
+	for (unsigned i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]); i++)
+		ck_assert_uint_eq(fake_pause_ms(i), pauses_ms[i]);
+	ck_assert_uint_eq(fake_now_ms(), 4000);
+}
+END_TEST
+
+START_TEST(jitter_lies_in_the_upper_half_of_each_pause) {
+	unsigned lower_quarter = 0, upper_quarter = 0;
+
+	fake_write("lock", another);
+	ck_assert_int_eq(kv_lock_acquire(a, 400 * 1000), KV_TIMEOUT);
+	ck_assert_uint_ge(fake_pause_ms(0), 5);
+	ck_assert_uint_le(fake_pause_ms(0), 10);
+	for (unsigned i = 7; i < 400; i++) {
+		ck_assert_uint_ge(fake_pause_ms(i), 500);
+		ck_assert_uint_le(fake_pause_ms(i), 1000);
+		lower_quarter += fake_pause_ms(i) < 625;
+		upper_quarter += fake_pause_ms(i) > 875;
+	}
+	ck_assert_uint_ge(lower_quarter, 50);
+	ck_assert_uint_ge(upper_quarter, 50);
+}
+END_TEST
+
+START_TEST(without_random_bits_it_waits_without_jitter) {
+	fake_write("lock", another);
+	fake_chance(FAKE_NO_CHANCE);
+	ck_assert_int_eq(kv_lock_acquire(a, 25), KV_TIMEOUT);
+	ck_assert_uint_eq(fake_pause_ms(0), 10);
+	ck_assert_uint_eq(fake_pause_ms(1), 15);
+}
+END_TEST
+
+START_TEST(try_never_pauses) {
+	fake_write("lock", another);
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert_uint_eq(fake_pause_ms(0), 0);
+	ck_assert_uint_eq(fake_now_ms(), 0);
+	ck_assert_uint_eq(calls(), 1);
+}
+END_TEST
+
+START_TEST(a_frozen_server_holds_nobody_beyond_the_limit_if_nothing_was_put) {
+	fake_freeze(true);
+	ck_assert_int_eq(kv_lock_acquire(a, 300), KV_TIMEOUT);
+	ck_assert_uint_eq(fake_now_ms(), 300);
+	ck_assert_uint_eq(fake_puts(), 0);
+}
+END_TEST
+
+static unsigned limits_ms[4];
+
+static void note_limit(const struct fake_call *call, struct fake_answer *answer) {
+	limits_ms[fake_gets() + fake_puts() - 1] = call->timeout_ms;
+	fake_pass(100);
+	answer->status = call->is_put ? KV_OK : KV_NOKEY;
+	answer->version = 1;
+}
+
+START_TEST(each_call_may_take_what_is_left_of_the_limit) {
+	fake_serve(note_limit);
+	ck_assert_int_eq(kv_lock_acquire(a, 300), KV_OK);
+	ck_assert_uint_eq(limits_ms[0], 300);
+	ck_assert_uint_eq(limits_ms[1], 200);
+}
+END_TEST
+
+START_TEST(without_a_limit_each_call_has_the_clients_own) {
+	struct kv_lock *lock;
+
+	ck_assert_int_eq(kv_lock_open(fake_client(70), name, &lock), KV_OK);
+	fake_serve(note_limit);
+	ck_assert_int_eq(kv_lock_acquire(lock, 0), KV_OK);
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	ck_assert_uint_eq(limits_ms[0], 70);
+	ck_assert_uint_eq(limits_ms[1], 70);
+	ck_assert_uint_eq(limits_ms[2], 70);
+	kv_lock_close(lock);
+}
+END_TEST
+
+START_TEST(without_a_limit_acquire_outlasts_calls_that_time_out) {
+	fake_plan_status(KV_TIMEOUT);
+	fake_plan(FATE_ANSWERED);
+	fake_plan(FATE_UNSENT);
+	fake_plan_status(KV_TIMEOUT);
+	ck_assert_int_eq(kv_lock_acquire(a, 0), KV_OK);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
+}
+END_TEST
+
+/* --- Other answers --- */
+
+START_TEST(in_another_store_acquire_starts_afresh) {
+	fake_write("lock", "__unlocked");
+	take(a);
+	give(a);
+	fake_exchange();
+	fake_plan_status(KV_BADSESSION);
+	take(a);
+	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
+	ck_assert_uint_eq(kv_lock_token(a), 1);
+}
+END_TEST
+
+START_TEST(a_store_that_changes_all_the_time_is_asked_with_pauses) {
+	for (unsigned i = 0; i < 16; i++)
+		fake_plan_status(KV_BADSESSION);
+	take(a);
+	ck_assert_uint_gt(fake_pause_ms(0), 0);
+	ck_assert_uint_gt(fake_pause_ms(1), 0);
+	for (unsigned i = 0; i < 16; i++)
+		fake_plan_status(KV_BADSESSION);
+	ck_assert_int_eq(kv_lock_try(b), KV_BADSESSION);
+}
+END_TEST
+
+START_TEST(a_refusal_is_passed_on_and_the_lock_is_not_held) {
+	static const enum kv_status refusals[] = {
+	    KV_FULL, KV_DENIED, KV_TOOBIG, KV_INVALID, KV_UNAVAILABLE, KV_PROTOCOL, KV_NOMEM};
+
+	for (unsigned i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		struct kv_lock *lock = open_lock(name);
+
+		fake_plan_status(refusals[i]);
+		ck_assert_int_eq(kv_lock_acquire(lock, 0), refusals[i]);
+		fake_plan(FATE_ANSWERED);
+		fake_plan_status(refusals[i]);
+		ck_assert_int_eq(kv_lock_try(lock), refusals[i]);
+		ck_assert_uint_eq(kv_lock_token(lock), 0);
+		ck_assert_int_eq(kv_lock_release(lock), KV_NOTHELD);
+		kv_lock_close(lock);
+	}
+	ck_assert(fake_holds("lock", "", 0));
+}
+END_TEST
+
+static void somebody_touches_it(void) {
+	fake_write("lock", "__unlocked");
+}
+
+START_TEST(try_gives_up_when_others_are_quicker_each_time) {
+	for (unsigned i = 0; i < 16; i++) {
+		fake_plan(FATE_ANSWERED);
+		fake_plan_act(somebody_touches_it);
+	}
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert_uint_le(fake_puts(), 16);
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("lock: taking");
+	TCase *tests = tcase_create("take");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tests, set_up, tear_down);
+	tcase_add_test(tests, a_missing_key_is_initialised_by_taking_it);
+	tcase_add_test(tests, an_unlocked_key_is_taken_and_the_new_version_is_the_token);
+	tcase_add_test(tests, the_holder_takes_it_again_at_once_and_without_traffic);
+	tcase_add_test(tests, a_lock_that_another_holds_is_not_taken);
+	tcase_add_test(tests, a_waiter_takes_it_once_the_holder_has_given_it_back);
+	tcase_add_test(tests, whoever_loses_the_race_between_look_and_put_does_not_hold_it);
+	tcase_add_test(tests, whoever_loses_the_race_takes_it_if_it_is_free_again);
+	tcase_add_test(tests, the_token_grows_with_every_acquisition_whoever_makes_it);
+	tcase_add_test(tests, a_key_that_was_deleted_is_initialised_again_above_its_versions);
+	tcase_add_test(tests, a_key_that_holds_what_no_lock_writes_is_never_written_over);
+	tcase_add_test(tests, an_id_of_its_own_that_the_handle_did_not_write_counts_as_anothers);
+	tcase_add_test(tests, every_handle_has_an_id_of_32_hexadecimal_digits_of_its_own);
+	tcase_add_test(tests, without_random_bits_there_is_no_handle);
+	tcase_add_test(tests, a_name_has_1_to_1024_bytes);
+	tcase_add_test(tests, the_name_is_copied_and_opening_sends_nothing);
+	tcase_add_test(tests,
+		       locks_of_different_names_are_independent_and_one_client_holds_several);
+	tcase_add_test(tests, closing_a_handle_does_not_release_the_lock);
+	tcase_add_test(tests, in_a_forked_child_a_handle_holds_nothing_and_answers_invalid);
+	tcase_add_test(tests, taking_and_giving_again_costs_two_round_trips);
+	tcase_add_test(tests, a_remembered_version_that_is_old_costs_a_look_and_takes_nothing);
+	tcase_add_test(tests, acquire_ends_at_its_time_limit_whoever_holds_the_lock);
+	tcase_add_test(tests, pauses_double_from_10_ms_to_1_s);
+	tcase_add_test(tests, jitter_lies_in_the_upper_half_of_each_pause);
+	tcase_add_test(tests, without_random_bits_it_waits_without_jitter);
+	tcase_add_test(tests, try_never_pauses);
+	tcase_add_test(tests, a_frozen_server_holds_nobody_beyond_the_limit_if_nothing_was_put);
+	tcase_add_test(tests, each_call_may_take_what_is_left_of_the_limit);
+	tcase_add_test(tests, without_a_limit_each_call_has_the_clients_own);
+	tcase_add_test(tests, without_a_limit_acquire_outlasts_calls_that_time_out);
+	tcase_add_test(tests, in_another_store_acquire_starts_afresh);
+	tcase_add_test(tests, a_store_that_changes_all_the_time_is_asked_with_pauses);
+	tcase_add_test(tests, a_refusal_is_passed_on_and_the_lock_is_not_held);
+	tcase_add_test(tests, try_gives_up_when_others_are_quicker_each_time);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
