@@ -133,7 +133,7 @@ static enum kv_status put(const struct kv_lock *lock, const struct time_limit *l
 	return status;
 }
 
-/* --- The state machine: every change of state is in saw(), forget() and write_at() --- */
+/* --- The state machine: every change of state is in saw() and write_at() --- */
 
 enum content {
 	CONTENT_FREE,
@@ -172,7 +172,7 @@ static bool is_in_doubt(const struct kv_lock *lock) {
 	return lock->state == LOCK_TAKING || lock->state == LOCK_GIVING;
 }
 
-/* Takes in what a Get showed. Not for a handle that holds the lock: it need not ask. */
+/* Takes in what a Get showed, in UNKNOWN or in doubt: in the other states nothing is asked. */
 static void saw(struct kv_lock *lock, enum content content, uint64_t version) {
 	enum content before = lock->state == LOCK_GIVING ? CONTENT_ID : CONTENT_FREE;
 
@@ -192,12 +192,6 @@ static void saw(struct kv_lock *lock, enum content content, uint64_t version) {
 	else
 		lock->state = LOCK_UNKNOWN;
 	lock->version = version;
-}
-
-/* What was known of the key holds no longer. A doubt stays: only a look can tell how it ended. */
-static void forget(struct kv_lock *lock) {
-	if (!is_in_doubt(lock))
-		lock->state = LOCK_UNKNOWN;
 }
 
 /* Puts the id or "__unlocked" at lock->version; not in UNKNOWN. */
@@ -220,9 +214,13 @@ static enum kv_status write_at(struct kv_lock *lock, const struct time_limit *li
 		break;
 	case KV_VERSION:
 	case KV_NOKEY:
-		/* The key has moved on. If by a Put in doubt, only a look can tell by which. */
 	case KV_BADSESSION:
-		forget(lock);
+		/*
+		 * The key has moved on, or the store is another: what was known holds no longer. A
+		 * doubt stays, for only a look can tell how it ended.
+		 */
+		if (!is_in_doubt(lock))
+			lock->state = LOCK_UNKNOWN;
 		break;
 	case KV_TIMEOUT:
 	case KV_STALE:
@@ -244,16 +242,15 @@ static enum kv_status write_at(struct kv_lock *lock, const struct time_limit *li
 }
 
 /*
- * Reads the key. KV_OK: held, or there is something to write at lock->version; KV_BUSY: another
- * holds it; KV_INVALID: it holds what no lock writes; else why it could not be read.
+ * Reads the key, in UNKNOWN or in doubt. KV_OK: held, or there is something to write at
+ * lock->version; KV_BUSY: another holds it; KV_INVALID: it holds what no lock writes; else why it
+ * could not be read.
  */
 static enum kv_status look(struct kv_lock *lock, const struct time_limit *limit) {
 	struct kv_value value = {0};
 	enum kv_status status = get(lock, limit, &value);
 	enum content content = CONTENT_FREE;
 
-	if (status == KV_BADSESSION)
-		forget(lock);
 	if (status != KV_OK && status != KV_NOKEY)
 		return status;
 	if (status == KV_OK)

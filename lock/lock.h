@@ -10,8 +10,17 @@
  * time. The version at which a lock was acquired is its fencing token: it grows with every
  * acquisition, so whatever the lock guards can refuse those that come late.
  *
- * What will hurt you: there is no lease. A holder that dies keeps the lock until somebody writes
- * "__unlocked" to the key ("kvctl lock NAME --break").
+ * What will hurt you:
+ *  - There is no lease. A holder that dies keeps the lock until somebody writes "__unlocked" to
+ *    the key ("kvctl lock NAME --break"). So does a handle that is closed while it holds the lock,
+ *    or after KV_MAYBE, when a Put of its may still arrive: settle it first.
+ *  - A handle that holds the lock does not ask again: if somebody broke it, the handle learns that
+ *    at its release. The token is what protects.
+ *  - The key belongs to its locks: do not write, append to or delete it.
+ *  - A memory-only server that starts anew has forgotten its locks, held or not. After
+ *    KV_BADSESSION from any call on the client, close its lock handles and open others: what they
+ *    know is of the old store, and only the call under way is told.
+ *  - In a forked child a handle holds nothing, and acquire, try and release answer KV_INVALID.
  */
 
 #include <stdint.h>
@@ -27,7 +36,7 @@ struct kv_lock;
 /*
  * Makes a handle for the lock `name` (a key, 1 to 1024 bytes, copied) in *lock, to be closed with
  * kv_lock_close() before `client` is. Nothing is sent yet. KV_INVALID: no name, or one too long.
- * KV_NOMEM.
+ * KV_NOMEM: no memory, or the kernel has no random bits for the id.
  */
 enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, struct kv_lock **lock);
 
@@ -35,21 +44,29 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 void kv_lock_close(struct kv_lock *lock);
 
 /*
- * Takes the lock, waiting for it at most timeout_ms (0 = for ever). KV_OK: held, kv_lock_token()
- * tells the token; at once if this handle holds it already.
+ * Takes the lock, waiting for it at most timeout_ms (0 = for ever, each call with the client's own
+ * limit). KV_OK: held, kv_lock_token() tells the token; at once if this handle holds it already.
  *
- * KV_TIMEOUT: not held, and no write of this handle can take it any more. KV_MAYBE: time was up
- * and the server could not be reached to make sure of that; the handle finds out at its next use.
- * KV_INVALID: the key holds what no lock writes. Other statuses as kv_put(): not held.
+ * KV_TIMEOUT: not held, and no write of this handle can take it any more. To make sure of that may
+ * take up to a second longer. KV_MAYBE: there was no making sure; the handle goes on with it at
+ * its next use (acquire, try or release). KV_INVALID: the key holds what no lock writes. Other
+ * statuses as kv_put(): not held, and as sure as KV_TIMEOUT.
  */
 enum kv_status kv_lock_acquire(struct kv_lock *lock, unsigned timeout_ms);
 
-/* Takes the lock if it is free: KV_OK; KV_BUSY if another holds it; else as kv_lock_acquire(). */
+/*
+ * Takes the lock if it is free, without waiting for a holder: KV_OK; KV_BUSY if another holds it,
+ * or was quicker each time; else as kv_lock_acquire(). Each call has the client's own limit.
+ */
 enum kv_status kv_lock_try(struct kv_lock *lock);
 
 /*
- * Gives the lock back. KV_NOTHELD: this handle does not hold it; nothing was changed. KV_MAYBE: it
- * may still be held; release again, or acquire, and the handle finds out.
+ * Gives the lock back; each call has the client's own limit.
+ *
+ * KV_OK: this handle holds it no longer. KV_NOTHELD: it did not hold it (never, no longer, or
+ * somebody broke the lock); nothing was changed. KV_MAYBE: it may still stand as held; release
+ * again, or acquire, and the handle finds out. KV_BADSESSION: the store that held it is gone, and
+ * the handle holds nothing. Other statuses as kv_put(): still held.
  */
 enum kv_status kv_lock_release(struct kv_lock *lock);
 
@@ -60,9 +77,10 @@ uint64_t kv_lock_token(const struct kv_lock *lock);
 const char *kv_lock_id(const struct kv_lock *lock);
 
 /*
- * Writes "__unlocked" at the version read, whoever holds the lock: for a holder that died. KV_OK,
- * also if it was free; KV_NOKEY: there is no such lock; KV_VERSION: it changed hands meanwhile;
- * KV_INVALID: the key holds what no lock writes. Other statuses as kv_put().
+ * Writes "__unlocked" at the version read, whoever holds the lock: for a holder that died. Done
+ * though it be free, so that no write sent before it can take the lock any more. KV_NOKEY: there
+ * is no such lock; KV_VERSION: it changed hands meanwhile; KV_INVALID: no name, one too long, or
+ * the key holds what no lock writes. Other statuses as kv_put().
  */
 enum kv_status kv_lock_break(struct kv_client *client, struct kv_bytes name);
 

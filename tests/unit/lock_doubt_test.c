@@ -268,6 +268,17 @@ START_TEST(an_acquire_in_doubt_in_another_store_writes_over_nobody) {
 }
 END_TEST
 
+START_TEST(its_id_at_the_version_that_it_expected_is_not_the_lock) {
+	leave_a_taking();
+	/* A copy of the store from another time: nothing but the rule keeps a from believing it. */
+	fake_exchange();
+	fake_write("lock", "__unlocked");
+	fake_write("lock", kv_lock_id(a));
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert_uint_eq(kv_lock_token(a), 0);
+}
+END_TEST
+
 START_TEST(a_doubt_outlives_the_news_of_another_store) {
 	leave_a_taking();
 	fake_plan_status(KV_BADSESSION);
@@ -398,7 +409,7 @@ START_TEST(a_handle_with_a_release_in_doubt_that_happened_takes_the_lock_again) 
 }
 END_TEST
 
-START_TEST(its_id_at_the_old_version_is_not_the_lock) {
+START_TEST(its_id_from_before_the_release_is_not_the_lock) {
 	leave_a_giving();
 	/* The id stands there, and the Put that would take it again is lost, time after time. */
 	for (unsigned i = 0; i < 3; i++) {
@@ -493,6 +504,7 @@ int main(void) {
 	tcase_add_test(tests, an_acquire_in_doubt_leaves_alone_another_that_took_the_lock);
 	tcase_add_test(tests, an_acquire_in_doubt_whose_key_was_deleted_starts_anew);
 	tcase_add_test(tests, an_acquire_in_doubt_in_another_store_writes_over_nobody);
+	tcase_add_test(tests, its_id_at_the_version_that_it_expected_is_not_the_lock);
 	tcase_add_test(tests, a_doubt_outlives_the_news_of_another_store);
 	tcase_add_test(tests, try_in_doubt_settles_in_a_second_of_its_own);
 	tcase_add_test(tests, of_many_puts_in_doubt_at_most_one_takes_effect);
@@ -506,7 +518,7 @@ int main(void) {
 		       a_late_release_that_lands_after_the_lock_was_taken_again_does_nothing);
 	tcase_add_test(tests, a_handle_with_a_release_in_doubt_takes_the_lock_with_a_new_token);
 	tcase_add_test(tests, a_handle_with_a_release_in_doubt_that_happened_takes_the_lock_again);
-	tcase_add_test(tests, its_id_at_the_old_version_is_not_the_lock);
+	tcase_add_test(tests, its_id_from_before_the_release_is_not_the_lock);
 	tcase_add_test(tests, taking_it_again_in_doubt_is_found_by_the_version_above);
 	tcase_add_test(tests, release_finds_a_lock_taken_again_in_doubt_and_gives_it_back);
 	tcase_add_test(tests, time_out_after_a_release_in_doubt_leaves_the_lock_free);
