@@ -159,8 +159,10 @@ UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS)
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
 EDGE_TESTS := $(BUILD)/tests/unit/client_link_test $(BUILD)/tests/unit/client_connection_test
-$(BUILD)/tests/unit/client_link_test: $(patsubst %,$(BUILD)/obj/client/%.o,link reason)
-$(BUILD)/tests/unit/client_connection_test: $(RPC)/client_xdr.o $(RPC)/client_stubs.o \
+$(BUILD)/tests/unit/client_link_test: tests/unit/link_peer.c \
+    $(patsubst %,$(BUILD)/obj/client/%.o,link reason)
+$(BUILD)/tests/unit/client_connection_test: tests/unit/rpc_script.c \
+    $(RPC)/client_xdr.o $(RPC)/client_stubs.o \
     $(patsubst %,$(BUILD)/obj/client/%.o,attempt caller connection dial link locate procedures reason)
 $(BUILD)/tests/unit/client_connection_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
@@ -222,7 +224,7 @@ unit:
 ## check: all tests, against the real programs too; the last line counts them
 check:
 	$(LOCKED) $(MAKE) tests
-	@$(RUN) $(UNIT_TESTS) $(SYSTEM_TESTS) $(SYSTEM_SH)
+	@$(RUN) $(SYSTEM_TESTS) $(SYSTEM_SH) $(UNIT_TESTS)
 
 ## demo: the real thing at work, on this machine's own data
 demo:

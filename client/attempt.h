@@ -87,7 +87,10 @@ enum attempt {
 	   again. */
 	ATTEMPT_ELSEWHERE,
 
-	/* The peer's RPC layer refused it, response->status says how: this copy did not run. */
+	/*
+	 * The peer's RPC layer refused it, response->status says how: this copy did not run. With
+	 * KV_TOOBIG it was not even sent: the link cannot carry it.
+	 */
 	ATTEMPT_REJECTED,
 
 	/* Something came back that is no answer to this call: it may have run. */

@@ -34,7 +34,7 @@ struct call {
 	struct response *response;
 	uint64_t life;
 	struct slot slot;      /* of a write with a session */
-	unsigned may_have_run; /* attempts that were sent and are not known to have been refused */
+	unsigned may_have_run; /* attempts of which a copy may have run */
 	unsigned fresh_starts; /* after KV_EPOCH and KV_BADSESSION */
 	unsigned silences;     /* attempts in a row during which nothing was heard */
 	bool is_answered;
@@ -147,6 +147,16 @@ static enum next unanswered(struct call *call, const struct line *line, uint64_t
 	return NEXT_AGAIN;
 }
 
+/*
+ * This copy of the call did not run. Over a stream it was the only one. But a network repeats
+ * datagrams: the first copy may have run and its answer be lost, then the server starts again, and
+ * it is the second that is answered KV_EPOCH, or by somebody else on that port.
+ */
+static void copy_was_refused(struct call *call, const struct line *line) {
+	if (!line->is_stream)
+		call->may_have_run++;
+}
+
 /* Sends once. Knows what each way to fail means for the call, not what an answer means. */
 static enum next send_once(struct call *call, const struct line *line) {
 	struct channel *channel = call->clerk->channel;
@@ -168,6 +178,7 @@ static enum next send_once(struct call *call, const struct line *line) {
 	case ATTEMPT_ANSWERED:
 		if (response->status == KV_EPOCH) {
 			/* "A server of another epoch runs nothing." */
+			copy_was_refused(call, line);
 			channel_renew(channel, line);
 			return start_afresh(call);
 		}
@@ -182,9 +193,12 @@ static enum next send_once(struct call *call, const struct line *line) {
 			channel_lose(channel, line);
 		return pause_and_go_on(call);
 	case ATTEMPT_ELSEWHERE:
+		copy_was_refused(call, line);
 		channel_leave(channel, line);
 		return pause_and_go_on(call);
 	case ATTEMPT_REJECTED:
+		if (response->status != KV_TOOBIG)
+			copy_was_refused(call, line);
 		return end_undecided(call, response->status);
 	case ATTEMPT_GARBLED:
 		call->may_have_run++;
@@ -199,18 +213,6 @@ static enum next send_once(struct call *call, const struct line *line) {
 }
 
 /* --- After an attempt ------------------------------------------------------------------------- */
-
-static enum verdict find_verdict(const struct call *call, const struct line *line) {
-	const struct answer answer = {.status = call->response->status,
-				      .may_have_run = call->may_have_run,
-				      .is_stream = line->is_stream};
-
-	if (!is_write(call))
-		return verdict_harmless(call->request->kind, answer.status);
-	if (call->clerk->is_stateless)
-		return verdict_stateless(answer);
-	return verdict_in_session(answer);
-}
 
 /* Whether the answer is about the store's contents, not only about the server. */
 static bool is_about_store(const struct call *call) {
@@ -235,8 +237,13 @@ static enum next pass_on(struct call *call, const struct line *line) {
 static enum next judge(struct call *call, const struct line *line) {
 	struct session *session = call->clerk->session;
 	const struct slot slot = call->slot;
+	const struct answer answer = {.kind = call->request->kind,
+				      .status = call->response->status,
+				      .is_in_session = slot.client_id != 0,
+				      .may_have_run = call->may_have_run,
+				      .is_stream = line->is_stream};
 
-	switch (find_verdict(call, line)) {
+	switch (verdict_on(answer)) {
 	case VERDICT_STANDS:
 		if (slot.client_id != 0)
 			session_release(session, &slot, SLOT_ANSWERED, backoff_now(call->backoff));

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,17 +37,18 @@ struct waiter {
 	size_t mark_size; /* 4 on a stream, 0 for a datagram */
 	size_t sent;	  /* bytes of mark and body handed to the kernel */
 	bool may_have_input;
-	bool is_answered;
-	bool lacks_memory;
-	struct message answer;
-	pthread_cond_t wake; /* answered, or broken, or there is no reader */
+	bool is_served;
+	struct message answer; /* once served; data NULL: there was no memory for it */
+	bool is_asleep;	       /* on `wake`; whoever wakes it clears this */
+	sem_t wake;
 };
 
 /*
  * `mutex` guards what follows it. What must stay true:
  *  - sender is NULL or a waiter whose message is not sent whole; only its thread sends.
  *  - reader is NULL or a waiter that is the sender or has sent; only its thread receives.
- *  - a waiter that sleeps on `wake` has sent; somebody else is the reader, or woke one to be it.
+ *  - a waiter that is asleep has sent, and somebody else is the reader. It is woken once: served,
+ *    made the reader, or told that the link is broken.
  */
 struct link {
 	int fd;
@@ -62,7 +64,7 @@ struct link {
 	struct waiter *reader;
 	bool is_broken; /* nothing comes any more */
 	bool is_cut;   /* nothing may be sent any more: half a record went out, or sending failed */
-	char why[128]; /* it is broken or cut */
+	char why[128]; /* why it is broken or cut */
 	uint64_t heard_ms;    /* when something came last; 0: never */
 	struct record record; /* being put together; only the reader touches it, as the chunk */
 
@@ -81,15 +83,11 @@ static bool condition_open(pthread_cond_t *condition) {
 	return is_open;
 }
 
-/* Sleeps until signalled or `deadline_ms`; may wake early, so every user looks again. */
-static void condition_await(pthread_cond_t *condition, pthread_mutex_t *mutex,
-			    uint64_t deadline_ms) {
-	struct timespec until = {
-	    .tv_sec = (time_t)(deadline_ms / 1000),
-	    .tv_nsec = (long)(deadline_ms % 1000) * 1000000,
+static struct timespec moment(uint64_t ms) {
+	return (struct timespec){
+	    .tv_sec = (time_t)(ms / 1000),
+	    .tv_nsec = (long)(ms % 1000) * 1000000,
 	};
-
-	(void)pthread_cond_timedwait(condition, mutex, &until);
 }
 
 /* --- Construction and small questions -------------------------------------------------------- */
@@ -178,15 +176,10 @@ bool link_heard_since(const struct link *link, uint64_t since_ms) {
 	return heard;
 }
 
-/* --- With the mutex held --------------------------------------------------------------------- */
+/* --- With the mutex held: what came, and who waits for it ------------------------------------ */
 
 static bool is_sent(const struct waiter *waiter) {
 	return waiter->sent == waiter->mark_size + waiter->body.size;
-}
-
-/* Nothing more is done for it: it has its answer, or learns that there was no memory for it. */
-static bool is_served(const struct waiter *waiter) {
-	return waiter->is_answered || waiter->lacks_memory;
 }
 
 static void set_why(struct link *link, const char *why) {
@@ -201,15 +194,20 @@ static void cut(struct link *link, const char *why) {
 	(void)pthread_cond_broadcast(&link->may_send);
 }
 
-/* Wakes everybody: those that sleep, and by the shutdown a sender or reader in poll(). */
+static void wake(struct waiter *waiter) {
+	if (waiter->is_asleep)
+		(void)sem_post(&waiter->wake);
+	waiter->is_asleep = false;
+}
+
+/*
+ * Nothing comes any more. It is the reader that finds out: when it leaves it wakes the next one to
+ * be the reader, which leaves as well, and so on. The shutdown wakes a sender in poll().
+ */
 static void break_link(struct link *link, const char *why) {
-	if (link->is_broken)
-		return;
 	link->is_broken = true;
 	cut(link, why);
 	(void)shutdown(link->fd, SHUT_RDWR);
-	for (struct waiter *waiter = link->waiters; waiter != NULL; waiter = waiter->next)
-		(void)pthread_cond_signal(&waiter->wake);
 }
 
 /* Who still waits for this message. */
@@ -218,15 +216,15 @@ static struct waiter *find_waiter(struct link *link, struct kv_bytes message) {
 		return NULL;
 	for (struct waiter *waiter = link->waiters; waiter != NULL; waiter = waiter->next)
 		if (memcmp(waiter->xid, message.data, XID_SIZE) == 0)
-			return is_served(waiter) ? NULL : waiter;
+			return waiter->is_served ? NULL : waiter;
 	return NULL;
 }
 
-static void give_answer(struct waiter *waiter, uint8_t *data, size_t size) {
+/* `data` is the waiter's now; NULL: there is no memory for it. */
+static void serve(struct waiter *waiter, uint8_t *data, size_t size) {
 	waiter->answer = (struct message){.data = data, .size = size};
-	waiter->is_answered = data != NULL;
-	waiter->lacks_memory = data == NULL;
-	(void)pthread_cond_signal(&waiter->wake);
+	waiter->is_served = true;
+	wake(waiter);
 }
 
 /* A whole record. One for nobody is a late answer. */
@@ -234,7 +232,7 @@ static void take_record(struct link *link, struct kv_bytes whole) {
 	struct waiter *waiter = find_waiter(link, whole);
 
 	if (waiter != NULL)
-		give_answer(waiter, record_take(&link->record, whole), whole.size);
+		serve(waiter, record_take(&link->record, whole), whole.size);
 	record_reset(&link->record);
 	if (whole.size < XID_SIZE)
 		break_link(link, "a record too short for an answer came");
@@ -246,7 +244,7 @@ static void run_out_of_memory(struct link *link) {
 	struct waiter *waiter = find_waiter(link, begun);
 
 	if (waiter != NULL)
-		give_answer(waiter, NULL, 0);
+		serve(waiter, NULL, 0);
 	break_link(link, "no memory for an answer");
 }
 
@@ -280,7 +278,7 @@ static void take_datagram(struct link *link, size_t size) {
 	data = malloc(size);
 	if (data != NULL)
 		memcpy(data, link->chunk, size);
-	give_answer(waiter, data, size);
+	serve(waiter, data, size);
 }
 
 /* Where what comes next is put: into the record itself if much of it is to come. */
@@ -331,7 +329,7 @@ static void count_sent(struct link *link, struct waiter *me, ssize_t went, int f
 		cut(link, strerror_r(failure, text, sizeof(text)));
 }
 
-/* --- Without the mutex ----------------------------------------------------------------------- */
+/* --- The socket ------------------------------------------------------------------------------ */
 
 /* The mark and the body go in one segment if they fit. */
 static ssize_t send_rest(const struct link *link, const struct waiter *me) {
@@ -386,17 +384,16 @@ static void step(struct link *link, struct waiter *me) {
 		take(link, me, place.iov_base, result, failure);
 		return;
 	}
-	unlock(link);
 	if (sends) {
+		/* The mutex is kept: this does not block, and who wants it wants to send. */
 		result = send_rest(link, me);
 		failure = errno;
-		if (result < 0 && (failure == EAGAIN || failure == EWOULDBLOCK))
-			await_socket(link, me, reads, true);
-		lock(link);
 		count_sent(link, me, result, failure);
-		return;
+		if (result >= 0 || (failure != EAGAIN && failure != EWOULDBLOCK))
+			return;
 	}
-	await_socket(link, me, reads, false);
+	unlock(link);
+	await_socket(link, me, reads, sends);
 	lock(link);
 }
 
@@ -404,18 +401,18 @@ static void step(struct link *link, struct waiter *me) {
 
 /* Waits until this thread may send. False: not by the deadline, or never again on this link. */
 static bool await_turn(struct link *link, struct waiter *me) {
-	for (;;) {
-		if (link->is_broken || link->is_cut || clock_ms() >= me->deadline_ms) {
-			/* The signal that woke this thread may have been meant for another. */
-			(void)pthread_cond_signal(&link->may_send);
-			return false;
-		}
+	const struct timespec until = moment(me->deadline_ms);
+
+	while (!link->is_broken && !link->is_cut && clock_ms() < me->deadline_ms) {
 		if (link->sender == NULL) {
 			link->sender = me;
 			return true;
 		}
-		condition_await(&link->may_send, &link->mutex, me->deadline_ms);
+		(void)pthread_cond_timedwait(&link->may_send, &link->mutex, &until);
 	}
+	/* The signal that woke this thread may have been meant for another. */
+	(void)pthread_cond_signal(&link->may_send);
+	return false;
 }
 
 static void give_up_sending(struct link *link) {
@@ -423,38 +420,38 @@ static void give_up_sending(struct link *link) {
 	(void)pthread_cond_signal(&link->may_send);
 }
 
-/*
- * There is no reader: wakes one that sleeps to become it. Who is woken may be about to leave
- * itself, so everybody that leaves calls this. The sender, if only it is left, looks for itself.
- */
-static void wake_next_reader(struct link *link) {
-	for (struct waiter *waiter = link->waiters; waiter != NULL; waiter = waiter->next) {
-		if (is_sent(waiter) && !is_served(waiter)) {
-			(void)pthread_cond_signal(&waiter->wake);
-			return;
-		}
-	}
+/* The role goes to somebody asleep; whoever is awake takes it when it finds that nobody has it. */
+static void give_up_reading(struct link *link) {
+	struct waiter *next = link->waiters;
+
+	while (next != NULL && !next->is_asleep)
+		next = next->next;
+	link->reader = next;
+	if (next != NULL)
+		wake(next);
 }
 
-/* Sends, and takes part in reading, until there is an answer or there will be none. */
-static void converse(struct link *link, struct waiter *me) {
-	for (;;) {
-		if (link->sender == me && is_sent(me))
-			give_up_sending(link);
-		if (link->is_broken || (link->is_cut && !is_sent(me)))
-			return;
-		/* An answer before the call is sent whole is one to an earlier copy. */
-		if (is_served(me) && (is_sent(me) || me->sent == 0))
-			return;
-		if (clock_ms() >= me->deadline_ms)
-			return;
-		if (link->reader == NULL)
-			link->reader = me;
-		if (link->reader == me || link->sender == me)
-			step(link, me);
-		else
-			condition_await(&me->wake, &link->mutex, me->deadline_ms);
-	}
+static void sleep_until_woken(struct link *link, struct waiter *me) {
+	const struct timespec until = moment(me->deadline_ms);
+
+	me->is_asleep = true;
+	unlock(link);
+	while (sem_clockwait(&me->wake, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
+		;
+	lock(link);
+	me->is_asleep = false;
+}
+
+/* False: there is an answer, or there will be none. */
+static bool goes_on(struct link *link, struct waiter *me) {
+	if (link->sender == me && is_sent(me))
+		give_up_sending(link);
+	if (link->is_broken || (link->is_cut && !is_sent(me)))
+		return false;
+	/* An answer before the call is sent whole is one to an earlier copy. */
+	if (me->is_served && (is_sent(me) || me->sent == 0))
+		return false;
+	return clock_ms() < me->deadline_ms;
 }
 
 static void join(struct link *link, struct waiter *me) {
@@ -473,16 +470,14 @@ static void leave(struct link *link, struct waiter *me) {
 	if (link->sender == me)
 		give_up_sending(link);
 	if (link->reader == me)
-		link->reader = NULL;
-	if (link->reader == NULL)
-		wake_next_reader(link);
+		give_up_reading(link);
 }
 
 static enum attempt outcome_of(const struct link *link, const struct waiter *me,
 			       uint64_t began_ms) {
-	if (me->is_answered)
+	if (me->is_served && me->answer.data != NULL)
 		return ATTEMPT_ANSWERED;
-	if (me->lacks_memory) {
+	if (me->is_served) {
 		reason_set("%s: no memory for the answer", link->name);
 		return ATTEMPT_NOMEM;
 	}
@@ -495,9 +490,31 @@ static enum attempt outcome_of(const struct link *link, const struct waiter *me,
 	return is_sent(me) ? ATTEMPT_UNANSWERED : ATTEMPT_UNSENT;
 }
 
+/* Sends, and takes its part in reading, until the call is over. */
+static enum attempt converse(struct link *link, struct waiter *me) {
+	uint64_t began_ms = clock_ms();
+	enum attempt outcome;
+
+	lock(link);
+	if (await_turn(link, me)) {
+		join(link, me);
+		while (goes_on(link, me)) {
+			if (link->reader == NULL)
+				link->reader = me;
+			if (link->reader == me || link->sender == me)
+				step(link, me);
+			else
+				sleep_until_woken(link, me);
+		}
+		leave(link, me);
+	}
+	outcome = outcome_of(link, me, began_ms);
+	unlock(link);
+	return outcome;
+}
+
 enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
 			   struct message *came) {
-	uint64_t began_ms = clock_ms();
 	enum attempt outcome;
 	struct waiter me = {
 	    .deadline_ms = deadline_ms,
@@ -506,23 +523,12 @@ enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t dea
 	    .may_have_input = true,
 	};
 
-	if (!condition_open(&me.wake)) {
-		reason_set("%s: no memory to send", link->name);
-		return ATTEMPT_UNSENT;
-	}
 	memcpy(me.xid, sent.data, XID_SIZE);
 	record_mark(me.mark, sent.size);
-
-	lock(link);
-	if (await_turn(link, &me)) {
-		join(link, &me);
-		converse(link, &me);
-		leave(link, &me);
-	}
-	outcome = outcome_of(link, &me, began_ms);
-	unlock(link);
-
-	(void)pthread_cond_destroy(&me.wake);
+	/* Fails only for a count above SEM_VALUE_MAX. */
+	(void)sem_init(&me.wake, 0, 0);
+	outcome = converse(link, &me);
+	(void)sem_destroy(&me.wake);
 	*came = me.answer;
 	return outcome;
 }

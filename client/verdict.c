@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "verdict.h"
 
-enum verdict verdict_harmless(enum request_kind kind, enum kv_status status) {
-	switch (status) {
+/* Calls that change nothing, and OPEN: all may be repeated freely. */
+static enum verdict on_harmless(struct answer answer) {
+	switch (answer.status) {
 	case KV_OK:
 	case KV_TOOBIG:
 	case KV_FULL:
@@ -11,7 +12,7 @@ enum verdict verdict_harmless(enum request_kind kind, enum kv_status status) {
 	case KV_UNAVAILABLE:
 		return VERDICT_STANDS;
 	case KV_NOKEY:
-		return kind == REQUEST_GET ? VERDICT_STANDS : VERDICT_UNDECIDED;
+		return answer.kind == REQUEST_GET ? VERDICT_STANDS : VERDICT_UNDECIDED;
 	case KV_VERSION:
 	case KV_MAYBE:
 	case KV_TIMEOUT:
@@ -32,7 +33,7 @@ enum verdict verdict_harmless(enum request_kind kind, enum kv_status status) {
  * "= last, same hash: runs nothing; sends the remembered reply." The answer to one copy is the
  * answer to all, and the slot is looked at before anything that could refuse.
  */
-enum verdict verdict_in_session(struct answer answer) {
+static enum verdict on_write_in_session(struct answer answer) {
 	switch (answer.status) {
 	case KV_OK:
 	case KV_NOKEY:
@@ -77,7 +78,7 @@ enum verdict verdict_in_session(struct answer answer) {
  * one; if none ran yet, a late one may still find the version that it expects. There only those
  * refusals stand that every copy meets alike.
  */
-enum verdict verdict_stateless(struct answer answer) {
+static enum verdict on_stateless_write(struct answer answer) {
 	bool stands = false;
 
 	switch (answer.status) {
@@ -108,4 +109,10 @@ enum verdict verdict_stateless(struct answer answer) {
 		break;
 	}
 	return stands ? VERDICT_STANDS : VERDICT_UNDECIDED;
+}
+
+enum verdict verdict_on(struct answer answer) {
+	if (answer.kind != REQUEST_PUT && answer.kind != REQUEST_APPEND)
+		return on_harmless(answer);
+	return answer.is_in_session ? on_write_in_session(answer) : on_stateless_write(answer);
 }

@@ -17,18 +17,13 @@ enum verdict {
 };
 
 struct answer {
+	enum request_kind kind;
 	enum kv_status status;
-	unsigned may_have_run; /* attempts that were sent, this one among them */
+	bool is_in_session;    /* a write that the server remembers, by its slot and seq */
+	unsigned may_have_run; /* attempts of which a copy may have run, this one among them */
 	bool is_stream;	       /* what this attempt went over */
 };
 
-/* For calls that change nothing, and for OPEN: all may be repeated freely. */
-enum verdict verdict_harmless(enum request_kind kind, enum kv_status status);
-
-/* For a write that the server remembers by its slot and seq. */
-enum verdict verdict_in_session(struct answer answer);
-
-/* For a write that nobody remembers. */
-enum verdict verdict_stateless(struct answer answer);
+enum verdict verdict_on(struct answer answer);
 
 #endif

@@ -106,6 +106,19 @@ static int code_of(enum kv_status status) {
 	return CODE_REFUSED;
 }
 
+/* What the user of "lock" can do about it, where it differs from the user of a key. */
+static const char *lock_cure_of(enum kv_status status) {
+	if (status == KV_NOKEY)
+		return "there is no such lock";
+	if (status == KV_VERSION)
+		return "it changed hands meanwhile: break it again if it should be free";
+	if (status == KV_MAYBE)
+		return "it may be free, or may become so: break it again to be sure";
+	if (status == KV_INVALID)
+		return "the key holds what no lock writes";
+	return NULL;
+}
+
 /* What the user can do about it; NULL: the status says all there is. */
 static const char *cure_of(const struct action *action, enum kv_status status) {
 	bool is_get = strcmp(action->command, values_get.name) == 0;
@@ -118,8 +131,7 @@ static const char *cure_of(const struct action *action, enum kv_status status) {
 	case KV_TIMEOUT:
 		return "is kvd running? -s names a server";
 	case KV_BADSESSION:
-		return "another store answers there now; what you knew of versions may be wrong: "
-		       "get the key again";
+		return "what you knew of versions may be wrong: get the key again";
 	case KV_TOOBIG:
 		return is_get
 			   ? "over udp an answer must fit a datagram: use tcp"
@@ -132,14 +144,11 @@ static const char *cure_of(const struct action *action, enum kv_status status) {
 		return "kvd is older than kvctl: upgrade it";
 	case KV_PROTOCOL:
 		return "is it a kv server? -s and -P choose it";
-	case KV_INVALID:
-		return strcmp(action->command, lock_command.name) == 0
-			   ? "the key holds what no lock writes"
-			   : NULL;
 	case KV_OK:
 	case KV_VERSION:
 	case KV_STALE:
 	case KV_FALSE_RETRY:
+	case KV_INVALID:
 	case KV_NOMEM:
 	case KV_BUSY:
 	case KV_NOTHELD:
@@ -181,7 +190,10 @@ int failure_status(const struct settings *settings, struct kv_client *client,
 		   const struct action *action, enum kv_status status) {
 	char text[LINE_SIZE];
 	char key[FAILURE_TEXT_MAX];
-	const char *cure = cure_of(action, status);
+	bool is_lock = strcmp(action->command, lock_command.name) == 0;
+	const char *cure = is_lock ? lock_cure_of(status) : NULL;
+	if (cure == NULL)
+		cure = cure_of(action, status);
 
 	describe(settings, client, action, status, text);
 	failure_printable(action->key, key);

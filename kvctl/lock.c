@@ -122,7 +122,13 @@ static int judge(const struct contender *contender, enum kv_status status, doubl
 	case KV_EPOCH:
 		break;
 	}
-	(void)failure_status(settings, contender->client, &contender->action, status);
+	/* What is left unsettled is told by let_go(). */
+	if (status == KV_MAYBE)
+		status = KV_TIMEOUT;
+	struct settings told = *settings;
+	if (is_over)
+		told.timeout_ms = request->wait_ms;
+	(void)failure_status(&told, contender->client, &contender->action, status);
 	return CODE_FAILED;
 }
 

@@ -46,7 +46,7 @@ static unsigned char *room(struct outbox *outbox, size_t size) {
 	struct chunk *chunk = outbox->last;
 	unsigned char *place;
 
-	if (chunk == NULL || chunk->capacity - chunk->size < size)
+	if (chunk == NULL || chunk->value.buffer != NULL || chunk->capacity - chunk->size < size)
 		chunk = chunk_add(outbox, chunk == NULL ? CHUNK_SMALL : CHUNK_LARGE);
 	if (chunk == NULL)
 		return NULL;

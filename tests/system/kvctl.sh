@@ -533,10 +533,11 @@ a_lock_that_is_held_exits_124() {
 }
 
 a_waiter_gets_the_lock_when_it_is_released() {
+	rm -f "$dir/waiter.err"
 	hold L
 	"$kvctl" -s "$server" -v lock L -- echo mine >"$dir/waiter.out" 2>"$dir/waiter.err" &
 	local waiter=$!
-	until_true grep -q 'another holds it: waiting' "$dir/waiter.err" || complain "no wait"
+	until_true grep -sq 'another holds it: waiting' "$dir/waiter.err" || complain "no wait"
 	end_holder
 	wait "$waiter"
 	code=$?
@@ -573,11 +574,12 @@ has_traps() {
 a_signal_ends_the_wait_and_leaves_no_lock() {
 	local name number waiter
 	for name in TERM INT HUP; do
+		rm -f "$dir/waiter.err"
 		hold L
 		env --default-signal=INT,HUP,TERM "$kvctl" -s "$server" -v lock L -- echo never \
 			>"$dir/waiter.out" 2>"$dir/waiter.err" &
 		waiter=$!
-		until_true grep -q 'another holds it: waiting' "$dir/waiter.err" ||
+		until_true grep -sq 'another holds it: waiting' "$dir/waiter.err" ||
 			complain "no wait"
 		kill -"$name" "$waiter"
 		wait "$waiter"
@@ -647,6 +649,24 @@ a_lock_lost_meanwhile_is_told() {
 	exits 5; says 'the lock was lost'
 }
 
+a_server_that_hangs_exits_6() {
+	kill -STOP "$server_pid"
+	kv -t 0.3 get first
+	exits 6; says 'no answer in 0.3 s'
+	kill -CONT "$server_pid"
+}
+
+a_release_that_is_not_confirmed_is_told() {
+	kv -t 0.3 lock L -- sh -c "kill -STOP $server_pid; exit 5"
+	exits 5; says 'the release is not confirmed'
+	kill -CONT "$server_pid"
+	# The release may still have come through.
+	kv lock L --break
+	exits 0
+	kv lock L --wait 0 -- true
+	exits 0
+}
+
 a_lock_without_a_server_exits_125() {
 	server=local:$dir/nobody kv -t 0.2 lock L -- echo never
 	exits 125; says 'no answer in 0.2 s'
@@ -702,5 +722,7 @@ check a_holder_that_died_keeps_the_lock_until_it_is_broken
 check break_needs_a_lock
 check a_lock_lost_meanwhile_is_told
 check a_lock_without_a_server_exits_125
+check a_server_that_hangs_exits_6
+check a_release_that_is_not_confirmed_is_told
 
 exit "$failed"

@@ -165,6 +165,7 @@ END_TEST
 
 START_TEST(a_stateless_write_sent_to_a_store_that_is_replaced_is_maybe) {
 	client = fake_open_stateless(0);
+	ck_assert_int_eq(kv_ping(client), KV_OK);
 	fake_breaks(REQUEST_PUT);
 	replace(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);

@@ -251,6 +251,48 @@ START_TEST(program_unavailable_means_look_again_and_the_call_goes_on) {
 }
 END_TEST
 
+static void go_away(void) {
+	fake.servers[0].reach = REACH_REFUSED;
+	fake_breaks(REQUEST_HELLO);
+}
+
+/* What is heard of a write whose one answer was this, after which the server is gone. */
+static enum kv_status put_and_be_refused(struct step refusal, bool is_datagram) {
+	enum kv_status status;
+
+	fake_reset();
+	fake.servers[0].is_datagram = is_datagram;
+	client = fake_open(300);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	refusal.during = go_away;
+	fake_next(REQUEST_PUT, refusal);
+	status = fake_put(client, 1);
+	fake_close(client);
+	return status;
+}
+
+/*
+ * The network repeats the datagram. Copy A runs and its answer is lost; the server starts again, or
+ * another program gets its port; copy B is refused.
+ */
+START_TEST(a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe) {
+	const struct step epoch = {.response.status = KV_EPOCH};
+	const struct step elsewhere = {.outcome = ATTEMPT_ELSEWHERE};
+	const struct step rejected = {.outcome = ATTEMPT_REJECTED,
+				      .response.status = KV_UNAVAILABLE};
+	const struct step too_big = {.outcome = ATTEMPT_REJECTED, .response.status = KV_TOOBIG};
+
+	ck_assert_int_eq(put_and_be_refused(epoch, true), KV_MAYBE);
+	ck_assert_int_eq(put_and_be_refused(epoch, false), KV_TIMEOUT);
+	ck_assert_int_eq(put_and_be_refused(elsewhere, true), KV_MAYBE);
+	ck_assert_int_eq(put_and_be_refused(elsewhere, false), KV_TIMEOUT);
+	ck_assert_int_eq(put_and_be_refused(rejected, true), KV_MAYBE);
+	ck_assert_int_eq(put_and_be_refused(rejected, false), KV_UNAVAILABLE);
+	/* This one never left. */
+	ck_assert_int_eq(put_and_be_refused(too_big, true), KV_TOOBIG);
+}
+END_TEST
+
 /* --- Slots ------------------------------------------------------------------------------------ */
 
 static struct kv_client *view;
@@ -498,6 +540,7 @@ int main(void) {
 	    a_garbled_answer_leaves_a_write_at_maybe_and_costs_the_link,
 	    without_memory_to_send_nothing_happened_but_without_memory_for_the_answer_maybe,
 	    program_unavailable_means_look_again_and_the_call_goes_on,
+	    a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe,
 	    writes_under_way_at_the_same_time_hold_different_slots,
 	    a_write_that_finds_all_slots_held_until_its_deadline_times_out_unsent,
 	    a_write_whose_deadline_passes_after_it_was_sent_is_maybe,

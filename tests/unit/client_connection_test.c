@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The real transport against a scripted RPC server on a socket of this machine. */
 
-#include <arpa/inet.h>
 #include <check.h>
-#include <netinet/in.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,151 +9,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <rpcsvc/kv.h>
-
 #include "connection.h"
+#include "rpc_script.h"
 
-enum {
-	LONG_MS = 60000,
-	PROGRAM = 0x20004b99,
-	BUFFER_SIZE = 1 << 20,
-};
-
-/* --- The scripted server -----------------------------------------------------------------------
- */
-
-/* Checks the arguments of a call and encodes what follows the xid in the answer. */
-typedef void script(const struct rpc_msg *call, XDR *arguments, XDR *answer);
-
-static script *play;
-static int listener;
-static char server_text[200];
-static pthread_t server_thread;
-
-static bool read_all(int fd, void *data, size_t size) {
-	uint8_t *next = data;
-
-	while (size > 0) {
-		ssize_t came = recv(fd, next, size, 0);
-
-		if (came <= 0)
-			return false;
-		next += came;
-		size -= (size_t)came;
-	}
-	return true;
-}
-
-static void answer_call(int fd, char *bytes, size_t size) {
-	char *reply = calloc(1, BUFFER_SIZE);
-	char credential[MAX_AUTH_BYTES];
-	char verifier[MAX_AUTH_BYTES];
-	struct rpc_msg call = {0};
-	XDR arguments;
-	XDR answer;
-	uint32_t mark;
-
-	call.rm_call.cb_cred.oa_base = credential;
-	call.rm_call.cb_verf.oa_base = verifier;
-	xdrmem_create(&arguments, bytes, (u_int)size, XDR_DECODE);
-	ck_assert(xdr_callmsg(&arguments, &call));
-	ck_assert_uint_eq(call.rm_call.cb_prog, PROGRAM);
-	ck_assert_uint_eq(call.rm_call.cb_vers, KV_V1);
-	ck_assert_int_eq(call.rm_call.cb_cred.oa_flavor, AUTH_NONE);
-
-	xdrmem_create(&answer, reply + 4, BUFFER_SIZE - 4, XDR_ENCODE);
-	ck_assert(xdr_u_int32_t(&answer, &call.rm_xid));
-	play(&call, &arguments, &answer);
-	mark = htonl(0x80000000 | xdr_getpos(&answer));
-	memcpy(reply, &mark, 4);
-	ck_assert_int_gt(send(fd, reply, 4 + xdr_getpos(&answer), MSG_NOSIGNAL), 0);
-	free(reply);
-}
-
-/* One connection, until the client hangs up. */
-static void *serve(void *unused) {
-	char *bytes = malloc(BUFFER_SIZE);
-	uint32_t mark;
-	int fd = accept(listener, NULL, NULL);
-
-	(void)unused;
-	while (fd >= 0 && read_all(fd, &mark, sizeof(mark))) {
-		size_t size = ntohl(mark) & 0x7fffffff;
-
-		ck_assert_uint_le(size, BUFFER_SIZE);
-		if (!read_all(fd, bytes, size))
-			break;
-		answer_call(fd, bytes, size);
-	}
-	if (fd >= 0)
-		(void)close(fd);
-	free(bytes);
-	return NULL;
-}
-
-/* A listening socket on a free port of 127.0.0.1; `format` has a %u for the port. */
-static void listen_on_loopback(const char *format) {
-	struct sockaddr_in address = {.sin_family = AF_INET};
-	socklen_t size = sizeof(address);
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, size), 0);
-	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-	ck_assert_int_eq(listen(listener, 5), 0);
-	(void)snprintf(server_text, sizeof(server_text), "tcp:%s:%u", format,
-		       (unsigned)ntohs(address.sin_port));
-}
-
-/* --- The client --------------------------------------------------------------------------------
- */
-
-static struct transport transport;
-static struct link *link_under_test;
-
-static void open_transport(const char *server) {
-	struct kv_options options = {.server = server, .program = PROGRAM};
-
-	ck_assert_int_eq(connections_new(&options, &transport), KV_OK);
-}
-
-static uint64_t soon(void) {
-	return transport.now_ms(transport.context) + LONG_MS;
-}
-
-static const char *reason(void) {
-	return transport.reason(transport.context);
-}
-
-/* Listens, serves with the script and connects. */
-static void start(script *with) {
-	play = with;
-	ck_assert_int_eq(pthread_create(&server_thread, NULL, serve, NULL), 0);
-	open_transport(server_text);
-	link_under_test = transport.connect(transport.context, 0, false, soon());
-	ck_assert_msg(link_under_test != NULL, "%s", reason());
-}
-
-static void stop(void) {
-	transport.drop(link_under_test);
-	connections_free(&transport);
-	ck_assert_int_eq(pthread_join(server_thread, NULL), 0);
-	(void)close(listener);
-}
-
-static void start_on_loopback(script *with) {
-	listen_on_loopback("127.0.0.1");
-	start(with);
-}
-
-static enum attempt attempt(struct request *request, struct response *response) {
-	request->xid = 77;
-	*response = (struct response){0};
-	return transport.attempt(link_under_test, request, soon(), response);
-}
-
-/* --- Answers of the RPC layer ------------------------------------------------------------------
- */
+/* --- Answers of the RPC layer ---------------------------------------------------------------- */
 
 /* The answer as words, and what is to be made of it for a ping. */
 struct rpc_case {
@@ -187,14 +43,6 @@ static const struct rpc_case rpc_cases[] = {
 
 static const struct rpc_case *rpc_case;
 
-static void put_words(XDR *answer, const uint32_t *words, size_t count) {
-	for (size_t i = 0; i < count; i++) {
-		uint32_t word = words[i];
-
-		ck_assert(xdr_u_int32_t(answer, &word));
-	}
-}
-
 static void play_rpc_case(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	(void)arguments;
 	ck_assert_uint_eq(call->rm_call.cb_proc, KVPROC_NULL);
@@ -215,8 +63,7 @@ START_TEST(every_answer_of_the_rpc_layer_has_its_outcome) {
 }
 END_TEST
 
-/* --- Answers that make no sense ----------------------------------------------------------------
- */
+/* --- Answers that make no sense -------------------------------------------------------------- */
 
 /* What follows SUCCESS in the answer to a Get. */
 static const struct {
@@ -235,12 +82,10 @@ static const struct {
 static const uint32_t *result_words;
 static size_t result_count;
 
-static const uint32_t success[] = {REPLY, MSG_ACCEPTED, 0, 0, SUCCESS};
-
 static void play_words(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	(void)call;
 	(void)arguments;
-	put_words(answer, success, 5);
+	put_success(answer);
 	put_words(answer, result_words, result_count);
 }
 
@@ -258,8 +103,7 @@ START_TEST(results_that_make_no_sense_are_garbled) {
 }
 END_TEST
 
-/* --- Every procedure ---------------------------------------------------------------------------
- */
+/* --- Every procedure ------------------------------------------------------------------------- */
 
 static void play_hello(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	kv1_hello_res result = {
@@ -273,7 +117,7 @@ static void play_hello(const struct rpc_msg *call, XDR *arguments, XDR *answer) 
 
 	(void)arguments;
 	ck_assert_uint_eq(call->rm_call.cb_proc, KVPROC_HELLO);
-	put_words(answer, success, 5);
+	put_success(answer);
 	ck_assert(xdr_kv1_hello_res(answer, &result));
 }
 
@@ -300,7 +144,7 @@ static void play_session(const struct rpc_msg *call, XDR *arguments, XDR *answer
 	kv1_close_args closing = {0};
 	kv1_close_res closed = {.status = KV1_BADSESSION};
 
-	put_words(answer, success, 5);
+	put_success(answer);
 	if (call->rm_call.cb_proc == KVPROC_OPEN) {
 		ck_assert(xdr_kv1_open_args(arguments, &opening));
 		ck_assert_uint_eq(opening.epoch, 5);
@@ -347,7 +191,7 @@ static void play_get(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	ck_assert_uint_eq(asked.epoch, 5);
 	if (asked.key.kv1_key_len == 0)
 		result = (kv1_get_res){.status = KV1_NOKEY};
-	put_words(answer, success, 5);
+	put_success(answer);
 	ck_assert(xdr_kv1_get_res(answer, &result));
 	xdr_free((xdrproc_t)xdr_kv1_get_args, &asked);
 }
@@ -390,7 +234,7 @@ static void play_write(const struct rpc_msg *call, XDR *arguments, XDR *answer) 
 	    .old = {.kv1_value_len = 3, .kv1_value_val = (char *)"old"},
 	};
 
-	put_words(answer, success, 5);
+	put_success(answer);
 	if (call->rm_call.cb_proc == KVPROC_PUT) {
 		ck_assert(xdr_kv1_put_args(arguments, &putting));
 		check_writer(&putting.writer);
@@ -454,7 +298,7 @@ static void play_stats(const struct rpc_msg *call, XDR *arguments, XDR *answer) 
 
 	(void)arguments;
 	ck_assert_uint_eq(call->rm_call.cb_proc, KVPROC_STATUS);
-	put_words(answer, success, 5);
+	put_success(answer);
 	ck_assert(xdr_kv1_status_res(answer, &result));
 }
 
@@ -477,8 +321,7 @@ START_TEST(stats_bring_the_counters_and_the_address_that_answered) {
 }
 END_TEST
 
-/* --- Connecting --------------------------------------------------------------------------------
- */
+/* --- Connecting ------------------------------------------------------------------------------ */
 
 START_TEST(a_name_with_several_addresses_leads_to_the_one_that_answers) {
 	struct request request = {.kind = REQUEST_HELLO};
@@ -548,8 +391,7 @@ START_TEST(a_call_above_what_fits_is_rejected_unsent) {
 }
 END_TEST
 
-/* --- The server list ---------------------------------------------------------------------------
- */
+/* --- The server list ------------------------------------------------------------------------- */
 
 static size_t addresses_of(const char *server) {
 	struct kv_options options = {.server = server};

@@ -206,7 +206,6 @@ START_TEST(a_session_that_ends_gives_back_all_it_held) {
 }
 END_TEST
 
-/* The client of the fixture is one of those that go. */
 START_TEST(a_hundred_thousand_clients_take_200_bytes_each_at_most_and_leave_nothing) {
 	enum { CLIENTS = 100000 };
 	struct service_limits limits = *usual_limits();
@@ -281,21 +280,19 @@ START_TEST(without_memory_a_call_is_refused_and_changes_nothing) {
 }
 END_TEST
 
-START_TEST(without_memory_there_is_no_service) {
+START_TEST(a_new_service_is_small_and_says_who_it_is) {
 	const struct identity identity = {.epoch = 1};
 
-	/* Nothing to hand in a failure with, so only the way back: NULL does nothing. */
-	service_free(NULL);
 	struct service *service = service_new(&identity, usual_limits(), NULL);
 	ck_assert_ptr_nonnull(service);
 	ck_assert_uint_lt(service_memory(service)->used, 20000);
 	ck_assert_uint_eq(service_identity(service)->epoch, 1);
 	ck_assert_uint_eq(service_limits(service)->lease_ms, LEASE_MS);
 	service_free(service);
+	service_free(NULL);
 }
 END_TEST
 
-/* Without memory replay says so, and can go on when there is some. */
 START_TEST(an_operation_that_finds_no_memory_can_be_applied_again) {
 	const struct operation script[] = {
 	    open_call(&world, 9, 64),
@@ -341,7 +338,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests,
 		       a_hundred_thousand_clients_take_200_bytes_each_at_most_and_leave_nothing);
 	tcase_add_test(tests, without_memory_a_call_is_refused_and_changes_nothing);
-	tcase_add_test(tests, without_memory_there_is_no_service);
+	tcase_add_test(tests, a_new_service_is_small_and_says_who_it_is);
 	tcase_add_test(tests, an_operation_that_finds_no_memory_can_be_applied_again);
 }
 

@@ -337,6 +337,24 @@ START_TEST(without_room_in_the_journal_sessions_neither_begin_nor_end) {
 }
 END_TEST
 
+START_TEST(a_write_that_the_journal_has_no_room_for_leaves_nothing_behind) {
+	uint64_t client = open_session(&world, 1);
+	struct operation call = put_call(client, 1, "new", "value");
+
+	set(&world, "k", text("abc"));
+	size_t before = used(&world);
+	world.tape.is_full = true;
+	ck_assert_int_eq(status_of(&world, &call), KV_FULL);
+	call = put_call(client, 2, "k", "def");
+	ck_assert_int_eq(status_of(&world, &call), KV_FULL);
+	call = append_call(client, 3, "k", "def");
+	ck_assert_int_eq(status_of(&world, &call), KV_FULL);
+	ck_assert_uint_eq(used(&world), before);
+	assert_holds(&world, "k", "abc", 1);
+	assert_missing(&world, "new");
+}
+END_TEST
+
 /* --- The lease ----------------------------------------------------------------------------------
  */
 
@@ -519,6 +537,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_session_that_was_only_refused_has_written);
 	tcase_add_test(tests, a_table_full_of_sessions_that_wrote_is_full_and_nothing_is_kept);
 	tcase_add_test(tests, without_room_in_the_journal_sessions_neither_begin_nor_end);
+	tcase_add_test(tests, a_write_that_the_journal_has_no_room_for_leaves_nothing_behind);
 	tcase_add_test(tests, an_idle_session_ends_when_its_lease_is_over_and_not_before);
 	tcase_add_test(tests, every_call_that_names_a_session_renews_its_lease);
 	tcase_add_test(tests, a_call_of_another_epoch_renews_nothing);

@@ -282,24 +282,52 @@ START_TEST(without_memory_nothing_is_prepared) {
 }
 END_TEST
 
-/* The least limit under which a write fits is what memory->used is after it. */
+/* The least memory.limit under which a write is allowed. */
+static size_t least_limit(const struct entry *entry, const struct operation *operation) {
+	size_t refused = 0;
+	size_t allowed = SIZE_MAX / 2;
+
+	while (allowed - refused > 1) {
+		memory.limit = refused + (allowed - refused) / 2;
+		if (store_fits(&store, entry, operation))
+			allowed = memory.limit;
+		else
+			refused = memory.limit;
+	}
+	memory.limit = SIZE_MAX;
+	return allowed;
+}
+
+/* Or it needs no limit, if it does not take more than there was. */
+static void assert_fits_what_it_takes(const struct operation *operation) {
+	size_t before = memory.used;
+	size_t limit = least_limit(store_find(&store, operation->key), operation);
+	struct reply reply;
+
+	ck_assert_int_eq(do_write(operation, &reply), KV_OK);
+	reply_drop(&memory, &reply);
+	ck_assert_uint_eq(limit, memory.used > before ? memory.used : 1);
+}
+
 START_TEST(what_fits_is_what_the_write_takes) {
 	static const size_t sizes[] = {0, 1, 20, 1000, 5000, 100, 70000, 3};
 	struct operation operation = call(OPERATION_PUT, "k", "", VERSION_ANY);
-	struct reply reply;
 
 	for (size_t i = 0; i < 64; i++) {
 		operation.kind = i % 3 == 1 ? OPERATION_APPEND : OPERATION_PUT;
 		operation.value = zeros(sizes[i % 8]);
-		struct entry *entry = store_find(&store, operation.key);
-		size_t before = memory.used;
-		memory.limit = SIZE_MAX;
-		ck_assert(store_fits(&store, entry, &operation));
-		memory.limit = 0;
-		bool fits_a_full_store = store_fits(&store, entry, &operation);
-		ck_assert_int_eq(do_write(&operation, &reply), KV_OK);
-		reply_drop(&memory, &reply);
-		ck_assert(fits_a_full_store == (memory.used <= before));
+		assert_fits_what_it_takes(&operation);
+	}
+}
+END_TEST
+
+START_TEST(what_fits_is_what_a_new_key_takes_with_its_share_of_the_table) {
+	char key[32];
+
+	for (int i = 0; i < 20000; i++) {
+		(void)snprintf(key, sizeof(key), "key %d", i);
+		struct operation operation = call(OPERATION_PUT, key, "value", 0);
+		assert_fits_what_it_takes(&operation);
 	}
 }
 END_TEST
@@ -343,6 +371,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_write_given_up_leaves_no_trace);
 	tcase_add_test(tests, without_memory_nothing_is_prepared);
 	tcase_add_test(tests, what_fits_is_what_the_write_takes);
+	tcase_add_test(tests, what_fits_is_what_a_new_key_takes_with_its_share_of_the_table);
 	tcase_add_test(tests, a_key_takes_less_than_90_bytes_beside_its_own);
 }
 

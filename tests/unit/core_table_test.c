@@ -111,6 +111,21 @@ START_TEST(no_insert_and_no_removal_looks_at_many) {
 }
 END_TEST
 
+START_TEST(what_is_found_is_near_the_head_of_its_bucket) {
+	size_t steps = 0;
+
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	for (size_t i = 0; i < MANY; i++) {
+		uint64_t hash = hash_number(table.seed, &elements[i].link);
+		struct table_link *link = table_bucket(&table, hash);
+		for (; link != &elements[i].link; link = link->next)
+			steps++;
+	}
+	ck_assert_uint_lt(steps, 2 * MANY);
+}
+END_TEST
+
 START_TEST(after_reserve_an_insert_needs_no_memory) {
 	for (size_t i = 0; i < MANY; i++) {
 		size_t growth = table_growth(&table);
@@ -189,6 +204,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, what_was_removed_is_gone_and_the_others_are_found_at_every_size);
 	tcase_add_test(tests, an_empty_table_is_as_small_as_a_new_one);
 	tcase_add_test(tests, no_insert_and_no_removal_looks_at_many);
+	tcase_add_test(tests, what_is_found_is_near_the_head_of_its_bucket);
 	tcase_add_test(tests, after_reserve_an_insert_needs_no_memory);
 	tcase_add_test(tests, without_memory_reserve_fails_and_the_table_is_as_it_was);
 	tcase_add_test(tests, elements_of_one_hash_are_all_found);

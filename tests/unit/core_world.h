@@ -117,9 +117,10 @@ static inline struct kv_bytes text(const char *string) {
 	return (struct kv_bytes){.data = string, .size = strlen(string)};
 }
 
-/* `size` bytes of a constant, so that there is nothing to free; at most VALUE_MAX + 1. */
+/* `size` zeros that need not be freed; at most VALUE_MAX + 1. */
 static inline struct kv_bytes zeros(size_t size) {
-	static const unsigned char bytes[VALUE_MAX + 1];
+	/* Never written; not const, for then they would be in the file. */
+	static unsigned char bytes[VALUE_MAX + 1];
 
 	ck_assert_uint_le(size, sizeof(bytes));
 	return (struct kv_bytes){.data = bytes, .size = size};

@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# install.sh - what `make install` puts there is whole: programs are built from it, and from nothing
+# else of this tree, and work; `make uninstall` takes it all away.
+#
+# Prints "ok NAME", "not ok NAME" or "skip: WHY" for each test, and exits 1 if one failed.
+# shellcheck disable=SC2317 # functions are called through test_that
+set -u
+export LC_ALL=C
+
+if [ -n "${SANITIZE-}" ]; then
+	echo "skip: installation: a sanitized library needs its sanitizer in the program"
+	echo "ok nothing to install"
+	exit 0
+fi
+
+BUILD=$(realpath "${BUILD:-build}")
+CC=${CC:-cc}
+here=$PWD/tests/system
+dir=$(mktemp -d "${TMPDIR:-/tmp}/kv-install.XXXXXX") || exit 1
+root=$dir/root
+usr=$root/usr
+kvd=''
+cleanup() {
+	[ -z "$kvd" ] || { kill "$kvd" && wait "$kvd"; } 2> /dev/null
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 143' TERM INT
+
+failed=0
+# test_that NAME COMMAND...
+test_that() {
+	local name=$1
+	shift
+	if "$@" > "$dir/out" 2>&1; then
+		echo "ok $name"
+	else
+		echo "not ok $name"
+		sed 's/^/  /' "$dir/out"
+		failed=1
+	fi
+}
+
+# What the machine's libraries need; what kv needs comes from its own kv.pc.
+tirpc_cflags=$(pkg-config --cflags libtirpc)
+tirpc_libs=$(pkg-config --libs libtirpc)
+kv_pc() {
+	PKG_CONFIG_PATH=$usr/lib/pkgconfig pkg-config --define-variable=prefix="$usr" "$@" kv
+}
+
+install_all() {
+	make -s install BUILD="$BUILD" DESTDIR="$root" PREFIX=/usr
+	for file in sbin/kvd bin/kvctl lib/libkv.so.0 lib/libkv.so lib/libkv.a lib/pkgconfig/kv.pc \
+		include/kv/kv.h include/kv/lock.h include/rpcsvc/kv.x include/rpcsvc/kv.h \
+		share/man/man1/kvctl.1 share/man/man8/kvd.8 share/man/man3/kv.3; do
+		[ -e "$usr/$file" ] || { echo "no $file" && return 1; }
+	done
+}
+test_that everything_is_installed install_all
+
+# --- A server from what was installed ------------------------------------------------------------
+
+mkfifo "$dir/ready"
+# The wrapper is several words on purpose.
+# shellcheck disable=SC2086
+${KVD_WRAPPER-} "$usr/sbin/kvd" -n -l tcp:127.0.0.1 -l "local:$dir/s" > "$dir/ready" 2> "$dir/log" &
+kvd=$!
+if ! read -r ready < "$dir/ready"; then
+	echo "not ok the_installed_server_starts"
+	cat "$dir/log"
+	exit 1
+fi
+port=${ready#*tcp:127.0.0.1:}
+port=${port%% *}
+export KV_SERVER=local:$dir/s
+
+kvctl_works() {
+	[ "$("$usr/bin/kvctl" put installed yes)" = 1 ] && [ "$("$usr/bin/kvctl" get installed)" = yes ]
+}
+test_that the_installed_kvctl_works kvctl_works
+
+# --- Programs built from what was installed --------------------------------------------------------
+
+# Nothing but kv.x, rpcgen and libtirpc.
+from_kv_x() (
+	mkdir "$dir/x" && cd "$dir/x" || exit 1
+	cp "$usr/include/rpcsvc/kv.x" . &&
+		rpcgen -C -h -o kv.h kv.x &&
+		rpcgen -C -c -o kv_xdr.c kv.x &&
+		rpcgen -C -l -o kv_clnt.c kv.x || exit 1
+	# What rpcgen makes is not free of warnings.
+	# shellcheck disable=SC2086
+	"$CC" -w -I. $tirpc_cflags -o client "$here/install_rpcgen.c" kv_xdr.c kv_clnt.c \
+		$tirpc_libs && [ "$(./client "$port")" = "stubs 1" ]
+)
+test_that a_client_is_built_from_kv_x_alone from_kv_x
+
+stubs_shared() {
+	# shellcheck disable=SC2086
+	"$CC" -I"$usr/include" $tirpc_cflags -o "$dir/shared" "$here/install_stubs.c" \
+		-L"$usr/lib" -lkv $tirpc_libs &&
+		[ "$(LD_LIBRARY_PATH=$usr/lib "$dir/shared" "$port")" = "alone 1" ]
+}
+test_that a_client_calls_the_stubs_of_the_shared_library stubs_shared
+
+stubs_static() {
+	# shellcheck disable=SC2086
+	"$CC" -I"$usr/include" $tirpc_cflags -o "$dir/static" "$here/install_stubs.c" \
+		"$usr/lib/libkv.a" $tirpc_libs -pthread &&
+		[ "$("$dir/static" "$port")" = "alone 1" ]
+}
+test_that a_client_calls_the_stubs_of_the_static_library stubs_static
+
+example_shared() {
+	# shellcheck disable=SC2046
+	"$CC" $(kv_pc --cflags) -o "$dir/hello" examples/hello.c $(kv_pc --libs) &&
+		LD_LIBRARY_PATH=$usr/lib "$dir/hello" | grep -q '^hello, world (version'
+}
+test_that the_example_is_built_with_pkg_config example_shared
+
+example_static() {
+	local libs
+	# -lkv alone becomes the archive: the machine has no static libtirpc.
+	libs=$(kv_pc --static --libs | sed "s|-lkv|$usr/lib/libkv.a|")
+	# shellcheck disable=SC2046,SC2086
+	"$CC" $(kv_pc --cflags) -o "$dir/hello_static" examples/hello.c $libs &&
+		! ldd "$dir/hello_static" | grep -q libkv &&
+		"$dir/hello_static" | grep -q '^hello, world (version'
+}
+test_that the_example_is_built_with_the_static_library example_static
+
+# --- What the files promise -------------------------------------------------------------------------
+
+headers_alone() {
+	local header
+	for header in "$usr"/include/kv/*.h; do
+		printf '#include <kv/%s>\n' "${header##*/}" |
+			"$CC" -std=c99 -pedantic-errors -Wall -Wextra -Werror -I"$usr/include" -x c \
+				-fsyntax-only - || return 1
+	done
+}
+test_that each_public_header_stands_alone_in_c99 headers_alone
+
+# Names that are not ours: none may be seen from outside.
+foreign() {
+	grep -E '^(kv_|kvproc_|xdr_kv1_)' -v
+}
+names_shared() {
+	objdump -p "$usr/lib/libkv.so" | grep -q 'SONAME *libkv.so.0$' || return 1
+	! nm -D --defined-only -f posix "$usr/lib/libkv.so" | cut -d ' ' -f 1 | foreign
+}
+test_that the_shared_library_exports_its_own_names_only names_shared
+
+names_static() {
+	! nm -g --defined-only -f posix "$usr/lib/libkv.a" 2> /dev/null | grep -v ':$' |
+		cut -d ' ' -f 1 | foreign | grep .
+}
+test_that the_static_library_exports_its_own_names_only names_static
+
+# No path of the machine that built it.
+no_build_paths() {
+	! grep -r -F -e "$dir" -e "$PWD/" "$usr/include" "$usr/lib/pkgconfig" "$usr/share/man"
+}
+test_that no_installed_text_names_the_place_of_its_build no_build_paths
+
+uninstall_all() {
+	make -s uninstall BUILD="$BUILD" DESTDIR="$root" PREFIX=/usr &&
+		! find "$root" ! -type d | grep .
+}
+test_that uninstall_leaves_no_file_behind uninstall_all
+
+exit $failed
