@@ -240,7 +240,8 @@ asan:
 	$(MAKE) BUILD=$(BUILD)/asan SANITIZE=address,undefined check
 ## tsan: all tests with the thread sanitizer
 tsan:
-	$(UNRANDOM) $(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread check
+	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(UNRANDOM) \
+	    $(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread check
 
 # What valgrind runs: all units, and against kvd what exercises most of it in little time.
 VALGRIND       = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite

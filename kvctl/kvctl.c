@@ -97,8 +97,9 @@ static void tell_server(const struct settings *settings, const char *name,
 	kv_close(view);
 }
 
-void kvctl_close(const struct settings *settings, const char *name, struct kv_client *client) {
-	if (settings->is_verbose)
+void kvctl_close(const struct settings *settings, const char *name, struct kv_client *client,
+		 bool has_answered) {
+	if (settings->is_verbose && has_answered)
 		tell_server(settings, name, client);
 	kv_close(client);
 }

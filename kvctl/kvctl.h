@@ -68,8 +68,9 @@ int kvctl_help(const struct command *command);
 bool kvctl_open(const struct settings *settings, const char *name, unsigned timeout_ms,
 		struct kv_client **client);
 
-/* With -v, tells which server answered before it closes the handle. */
-void kvctl_close(const struct settings *settings, const char *name, struct kv_client *client);
+/* Closes the handle. With -v it first tells which server answered, if one did. */
+void kvctl_close(const struct settings *settings, const char *name, struct kv_client *client,
+		 bool has_answered);
 
 /* Milliseconds since some fixed moment, as a fraction too; never goes back. */
 double kvctl_now_ms(void);

@@ -251,7 +251,7 @@ static int hold(const struct settings *settings, const struct request *request) 
 		}
 	}
 	kv_lock_close(contender.lock);
-	kvctl_close(settings, contender.label, contender.client);
+	kvctl_close(settings, contender.label, contender.client, code != CODE_FAILED);
 	return code;
 }
 
@@ -268,7 +268,7 @@ static int break_lock(const struct settings *settings, const struct request *req
 		code = failure_status(settings, client, &action, status);
 	else
 		failure_notice(settings, action.command, "the lock is free");
-	kvctl_close(settings, action.command, client);
+	kvctl_close(settings, action.command, client, status == KV_OK);
 	return code;
 }
 

@@ -117,7 +117,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 	if (!kvctl_open(settings, argv[0], settings->timeout_ms, &client))
 		return CODE_REFUSED;
 	int code = ping(settings, argv[0], client, count, interval_ms);
-	kvctl_close(settings, argv[0], client);
+	kvctl_close(settings, argv[0], client, code == CODE_DONE);
 	return code;
 }
 

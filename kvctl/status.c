@@ -109,7 +109,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 				   : failure_status(settings, client, &action, status);
 	if (status == KV_OK)
 		kv_stats_free(&stats);
-	kvctl_close(settings, argv[0], client);
+	kvctl_close(settings, argv[0], client, status == KV_OK);
 	return code;
 }
 

@@ -56,7 +56,7 @@ static int get_key(const struct settings *settings, struct kv_bytes key, bool wa
 				   : failure_status(settings, client, &action, status);
 	if (status == KV_OK)
 		kv_value_free(&value);
-	kvctl_close(settings, action.command, client);
+	kvctl_close(settings, action.command, client, status == KV_OK);
 	return code;
 }
 
@@ -182,7 +182,7 @@ static int run_write(const struct settings *settings, const struct command *comm
 	int code = status == KV_OK ? print_written(settings, write, version, &old)
 				   : failure_status(settings, client, &action, status);
 	kv_value_free(&old);
-	kvctl_close(settings, action.command, client);
+	kvctl_close(settings, action.command, client, status == KV_OK);
 	return code;
 }
 

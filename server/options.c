@@ -41,6 +41,9 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+/* The first one makes a missing value ':'. */
+static const char letters[] = ":l:nP:vh";
+
 static const char usage[] =
     "usage: kvd [-l ADDRESS]... [-n] [-P PROGRAM] [-v]... [OPTION]...\n"
     "Serves a key/value store over ONC RPC, in memory: when it stops, everything is gone.\n"
@@ -154,7 +157,7 @@ static void say_unknown(int option, char **argv) {
 
 	if (option == ':')
 		log_error("%s needs a value (kvd --help lists the options)", word);
-	else if (optopt != 0 && optopt < 256)
+	else if (optopt != 0 && optopt < 256 && strchr(letters, optopt) == NULL)
 		log_error("-%c is no option (kvd --help lists them)", optopt);
 	else
 		log_error("%s is no option, or takes no value (kvd --help lists them)", word);
@@ -171,7 +174,7 @@ enum options_answer options_read(int argc, char **argv, struct options *options)
 				    .sessions_max = 1000000,
 				    .lease_ms = UINT64_C(3600) * 1000};
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":l:nP:vh", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		bool good = true;
 
 		if (option == 'h' || option == OPTION_VERSION) {
