@@ -76,7 +76,7 @@ CLIENT := $(call objects,client)
 LOCK   := $(call objects,lock)
 KVCTL  := $(call objects,kvctl)
 CLERK  := $(patsubst %,$(BUILD)/obj/client/%.o, \
-            attempt backoff channel clerk client session verdict wait)
+            attempt backoff channel clerk client memo session verdict wait)
 CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store session service)
 
 # --- Programs and libraries ----------------------------------------------------------------------

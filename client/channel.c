@@ -12,8 +12,8 @@
 /*
  * Invariants, under the mutex:
  *  - line.link, unless NULL, was told by `store`; it leads to address `at`.
- *  - A change of the store is a change of the life. `forgotten` < `life`; lives up to `forgotten`
- *    had something to remember when they ended, and so had the calls that were under way in them.
+ *  - A change of the store is a change of the life. `forgotten` < `life`; the life `forgotten` had
+ *    something to remember when it ended, so whoever belongs to it, or to one before it, is told.
  *  - One thread at a time seeks. It holds no lock while it connects, says HELLO or pauses.
  */
 struct channel {
@@ -134,7 +134,7 @@ bool channel_remember(struct channel *channel, uint64_t life) {
 
 /*
  * "If every address leads elsewhere, the call ends with KV_BADSESSION, and the next call starts
- * afresh."
+ * afresh": each handle's next one.
  */
 static void forget(struct channel *channel) {
 	(void)pthread_mutex_lock(&channel->mutex);
@@ -323,6 +323,7 @@ static bool try_address(struct channel *channel, struct backoff *backoff, struct
 /*
  * Tries the addresses in turn, and pauses after each round. A round in which nobody could be
  * reached is repeated; one in which everybody had an answer, and none could be used, is final.
+ * KV_OK: look at the channel again, for it has a line, or another life in which there is none yet.
  */
 static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 	const size_t count = channel->transport->address_count;
@@ -340,7 +341,7 @@ static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 		}
 		if (round.elsewhere == count) {
 			forget(channel);
-			return KV_BADSESSION;
+			return KV_OK;
 		}
 		if (round.elsewhere + round.refused == count)
 			return round.refusal;
@@ -348,7 +349,7 @@ static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 	return KV_TIMEOUT;
 }
 
-enum kv_status channel_line(struct channel *channel, uint64_t *life, struct backoff *backoff,
+enum kv_status channel_line(struct channel *channel, uint64_t life, struct backoff *backoff,
 			    struct line *line) {
 	enum kv_status status = KV_OK;
 	bool is_late = false;
@@ -358,7 +359,7 @@ enum kv_status channel_line(struct channel *channel, uint64_t *life, struct back
 	while (status == KV_OK && line->link == NULL) {
 		struct link *link = channel->line.link;
 
-		if (*life <= channel->forgotten) {
+		if (life != 0 && life <= channel->forgotten) {
 			status = KV_BADSESSION;
 		} else if (is_late || backoff_is_over(backoff)) {
 			status = KV_TIMEOUT;
@@ -368,7 +369,6 @@ enum kv_status channel_line(struct channel *channel, uint64_t *life, struct back
 			   channel->transport->is_usable(link)) {
 			*line = channel->line;
 			(void)channel->transport->hold(link);
-			*life = channel->life;
 		} else {
 			channel->is_sought = true;
 			(void)pthread_mutex_unlock(&channel->mutex);

@@ -7,7 +7,9 @@
  * the search for another link when it is gone. Safe to use from many threads.
  *
  * A store is known by its id, as long as there is something to remember of it: channel_remember().
- * The time between two stores is a *life*: 1, 2, ... A call belongs to the life in which it began.
+ * The time for which one store is remembered is a *life*: 1, 2, ... A call belongs to the life in
+ * which it, or the handle that it is made on, knows the store (memo.h); to none if it knows
+ * nothing.
  */
 
 #include "backoff.h"
@@ -31,18 +33,17 @@ struct channel *channel_new(const struct transport *transport);
 /* `is_child`: this process was forked off the owner's, so locks are left alone. NULL is fine. */
 void channel_free(struct channel *channel, bool is_child);
 
-/* The life in which a call that begins now belongs. */
+/* The current life. */
 uint64_t channel_life(struct channel *channel);
 
 /*
  * Answers the line to the store in *line (to be dropped with channel_drop()), looking for one as
- * long as `backoff` allows. *life is the call's; it moves on to another store as long as nothing
- * was to be remembered of the old one.
+ * long as `backoff` allows. `life` is the call's; 0: it belongs to none, so any store will do.
  *
- * KV_TIMEOUT. KV_BADSESSION: the call's life is over, each address leads to another store.
- * KV_DENIED and the like: each server refused HELLO.
+ * KV_TIMEOUT. KV_BADSESSION: the call's life is over, each address led to another store; nothing
+ * was sent but HELLO. KV_DENIED and the like: each server refused HELLO.
  */
-enum kv_status channel_line(struct channel *channel, uint64_t *life, struct backoff *backoff,
+enum kv_status channel_line(struct channel *channel, uint64_t life, struct backoff *backoff,
 			    struct line *line);
 void channel_drop(struct channel *channel, struct line *line);
 

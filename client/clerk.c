@@ -32,7 +32,9 @@ struct call {
 	struct backoff *backoff;
 	struct request *request;
 	struct response *response;
-	uint64_t life;
+	uint64_t life;	       /* in which the store is known; 0: nothing is known of it */
+	bool has_learned;      /* the call itself knows the store */
+	bool is_outlived;      /* the life is over, and the call ends of it */
 	struct slot slot;      /* of a write with a session */
 	unsigned may_have_run; /* attempts of which a copy may have run */
 	unsigned fresh_starts; /* after KV_EPOCH and KV_BADSESSION */
@@ -64,6 +66,12 @@ static enum next end_undecided(struct call *call, enum kv_status outcome) {
 	return end(call, is_write(call) && call->may_have_run > 0 ? KV_MAYBE : outcome);
 }
 
+/* From now on another store is not the one that the call is for. */
+static void learn(struct call *call, const struct line *line) {
+	call->life = line->life;
+	call->has_learned = true;
+}
+
 static enum next pause_and_go_on(struct call *call) {
 	return backoff_pause(call->backoff) ? NEXT_AGAIN : end_undecided(call, KV_TIMEOUT);
 }
@@ -84,11 +92,18 @@ static bool is_within_limits(const struct request *request, const struct line *l
 	return line->is_stream || size + REQUEST_OVERHEAD_MAX <= line->datagram_max;
 }
 
+static void leave_slot(struct call *call) {
+	session_release(call->clerk->session, &call->slot,
+			call->may_have_run > 0 ? SLOT_UNSETTLED : SLOT_UNTOUCHED,
+			backoff_now(call->backoff));
+	call->slot = (struct slot){0};
+}
+
 /* A slot of a session for this write; the first that needs a session opens it. */
-static enum next take_slot(struct call *call) {
+static enum next take_slot(struct call *call, const struct line *line) {
 	struct clerk *clerk = call->clerk;
 
-	switch (session_take(clerk->session, call->life, call->backoff, &call->slot)) {
+	switch (session_take(clerk->session, line->life, call->backoff, &call->slot)) {
 	case SLOT_HELD:
 		break;
 	case SLOT_OPEN:
@@ -113,8 +128,11 @@ static enum next prepare(struct call *call, const struct line *line) {
 		return end_undecided(call, KV_TOOBIG);
 	if (!is_write(call))
 		return NEXT_SEND;
+	/* A call that knows nothing may come to another store with a slot that it did not use. */
+	if (call->slot.client_id != 0 && call->slot.life != line->life)
+		leave_slot(call);
 	if (!call->clerk->is_stateless && call->slot.client_id == 0)
-		return take_slot(call);
+		return take_slot(call, line);
 	request->client_id = call->slot.client_id;
 	request->slot = call->slot.index;
 	request->seq = call->slot.seq;
@@ -227,10 +245,15 @@ static bool is_about_store(const struct call *call) {
 static enum next pass_on(struct call *call, const struct line *line) {
 	const enum kv_status status = call->response->status;
 
-	if (!is_about_store(call) || channel_remember(call->clerk->channel, line->life))
+	if (!is_about_store(call))
 		return end(call, status);
+	if (channel_remember(call->clerk->channel, line->life)) {
+		learn(call, line);
+		return end(call, status);
+	}
 	if (!is_write(call))
 		return NEXT_AGAIN;
+	call->is_outlived = true;
 	return end(call, status == KV_OK || status == KV_MAYBE ? KV_MAYBE : KV_BADSESSION);
 }
 
@@ -274,24 +297,25 @@ static void run(struct call *call) {
 	do {
 		struct line line;
 		enum kv_status status =
-		    channel_line(clerk->channel, &call->life, call->backoff, &line);
+		    channel_line(clerk->channel, call->life, call->backoff, &line);
 
 		if (status != KV_OK) {
+			call->is_outlived = status == KV_BADSESSION;
 			(void)end_undecided(call, status);
 			break;
 		}
 		next = prepare(call, &line);
 		if (next == NEXT_SEND)
 			next = send_once(call, &line);
+		if (is_write(call) && call->may_have_run > 0)
+			learn(call, &line);
 		if (next == NEXT_JUDGE)
 			next = judge(call, &line);
 		channel_drop(clerk->channel, &line);
 	} while (next != NEXT_END);
 
 	if (call->slot.client_id != 0)
-		session_release(clerk->session, &call->slot,
-				call->may_have_run > 0 ? SLOT_UNSETTLED : SLOT_UNTOUCHED,
-				backoff_now(call->backoff));
+		leave_slot(call);
 }
 
 /* OPEN is a call of its own within the time of the write that needs it. */
@@ -307,7 +331,7 @@ static enum next open_session(struct call *write) {
 
 	session_nonce(clerk->session, clerk->transport, request.nonce);
 	run(&call);
-	write->life = call.life;
+	write->is_outlived = call.is_outlived;
 	if (call.outcome == KV_OK && (response.client_id == 0 || response.slots == 0))
 		call.outcome = KV_PROTOCOL;
 	if (call.outcome == KV_OK)
@@ -319,14 +343,20 @@ static enum next open_session(struct call *write) {
 	return call.outcome == KV_OK ? NEXT_AGAIN : end_undecided(write, call.outcome);
 }
 
-enum kv_status clerk_call(struct clerk *clerk, unsigned timeout_ms, struct request *request,
-			  struct response *response) {
+/* Whoever knows at which version the key is has it from the store, or from somebody who has. */
+static bool names_version(const struct request *request) {
+	return (request->kind == REQUEST_PUT || request->kind == REQUEST_APPEND) &&
+	       request->expected != 0 && request->expected != KV_ANY;
+}
+
+enum kv_status clerk_call(struct clerk *clerk, struct memo *memo, unsigned timeout_ms,
+			  struct request *request, struct response *response) {
 	struct backoff backoff;
 	struct call call = {.clerk = clerk,
 			    .backoff = &backoff,
 			    .request = request,
 			    .response = response,
-			    .life = channel_life(clerk->channel)};
+			    .life = memo_life(memo, names_version(request))};
 	uint64_t current;
 
 	*response = (struct response){0};
@@ -335,6 +365,10 @@ enum kv_status clerk_call(struct clerk *clerk, unsigned timeout_ms, struct reque
 		return KV_INVALID;
 	backoff_start(&backoff, clerk->transport, &clerk->pace, timeout_ms);
 	run(&call);
+	if (call.is_outlived)
+		memo_tell(memo, channel_life(clerk->channel));
+	else if (call.has_learned)
+		memo_learn(memo, call.life);
 	if (call.outcome != KV_OK) {
 		current = call.outcome == KV_VERSION ? response->current : 0;
 		response_free(response);
@@ -360,6 +394,10 @@ void clerk_end_session(struct clerk *clerk) {
 	backoff.is_one_try = true;
 	run(&call);
 	response_free(&response);
+}
+
+uint64_t clerk_life(struct clerk *clerk) {
+	return channel_life(clerk->channel);
 }
 
 void clerk_reason(struct clerk *clerk, char *text, size_t size) {

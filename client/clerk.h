@@ -9,6 +9,7 @@
  */
 
 #include "attempt.h"
+#include "memo.h"
 
 struct clerk;
 
@@ -21,15 +22,22 @@ struct clerk *clerk_new(const struct kv_options *options, const struct transport
  */
 void clerk_free(struct clerk *clerk, bool is_child);
 
+/* The life in which a handle that is opened now belongs: memo_init(). */
+uint64_t clerk_life(struct clerk *clerk);
+
 /*
  * Runs a PING, GET, PUT, APPEND or STATS for at most `timeout_ms` (0: for ever). Of the request,
  * kind, expected, key, value and want_old are the caller's; the clerk fills in the rest.
  *
+ * `memo` is that of the handle. If it knows another store than the one that is there now, the call
+ * ends with KV_BADSESSION, or KV_MAYBE for a write already sent, and the memo is that of a handle
+ * opened now. As long as neither the handle nor the call knows anything, any store will do.
+ *
  * Answers the status of kv.h for that call. *response, to be freed with response_free(), is filled
  * on KV_OK, has `current` on KV_VERSION, and is empty on any other.
  */
-enum kv_status clerk_call(struct clerk *clerk, unsigned timeout_ms, struct request *request,
-			  struct response *response);
+enum kv_status clerk_call(struct clerk *clerk, struct memo *memo, unsigned timeout_ms,
+			  struct request *request, struct response *response);
 
 /* Tries once to end the session, if there is one, for at most attempt_ms. */
 void clerk_end_session(struct clerk *clerk);

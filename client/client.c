@@ -17,7 +17,8 @@ struct common {
 
 struct kv_client {
 	struct common *common;
-	unsigned timeout_ms;
+	atomic_uint timeout_ms;
+	struct memo memo;
 };
 
 /* After fork() the locks may be held by threads that exist no more, and the links are shared. */
@@ -25,11 +26,15 @@ static bool is_child(const struct kv_client *client) {
 	return getpid() != client->common->owner;
 }
 
+/* Knows nothing of the store yet. */
 static struct kv_client *client_new(struct common *common, unsigned timeout_ms) {
-	struct kv_client *client = malloc(sizeof(*client));
+	struct kv_client *client = calloc(1, sizeof(*client));
 
-	if (client != NULL)
-		*client = (struct kv_client){.common = common, .timeout_ms = timeout_ms};
+	if (client == NULL)
+		return NULL;
+	client->common = common;
+	atomic_init(&client->timeout_ms, timeout_ms);
+	memo_init(&client->memo, clerk_life(common->clerk));
 	return client;
 }
 
@@ -73,6 +78,7 @@ enum kv_status kv_within(struct kv_client *client, unsigned timeout_ms, struct k
 	*view = client_new(client->common, timeout_ms);
 	if (*view == NULL)
 		return KV_NOMEM;
+	memo_inherit(&(*view)->memo, &client->memo);
 	(void)atomic_fetch_add(&client->common->handles, 1);
 	return KV_OK;
 }
@@ -93,6 +99,14 @@ void kv_close(struct kv_client *client) {
 	free(client);
 }
 
+unsigned kv_timeout(const struct kv_client *client) {
+	return atomic_load(&client->timeout_ms);
+}
+
+void kv_set_timeout(struct kv_client *client, unsigned timeout_ms) {
+	atomic_store(&client->timeout_ms, timeout_ms);
+}
+
 /* What needs no server to be refused. */
 static enum kv_status check_bytes(struct kv_bytes key, struct kv_bytes value) {
 	if (key.size == 0 || key.data == NULL || (value.size > 0 && value.data == NULL))
@@ -104,7 +118,8 @@ static enum kv_status check_bytes(struct kv_bytes key, struct kv_bytes value) {
 
 static enum kv_status call(struct kv_client *client, struct request *request,
 			   struct response *response) {
-	return clerk_call(client->common->clerk, client->timeout_ms, request, response);
+	return clerk_call(client->common->clerk, &client->memo, kv_timeout(client), request,
+			  response);
 }
 
 enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_value *value) {

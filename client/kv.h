@@ -15,6 +15,11 @@
  *  - KV_MAYBE is not a failure: the write may have happened, or may still. See kv/status.h.
  *  - Without a time limit a call waits for ever for a server that is away.
  *  - Two servers in one list must be addresses of one store.
+ *  - A memory-only server that starts anew has another store, and versions begin anew there. Each
+ *    handle that knew the old one is told once, by KV_BADSESSION (KV_MAYBE, if a write was already
+ *    sent), and then goes on in the new one. Of threads that share a handle only those are told
+ *    whose calls are under way, or the first to call: threads that remember versions open a view
+ *    each (kv_within()).
  *  - After fork() a handle belongs to the parent: open another in the child.
  */
 
@@ -102,17 +107,27 @@ void kv_close(struct kv_client *client);
 
 /*
  * Makes another handle in *view on the same session and connections, with a time limit of its own
- * (0 = for ever). kv_close() it before the first. KV_NOMEM; KV_INVALID in a forked child.
+ * (0 = for ever). It knows the store that `client` knows, and is told for itself when that is gone.
+ * kv_close() it before the first. KV_NOMEM; KV_INVALID in a forked child.
  */
 enum kv_status kv_within(struct kv_client *client, unsigned timeout_ms, struct kv_client **view);
+
+/* The time limit of a handle's calls, in milliseconds, retries included; 0 = for ever. */
+unsigned kv_timeout(const struct kv_client *client);
+
+/*
+ * Gives all later calls on this handle another time limit; not those of its views, nor calls under
+ * way. Threads that share a handle share the limit: one that wants its own opens a view.
+ */
+void kv_set_timeout(struct kv_client *client, unsigned timeout_ms);
 
 /*
  * Reads a key (1 to 1024 bytes) into *value, to be freed with kv_value_free(). On any status but
  * KV_OK *value is left empty and needs no free.
  *
  * KV_NOKEY; KV_TIMEOUT; KV_TOOBIG (also: the value does not fit a udp datagram, use tcp);
- * KV_BADSESSION (the address leads to another store than before); KV_INVALID; KV_DENIED;
- * KV_UNAVAILABLE; KV_PROTOCOL; KV_NOMEM.
+ * KV_BADSESSION (the store that this handle knew is gone: forget its versions, and call again);
+ * KV_INVALID; KV_DENIED; KV_UNAVAILABLE; KV_PROTOCOL; KV_NOMEM.
  */
 enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_value *value);
 
@@ -121,9 +136,9 @@ enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_v
  * must not exist). *version, unless NULL, becomes the new version; on KV_VERSION the current one;
  * on any other status 0. `key` and `value` are copied before the call returns.
  *
- * KV_NOKEY (expected > 0); KV_VERSION; KV_MAYBE; KV_TIMEOUT (it was never sent); KV_BADSESSION;
- * KV_TOOBIG; KV_FULL; KV_INVALID (also: stateless and KV_ANY); KV_DENIED; KV_UNAVAILABLE;
- * KV_PROTOCOL; KV_NOMEM. All but KV_OK and KV_MAYBE: nothing was written.
+ * KV_NOKEY (expected > 0); KV_VERSION; KV_MAYBE; KV_TIMEOUT (it was never sent); KV_BADSESSION (as
+ * kv_get()); KV_TOOBIG; KV_FULL; KV_INVALID (also: stateless and KV_ANY); KV_DENIED;
+ * KV_UNAVAILABLE; KV_PROTOCOL; KV_NOMEM. All but KV_OK and KV_MAYBE: nothing was written.
  */
 enum kv_status kv_put(struct kv_client *client, struct kv_bytes key, struct kv_bytes value,
 		      uint64_t expected, uint64_t *version);

@@ -91,7 +91,10 @@ static void give(struct session *session, uint32_t index, struct slot *slot) {
 	place->state = STATE_HELD;
 	place->seq++;
 	session->held++;
-	*slot = (struct slot){.client_id = session->client_id, .index = index, .seq = place->seq};
+	*slot = (struct slot){.client_id = session->client_id,
+			      .life = session->life,
+			      .index = index,
+			      .seq = place->seq};
 }
 
 enum slot_news session_take(struct session *session, uint64_t life, const struct backoff *backoff,

@@ -14,6 +14,7 @@ enum { SESSION_SLOTS = 64 }; /* asked of the server, and used, at most */
 /* A slot in the hands of one write. All zero (client_id 0): none. */
 struct slot {
 	uint64_t client_id;
+	uint64_t life; /* of the session */
 	uint32_t index;
 	uint64_t seq; /* of this write */
 };
@@ -22,7 +23,7 @@ enum slot_news {
 	SLOT_HELD,     /* the slot is the caller's until session_release() or session_drop() */
 	SLOT_OPEN,     /* there is no session: the caller opens one, others wait for it */
 	SLOT_LATE,     /* the deadline came */
-	SLOT_OUTLIVED, /* the session is of a later life than the call */
+	SLOT_OUTLIVED, /* the session is of a later life */
 };
 
 /* What became of the write that held a slot. */

@@ -61,8 +61,9 @@ enum lock_state {
  * Put that expects `version` is answered KV_OK, or a look shows that the key has moved on.
  */
 struct kv_lock {
-	struct kv_client *client; /* borrowed */
-	pid_t opener;		  /* in a forked child the handle is the parent's */
+	struct kv_client *view; /* of its own: told for itself when the store is another */
+	unsigned own_ms;	/* the client's time limit, for a use without one */
+	pid_t opener;		/* in a forked child the handle is the parent's */
 	enum lock_state state;
 	uint64_t version; /* as the state says; nothing in UNKNOWN */
 	char id[ID_DIGITS + 1];
@@ -70,7 +71,7 @@ struct kv_lock {
 	unsigned char name_bytes[];
 };
 
-/* How long a use may last. For ever: each call has the client's own time limit. */
+/* How long a use may last. For ever: each call has the client's time limit. */
 struct time_limit {
 	bool is_for_ever;
 	uint64_t deadline_ms;
@@ -89,48 +90,31 @@ static unsigned limit_left_ms(const struct time_limit *limit) {
 
 /* --- Calls within a time limit --- */
 
-/* To be given back with view_close(). */
-static enum kv_status view_open(const struct kv_lock *lock, const struct time_limit *limit,
-				struct kv_client **view) {
-	unsigned left_ms;
+/* Gives the next call what is left of the limit. False: nothing is. */
+static bool limit_next_call(const struct kv_lock *lock, const struct time_limit *limit) {
+	unsigned timeout_ms = limit->is_for_ever ? lock->own_ms : limit_left_ms(limit);
 
-	if (limit->is_for_ever) {
-		*view = lock->client;
-		return KV_OK;
-	}
-	/* To kv_within() 0 means for ever. */
-	left_ms = limit_left_ms(limit);
-	return left_ms > 0 ? kv_within(lock->client, left_ms, view) : KV_TIMEOUT;
-}
-
-static void view_close(const struct kv_lock *lock, struct kv_client *view) {
-	if (view != lock->client)
-		kv_close(view);
+	/* To the client 0 means for ever. */
+	if (timeout_ms == 0 && !limit->is_for_ever)
+		return false;
+	kv_set_timeout(lock->view, timeout_ms);
+	return true;
 }
 
 static enum kv_status get(const struct kv_lock *lock, const struct time_limit *limit,
 			  struct kv_value *value) {
-	struct kv_client *view;
-	enum kv_status status = view_open(lock, limit, &view);
-
-	if (status != KV_OK)
-		return status;
-	status = kv_get(view, lock->name, value);
-	view_close(lock, view);
-	return status;
+	if (!limit_next_call(lock, limit))
+		return KV_TIMEOUT;
+	return kv_get(lock->view, lock->name, value);
 }
 
 static enum kv_status put(const struct kv_lock *lock, const struct time_limit *limit,
 			  const char *text, uint64_t *version) {
 	struct kv_bytes value = {text, strlen(text)};
-	struct kv_client *view;
-	enum kv_status status = view_open(lock, limit, &view);
 
-	if (status != KV_OK)
-		return status;
-	status = kv_put(view, lock->name, value, lock->version, version);
-	view_close(lock, view);
-	return status;
+	if (!limit_next_call(lock, limit))
+		return KV_TIMEOUT;
+	return kv_put(lock->view, lock->name, value, lock->version, version);
 }
 
 /* --- The state machine: every change of state is in saw() and write_at() --- */
@@ -355,6 +339,7 @@ static bool make_id(char id[ID_DIGITS + 1]) {
 
 enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, struct kv_lock **lock) {
 	struct kv_lock *new;
+	enum kv_status status;
 
 	*lock = NULL;
 	if (name.size == 0 || name.size > KV_KEY_MAX)
@@ -364,7 +349,12 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 		free(new);
 		return KV_NOMEM;
 	}
-	new->client = client;
+	new->own_ms = kv_timeout(client);
+	status = kv_within(client, new->own_ms, &new->view);
+	if (status != KV_OK) {
+		free(new);
+		return status;
+	}
 	new->opener = getpid();
 	new->state = LOCK_UNKNOWN;
 	memcpy(new->name_bytes, name.data, name.size);
@@ -374,6 +364,9 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 }
 
 void kv_lock_close(struct kv_lock *lock) {
+	if (lock == NULL)
+		return;
+	kv_close(lock->view);
 	free(lock);
 }
 

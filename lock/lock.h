@@ -17,9 +17,9 @@
  *  - A handle that holds the lock does not ask again: if somebody broke it, the handle learns that
  *    at its release. The token is what protects.
  *  - The key belongs to its locks: do not write, append to or delete it.
- *  - A memory-only server that starts anew has forgotten its locks, held or not. After
- *    KV_BADSESSION from any call on the client, close its lock handles and open others: what they
- *    know is of the old store, and only the call under way is told.
+ *  - A memory-only server that starts anew has forgotten its locks, held or not, and tokens begin
+ *    anew. A handle that held one learns that at its release (KV_BADSESSION), and others may hold
+ *    it by then; it never gives back theirs.
  *  - In a forked child a handle holds nothing, and acquire, try and release answer KV_INVALID.
  */
 
@@ -35,12 +35,13 @@ struct kv_lock;
 
 /*
  * Makes a handle for the lock `name` (a key, 1 to 1024 bytes, copied) in *lock, to be closed with
- * kv_lock_close() before `client` is. Nothing is sent yet. KV_INVALID: no name, or one too long.
- * KV_NOMEM: no memory, or the kernel has no random bits for the id.
+ * kv_lock_close() before `client` is. Its calls go over a view of `client`, with the time limit
+ * that `client` has now. Nothing is sent yet. KV_INVALID: no name, or one too long, or a forked
+ * child. KV_NOMEM: no memory, or the kernel has no random bits for the id.
  */
 enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, struct kv_lock **lock);
 
-/* Frees the handle. Does not release the lock. NULL is fine. */
+/* Frees the handle, in a forked child too. Does not release the lock. NULL is fine. */
 void kv_lock_close(struct kv_lock *lock);
 
 /*

@@ -5,7 +5,7 @@
 #include "suite.h"
 
 /* The aim is 50 ms; a shared machine may hold both processes up for much longer. */
-enum { WORST_US = 2000000, WORST_INSTRUMENTED_US = 30000000 };
+enum { WORST_US = 5000000, WORST_INSTRUMENTED_US = 30000000 };
 
 static void *probe(void *context) {
 	struct prober *prober = context;

@@ -281,31 +281,66 @@ static unsigned flood(struct peer *peer, const char *key, unsigned most) {
 	return sent;
 }
 
-START_TEST(peers_that_never_read_their_answers_take_bounded_memory) {
-	enum { PEERS = 10, MOST = 100000 };
+/* Peers that send GETs of a value of `size` bytes for as long as the server takes them. */
+static void never_read(const char *what, size_t size) {
+	enum { PEERS = 6, MOST = 100000 };
 	struct trouble trouble;
 	struct scene *scene = &trouble.scene;
 	struct peer peers[PEERS];
-	char *value = calloc(1, MIB);
+	char *value = calloc(1, size);
 	unsigned sent = 0;
 
 	ck_assert_ptr_nonnull(value);
 	trouble_begin(&trouble, NULL);
-	struct change change = put_bytes(&scene->session, 0, 1, "large", value, MIB);
-	ck_assert_int_eq(change_status(&scene->peer, &change), KV1_OK);
-	change = put_bytes(&scene->session, 0, 2, "small", value, 1000);
+	struct change change = put_bytes(&scene->session, 0, 1, "k", value, size);
 	ck_assert_int_eq(change_status(&scene->peer, &change), KV1_OK);
 	for (int i = 0; i < PEERS; i++) {
 		peer_open(&peers[i], &scene->server, i % 2 == 0 ? VIA_TCP : VIA_LOCAL);
-		sent += flood(&peers[i], i % 4 < 2 ? "large" : "small", MOST);
+		sent += flood(&peers[i], "k", MOST);
 	}
-	suite_figure("peers that never read: %u calls sent by %d", sent, PEERS);
-	trouble_check_memory(&trouble, "peers that never read", 32 * MIB);
+	suite_figure("%s: %u calls sent by %d", what, sent, PEERS);
+	trouble_check_memory(&trouble, what, 32 * MIB);
 	for (int i = 0; i < PEERS; i++) {
 		peer_close(&peers[i]);
 	}
-	trouble_end(&trouble, "peers that never read");
+	trouble_end(&trouble, what);
 	free(value);
+}
+
+START_TEST(peers_that_never_read_large_answers_take_bounded_memory) {
+	never_read("large answers never read", MIB);
+}
+END_TEST
+
+START_TEST(peers_that_never_read_small_answers_take_bounded_memory) {
+	never_read("small answers never read", 1000);
+}
+END_TEST
+
+START_TEST(unfinished_records_of_many_peers_together_take_bounded_memory) {
+	enum { PEERS = 20, CLAIM = 32 * MIB, SENT = 30 };
+	struct trouble trouble;
+	struct peer peers[PEERS];
+	uint8_t header[4];
+	uint8_t *bytes = calloc(1, MIB);
+
+	ck_assert_ptr_nonnull(bytes);
+	/* What peers may hold together: a quarter of this, but at least 256 MiB. */
+	trouble_begin(&trouble, "--max-memory", "64M", NULL);
+	message_header(header, true, CLAIM);
+	for (int i = 0; i < PEERS; i++) {
+		peer_open(&peers[i], &trouble.scene.server, VIA_TCP);
+		(void)peer_send_bytes(&peers[i], header, sizeof header);
+		for (int sent = 0; sent < SENT && peer_send_bytes(&peers[i], bytes, MIB); sent++) {
+			/* Until all but the end is there, or the server hangs up. */
+		}
+	}
+	trouble_check_memory(&trouble, "600 MiB of unfinished records", 320ull * MIB);
+	for (int i = 0; i < PEERS; i++) {
+		peer_close(&peers[i]);
+	}
+	trouble_end(&trouble, "600 MiB of unfinished records");
+	free(bytes);
 }
 END_TEST
 
@@ -360,7 +395,9 @@ int main(void) {
 	tcase_add_test(records, endless_empty_fragments_come_to_an_end);
 	tcase_add_test(peers, half_a_record_then_silence_harms_nobody_else);
 	tcase_add_test(peers, a_call_cut_off_by_a_hang_up_never_runs);
-	tcase_add_test(peers, peers_that_never_read_their_answers_take_bounded_memory);
+	tcase_add_test(peers, peers_that_never_read_large_answers_take_bounded_memory);
+	tcase_add_test(peers, peers_that_never_read_small_answers_take_bounded_memory);
+	tcase_add_test(peers, unfinished_records_of_many_peers_together_take_bounded_memory);
 	tcase_add_test(peers, a_hang_up_with_answers_owed_leaves_nothing_behind);
 	return suite_run(suite);
 }

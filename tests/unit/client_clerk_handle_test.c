@@ -235,6 +235,27 @@ START_TEST(a_view_of_a_view_may_wait_for_ever) {
 }
 END_TEST
 
+START_TEST(a_time_limit_set_holds_for_later_calls_of_that_handle_only) {
+	struct kv_client *view;
+
+	client = fake_open(50);
+	ck_assert_uint_eq(kv_timeout(client), 50);
+	ck_assert_int_eq(kv_within(client, 70, &view), KV_OK);
+	ck_assert_uint_eq(kv_timeout(view), 70);
+	kv_set_timeout(view, 200);
+	ck_assert_uint_eq(kv_timeout(view), 200);
+	ck_assert_uint_eq(kv_timeout(client), 50);
+	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
+	ck_assert_int_eq(fake_put(view, 1), KV_MAYBE);
+	ck_assert_uint_eq(fake.now_ms, 1200);
+	kv_set_timeout(view, 0);
+	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
+	ck_assert_int_eq(fake_put(view, 1), KV_OK);
+	kv_close(view);
+	fake_close(client);
+}
+END_TEST
+
 /* --- The end ---------------------------------------------------------------------------------- */
 
 START_TEST(closing_the_last_handle_ends_the_session_once) {
@@ -413,6 +434,7 @@ int main(void) {
 	    a_write_that_may_have_run_and_fits_no_datagram_is_maybe,
 	    a_view_has_the_same_session_and_link_and_a_time_limit_of_its_own,
 	    a_view_of_a_view_may_wait_for_ever,
+	    a_time_limit_set_holds_for_later_calls_of_that_handle_only,
 	    closing_the_last_handle_ends_the_session_once,
 	    closing_without_a_session_says_nothing,
 	    closing_tries_once_for_at_most_attempt_ms,

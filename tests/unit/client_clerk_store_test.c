@@ -4,12 +4,16 @@
 
 static struct kv_client *client;
 
-static enum kv_status get(void) {
+static enum kv_status get_on(struct kv_client *handle) {
 	struct kv_value value;
-	enum kv_status status = kv_get(client, (struct kv_bytes){"k", 1}, &value);
+	enum kv_status status = kv_get(handle, (struct kv_bytes){"k", 1}, &value);
 
 	kv_value_free(&value);
 	return status;
+}
+
+static enum kv_status get(void) {
+	return get_on(client);
 }
 
 /* The server is gone, and another store answers there. */

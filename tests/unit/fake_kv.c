@@ -13,6 +13,7 @@ enum { CLIENTS_MAX = 16 };
 
 struct kv_client {
 	unsigned timeout_ms;
+	unsigned knows; /* the store, by its number; 0: none */
 	bool is_view;
 	bool is_open;
 };
@@ -38,6 +39,7 @@ struct event {
 static struct {
 	struct kv_client clients[CLIENTS_MAX];
 	struct entry entries[ENTRIES_MAX];
+	unsigned store; /* 1, 2, ... */
 	struct plan plans[PLANS_MAX];
 	unsigned plan_count, plan_next;
 	struct fake_call late[LATE_MAX];
@@ -49,6 +51,7 @@ static struct {
 	uint64_t now_ms;
 	unsigned trip_ms;
 	bool is_frozen;
+	enum kv_status view_refusal; /* KV_OK: none */
 	unsigned gets, puts;
 	int chance;
 	uint64_t chance_state;
@@ -64,13 +67,15 @@ static void must(bool holds, const char *otherwise) {
 struct kv_client *fake_reset(void) {
 	memset(&fake, 0, sizeof(fake));
 	fake.chance = -1;
+	fake.store = 1;
 	return fake_client(0);
 }
 
 struct kv_client *fake_client(unsigned timeout_ms) {
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
 		if (!fake.clients[i].is_open) {
-			fake.clients[i] = (struct kv_client){timeout_ms, false, true};
+			fake.clients[i] =
+			    (struct kv_client){.timeout_ms = timeout_ms, .is_open = true};
 			return &fake.clients[i];
 		}
 	}
@@ -99,6 +104,10 @@ void fake_plan_act(void (*act)(void)) {
 
 void fake_freeze(bool is_frozen) {
 	fake.is_frozen = is_frozen;
+}
+
+void fake_refuse_views(enum kv_status status) {
+	fake.view_refusal = status;
 }
 
 void fake_round_trip(unsigned trip_ms) {
@@ -234,6 +243,7 @@ void fake_delete(const char *key) {
 }
 
 void fake_exchange(void) {
+	fake.store++;
 	memset(fake.entries, 0, sizeof(fake.entries));
 	fake.late_count = 0;
 }
@@ -275,6 +285,7 @@ static enum kv_status unanswered(const struct fake_call *call, enum fate fate) {
 
 static void answer_as_planned(const struct fake_call *call, struct fake_answer *answer) {
 	struct plan next = {.fate = FATE_ANSWERED};
+	unsigned store = fake.store;
 
 	if (fake.plan_next < fake.plan_count)
 		next = fake.plans[fake.plan_next++];
@@ -288,7 +299,9 @@ static void answer_as_planned(const struct fake_call *call, struct fake_answer *
 	}
 	if (next.act != NULL)
 		next.act();
-	if (next.status != KV_OK) {
+	if (store != fake.store) {
+		answer->status = call->is_put ? KV_MAYBE : KV_BADSESSION;
+	} else if (next.status != KV_OK) {
 		answer->status = next.status;
 	} else if (next.fate != FATE_ANSWERED) {
 		answer->status = unanswered(call, next.fate);
@@ -311,8 +324,28 @@ static void call_start(struct fake_call *call, const struct kv_client *client,
 	memcpy(call->key, key.data, key.size);
 }
 
-static void call_finish(const struct fake_call *call, struct fake_answer *answer) {
-	(fake.serve != NULL ? fake.serve : answer_as_planned)(call, answer);
+/*
+ * A client that knows another store is told so once, and nothing is sent. So is one whose call was
+ * under way when the store was exchanged.
+ */
+static void call_finish(struct kv_client *client, const struct fake_call *call,
+			struct fake_answer *answer) {
+	unsigned store = fake.store;
+
+	if (fake.serve != NULL) {
+		fake.serve(call, answer);
+		return;
+	}
+	if (client->knows != 0 && client->knows != store) {
+		answer->status = KV_BADSESSION;
+		client->knows = 0;
+		return;
+	}
+	answer_as_planned(call, answer);
+	if (answer->status == KV_BADSESSION || store != fake.store)
+		client->knows = 0;
+	else if (answer->status != KV_TIMEOUT)
+		client->knows = fake.store;
 }
 
 enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_value *value) {
@@ -322,7 +355,7 @@ enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_v
 	*value = (struct kv_value){0};
 	call_start(&call, client, key);
 	fake.gets++;
-	call_finish(&call, &answer);
+	call_finish(client, &call, &answer);
 	if (answer.status != KV_OK)
 		return answer.status;
 	value->size = strlen(answer.text);
@@ -347,7 +380,7 @@ enum kv_status kv_put(struct kv_client *client, struct kv_bytes key, struct kv_b
 	call.expected = expected;
 	memcpy(call.text, value.data, value.size);
 	fake.puts++;
-	call_finish(&call, &answer);
+	call_finish(client, &call, &answer);
 	if (version != NULL)
 		*version = answer.version;
 	return answer.status;
@@ -362,10 +395,24 @@ void kv_value_free(struct kv_value *value) {
 
 enum kv_status kv_within(struct kv_client *client, unsigned timeout_ms, struct kv_client **view) {
 	must(client->is_open, "a client that is closed");
-	must(timeout_ms > 0, "a view without a time limit");
+	*view = NULL;
+	if (fake.view_refusal != KV_OK)
+		return fake.view_refusal;
 	*view = fake_client(timeout_ms);
 	(*view)->is_view = true;
+	(*view)->knows = client->knows;
 	return KV_OK;
+}
+
+unsigned kv_timeout(const struct kv_client *client) {
+	must(client->is_open, "a client that is closed");
+	return client->timeout_ms;
+}
+
+void kv_set_timeout(struct kv_client *client, unsigned timeout_ms) {
+	must(client->is_open, "a client that is closed");
+	must(client->is_view, "the lock changed a client not its own");
+	client->timeout_ms = timeout_ms;
 }
 
 void kv_close(struct kv_client *client) {

@@ -56,6 +56,9 @@ void fake_plan_act(void (*act)(void));
 /* While frozen, a call lasts as long as its time limit; a Put is late. */
 void fake_freeze(bool is_frozen);
 
+/* kv_within() answers that from now on. */
+void fake_refuse_views(enum kv_status status);
+
 /* How long a call lasts that is answered. */
 void fake_round_trip(unsigned trip_ms);
 
@@ -65,9 +68,14 @@ void fake_at(uint64_t at_ms, void (*act)(void));
 /* All late Puts run, in the order in which they were sent. How many changed something. */
 unsigned fake_land(void);
 
-/* Somebody else writes or deletes a key, or replaces the store by an empty one. */
+/* Somebody else writes or deletes a key. */
 void fake_write(const char *key, const char *text);
 void fake_delete(const char *key);
+
+/*
+ * The store is replaced by an empty one. Each client that knew the old one is told at its next
+ * call, KV_BADSESSION, and so is one by a call under way: KV_MAYBE, if that is a Put.
+ */
 void fake_exchange(void);
 
 /* Whether a key holds this text at this version; false says on standard error what it holds. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Every schedule of two handles: each order of their calls, with a number of calls that fail, each
- * in every way, and each Put left in doubt landing at every moment, or never.
+ * in every way, and each Put left in doubt landing at every moment, or never; and the store
+ * exchanged for an empty one at every moment.
  *
  * A handle runs until it needs something from outside: the answer to a call, or leave to go on
  * with its work. There it is stopped by longjmp(). To go on, its program is run again from the
@@ -55,6 +56,7 @@ struct handle {
 	uint64_t token;	       /* 0: does not hold it, or an operation is under way */
 
 	uint64_t last_token;
+	unsigned knows; /* the store, by its number; 0: none */
 };
 
 struct late {
@@ -69,6 +71,8 @@ struct world {
 	struct late late[LATE_MAX];
 	unsigned late_count;
 	unsigned faults_left;
+	unsigned exchanges_left;
+	unsigned store; /* 1, 2, ... */
 	uint64_t top_token;
 };
 
@@ -181,12 +185,19 @@ static void violated(unsigned depth, const char *what) {
 	ck_abort_msg("%s", what);
 }
 
+/* It knows a store that is gone, and was not told. */
+static bool is_untold(const struct world *world, const struct handle *handle) {
+	return handle->knows != 0 && handle->knows != world->store;
+}
+
 /* In every state. */
 static void check(const struct world *world, unsigned depth) {
 	for (int i = 0; i < HANDLES; i++) {
 		const struct handle *handle = &world->handles[i];
 
 		if (handle->want == WANT_GET || handle->want == WANT_PUT)
+			continue;
+		if (is_untold(world, handle))
 			continue;
 		/* So no two hold it at once: a key holds one id. */
 		if (handle->token != 0 && (world->content != i || world->version != handle->token))
@@ -203,7 +214,7 @@ static void check(const struct world *world, unsigned depth) {
 static void check_token(struct world *world, int index, unsigned depth) {
 	struct handle *handle = &world->handles[index];
 
-	if (handle->token == 0 || handle->token == handle->last_token)
+	if (handle->token == 0 || handle->token == handle->last_token || is_untold(world, handle))
 		return;
 	if (handle->token <= world->top_token)
 		violated(depth, "a token did not grow");
@@ -225,8 +236,11 @@ static bool was_seen(const struct world *world) {
 	for (unsigned i = 0; i < world->late_count; i++)
 		late += mix(mix(1, (uint64_t)world->late[i].content), world->late[i].expected);
 	hash = mix(mix(mix(hash, late), world->faults_left), world->top_token);
-	for (int i = 0; i < HANDLES; i++)
+	hash = mix(hash, world->store);
+	for (int i = 0; i < HANDLES; i++) {
 		hash = mix(mix(hash, world->handles[i].history), world->handles[i].answer_count);
+		hash = mix(hash, world->handles[i].knows);
+	}
 	hash |= 1;
 	for (at = hash % SEEN_SIZE; seen[at] != 0; at = (at + 1) % SEEN_SIZE) {
 		if (seen[at] == hash)
@@ -277,11 +291,27 @@ static void go_on(struct world *world, int index, struct answer answer, unsigned
 	explore(world, depth + 1);
 }
 
+/* What the client does for its user: each handle that knew the store is told of it once. */
+static void be_told(struct world *world, int index, enum kv_status status, unsigned depth) {
+	struct handle *handle = &world->handles[index];
+
+	handle->knows = 0;
+	handle->last_token = 0;
+	go_on(world, index, (struct answer){status, MISSING, 0, false}, depth, "told");
+}
+
 static void be_answered(const struct world *world, int index, unsigned depth) {
 	struct world next = *world;
 	struct handle *handle = &next.handles[index];
 	struct answer answer = {.status = KV_OK, .content = MISSING};
 
+	if (handle->want == WANT_GET || handle->want == WANT_PUT) {
+		if (is_untold(&next, handle)) {
+			be_told(&next, index, KV_BADSESSION, depth);
+			return;
+		}
+		handle->knows = next.store;
+	}
 	if (handle->want == WANT_GET) {
 		answer.content = next.content;
 		answer.version = next.version;
@@ -297,9 +327,17 @@ static void be_answered(const struct world *world, int index, unsigned depth) {
 static void meet_a_fault(const struct world *world, int index, struct answer answer,
 			 unsigned depth) {
 	struct world next = *world;
-	const struct handle *handle = &next.handles[index];
+	struct handle *handle = &next.handles[index];
 
 	next.faults_left--;
+	if (is_untold(&next, handle)) {
+		/* Its Put was under way when the store went. */
+		if (answer.status == KV_MAYBE)
+			be_told(&next, index, KV_MAYBE, depth);
+		return;
+	}
+	if (answer.status == KV_MAYBE)
+		handle->knows = next.store;
 	/* A late Put that lands at once is one that happened; that never lands, one that was lost.
 	 */
 	if (answer.status == KV_MAYBE && handle->expected == next.version) {
@@ -307,6 +345,19 @@ static void meet_a_fault(const struct world *world, int index, struct answer ans
 		next.late[next.late_count++] = (struct late){handle->content, handle->expected};
 	}
 	go_on(&next, index, answer, depth, answer.takes_all_its_time ? "slow" : "broken off");
+}
+
+static void exchange_store(const struct world *world, unsigned depth) {
+	struct world next = *world;
+
+	must(depth < DEPTH_MAX, "a schedule that does not end");
+	snprintf(steps[depth], sizeof(steps[depth]), "the store is exchanged");
+	next.exchanges_left--;
+	next.store++;
+	next.content = MISSING;
+	next.version = next.top_token = 0;
+	next.late_count = 0;
+	explore(&next, depth + 1);
 }
 
 static void explore(const struct world *world, unsigned depth) {
@@ -340,11 +391,15 @@ static void explore(const struct world *world, unsigned depth) {
 		must(write_if(&next, landing.content, landing.expected), "a late Put that is dead");
 		explore(&next, depth + 1);
 	}
+	if (!is_end && world->exchanges_left > 0)
+		exchange_store(world, depth);
 	ends += is_end;
 }
 
-static void explore_programs(const char *first, const char *second, unsigned faults) {
-	struct world world = {.content = MISSING, .faults_left = faults};
+static void explore_programs(const char *first, const char *second, unsigned faults,
+			     unsigned exchanges) {
+	struct world world = {
+	    .content = MISSING, .faults_left = faults, .exchanges_left = exchanges, .store = 1};
 
 	states = ends = 0;
 	seen = calloc(SEEN_SIZE, sizeof(*seen));
@@ -354,29 +409,36 @@ static void explore_programs(const char *first, const char *second, unsigned fau
 	run(&world, 0);
 	run(&world, 1);
 	explore(&world, 0);
-	printf("figure: lock handles %s beside %s, up to %u faults: %lu states, %lu ends\n", first,
-	       second, faults, states, ends);
+	printf("figure: lock handles %s beside %s, up to %u faults and %u exchanges of the store: "
+	       "%lu states, %lu ends\n",
+	       first, second, faults, exchanges, states, ends);
 	free(seen);
 	ck_assert_uint_gt(ends, 0);
 }
 
 START_TEST(two_handles_exclude_each_other_and_tokens_grow) {
-	explore_programs("ar", "ar", 2);
+	explore_programs("ar", "ar", 2, 0);
 }
 END_TEST
 
 START_TEST(so_they_do_over_and_over_and_when_one_only_tries) {
-	explore_programs("arar", "trtr", 1);
+	explore_programs("arar", "trtr", 1, 0);
 }
 END_TEST
 
 START_TEST(so_they_do_when_one_takes_again_what_it_did_not_release_for_sure) {
-	explore_programs("araarr", "t", 2);
+	explore_programs("araarr", "t", 2, 0);
 }
 END_TEST
 
 START_TEST(so_they_do_when_one_goes_on_from_doubt_in_every_way) {
-	explore_programs("attrr", "tr", 2);
+	explore_programs("attrr", "tr", 2, 0);
+}
+END_TEST
+
+START_TEST(so_they_do_whenever_the_store_is_exchanged) {
+	explore_programs("ar", "ar", 1, 2);
+	explore_programs("arar", "tr", 1, 1);
 }
 END_TEST
 
@@ -391,6 +453,7 @@ int main(void) {
 	tcase_add_test(tests, so_they_do_over_and_over_and_when_one_only_tries);
 	tcase_add_test(tests, so_they_do_when_one_takes_again_what_it_did_not_release_for_sure);
 	tcase_add_test(tests, so_they_do_when_one_goes_on_from_doubt_in_every_way);
+	tcase_add_test(tests, so_they_do_whenever_the_store_is_exchanged);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -21,9 +21,9 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
-	ck_assert_uint_eq(fake_open_views(), 0);
 	kv_lock_close(a);
 	kv_lock_close(b);
+	ck_assert_uint_eq(fake_open_views(), 0);
 }
 
 static unsigned calls(void) {
@@ -101,13 +101,52 @@ END_TEST
 START_TEST(a_holder_whose_store_is_gone_holds_nothing_and_is_told) {
 	take(a);
 	fake_exchange();
-	fake_plan_status(KV_BADSESSION);
 	ck_assert_int_eq(kv_lock_release(a), KV_BADSESSION);
 	ck_assert_uint_eq(kv_lock_token(a), 0);
 	ck_assert_int_eq(kv_lock_release(a), KV_NOTHELD);
 	ck_assert(fake_holds("lock", "", 0));
 	take(a);
 	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
+}
+END_TEST
+
+/* Tells whoever shares the client, were the client's handles not told each for itself. */
+static void somebody_is_told(void) {
+	struct kv_value value;
+
+	ck_assert_int_eq(kv_get(client, name, &value), KV_BADSESSION);
+	kv_value_free(&value);
+}
+
+START_TEST(a_holder_whose_store_is_gone_hears_of_it_whoever_heard_before_and_unlocks_nobody) {
+	struct kv_value value;
+
+	ck_assert_int_eq(kv_get(client, name, &value), KV_NOKEY);
+	take(a);
+	fake_exchange();
+	somebody_is_told();
+	/* At the version of a's lock in the old store. */
+	take(b);
+	ck_assert(fake_holds("lock", kv_lock_id(b), kv_lock_token(a)));
+	ck_assert_int_eq(kv_lock_release(a), KV_BADSESSION);
+	ck_assert_int_eq(kv_lock_release(a), KV_NOTHELD);
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 1));
+	ck_assert_int_eq(kv_lock_release(b), KV_OK);
+}
+END_TEST
+
+static void it_is_another_store_and_b_takes_it(void) {
+	fake_exchange();
+	take(b);
+}
+
+START_TEST(a_release_that_was_under_way_when_the_store_went_unlocks_nobody) {
+	take(a);
+	fake_plan_act(it_is_another_store_and_b_takes_it);
+	ck_assert_int_eq(kv_lock_release(a), KV_OK);
+	ck_assert_uint_eq(kv_lock_token(a), 0);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 1));
 }
 END_TEST
 
@@ -191,6 +230,10 @@ int main(void) {
 	tcase_add_test(tests, a_holder_whose_key_was_deleted_holds_nothing_any_more);
 	tcase_add_test(tests, a_release_that_is_refused_or_was_never_sent_leaves_it_held);
 	tcase_add_test(tests, a_holder_whose_store_is_gone_holds_nothing_and_is_told);
+	tcase_add_test(
+	    tests,
+	    a_holder_whose_store_is_gone_hears_of_it_whoever_heard_before_and_unlocks_nobody);
+	tcase_add_test(tests, a_release_that_was_under_way_when_the_store_went_unlocks_nobody);
 	tcase_add_test(tests, break_unlocks_whoever_holds_it);
 	tcase_add_test(tests, breaking_a_free_lock_stops_a_dead_holders_late_put);
 	tcase_add_test(tests, there_is_nothing_to_break_where_there_is_no_lock);

@@ -30,9 +30,9 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
-	ck_assert_uint_eq(fake_open_views(), 0);
 	kv_lock_close(a);
 	kv_lock_close(b);
+	ck_assert_uint_eq(fake_open_views(), 0);
 	kv_lock_close(NULL);
 }
 
@@ -277,6 +277,31 @@ START_TEST(in_a_forked_child_a_handle_holds_nothing_and_answers_invalid) {
 }
 END_TEST
 
+START_TEST(a_handle_has_a_view_of_its_own_until_it_is_closed) {
+	unsigned before = fake_open_views();
+	struct kv_lock *lock = open_lock(name);
+
+	ck_assert_uint_eq(fake_open_views(), before + 1);
+	take(lock);
+	give(lock);
+	ck_assert_uint_eq(fake_open_views(), before + 1);
+	kv_lock_close(lock);
+	ck_assert_uint_eq(fake_open_views(), before);
+}
+END_TEST
+
+START_TEST(without_a_view_there_is_no_handle) {
+	static const enum kv_status why[] = {KV_NOMEM, KV_INVALID};
+	struct kv_lock *lock = a;
+
+	for (unsigned i = 0; i < sizeof(why) / sizeof(why[0]); i++) {
+		fake_refuse_views(why[i]);
+		ck_assert_int_eq(kv_lock_open(client, name, &lock), why[i]);
+		ck_assert_ptr_null(lock);
+	}
+}
+END_TEST
+
 /* --- What it costs --- */
 
 START_TEST(taking_and_giving_again_costs_two_round_trips) {
@@ -404,6 +429,24 @@ START_TEST(without_a_limit_each_call_has_the_clients_own) {
 }
 END_TEST
 
+START_TEST(the_clients_limit_is_that_from_when_the_handle_was_opened) {
+	struct kv_lock *lock;
+	struct kv_client *mine;
+
+	ck_assert_int_eq(kv_within(client, 70, &mine), KV_OK);
+	ck_assert_int_eq(kv_lock_open(mine, name, &lock), KV_OK);
+	kv_set_timeout(mine, 900);
+	fake_serve(note_limit);
+	/* A limit of one use is not that of the next. */
+	ck_assert_int_eq(kv_lock_acquire(lock, 300), KV_OK);
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	ck_assert_uint_eq(limits_ms[2], 70);
+	ck_assert_uint_eq(kv_timeout(mine), 900);
+	kv_lock_close(lock);
+	kv_close(mine);
+}
+END_TEST
+
 START_TEST(without_a_limit_acquire_outlasts_calls_that_time_out) {
 	fake_plan_status(KV_TIMEOUT);
 	fake_plan(FATE_ANSWERED);
@@ -421,10 +464,21 @@ START_TEST(in_another_store_acquire_starts_afresh) {
 	take(a);
 	give(a);
 	fake_exchange();
-	fake_plan_status(KV_BADSESSION);
 	take(a);
 	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
 	ck_assert_uint_eq(kv_lock_token(a), 1);
+}
+END_TEST
+
+START_TEST(the_version_at_which_it_was_free_in_another_store_takes_nothing_from_another) {
+	take(a);
+	give(a);
+	fake_exchange();
+	/* The version at which a knows the key to be free is that of b's lock here. */
+	fake_write("lock", "__unlocked");
+	take(b);
+	ck_assert_int_eq(kv_lock_try(a), KV_BUSY);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 2));
 }
 END_TEST
 
@@ -500,6 +554,8 @@ int main(void) {
 		       locks_of_different_names_are_independent_and_one_client_holds_several);
 	tcase_add_test(tests, closing_a_handle_does_not_release_the_lock);
 	tcase_add_test(tests, in_a_forked_child_a_handle_holds_nothing_and_answers_invalid);
+	tcase_add_test(tests, a_handle_has_a_view_of_its_own_until_it_is_closed);
+	tcase_add_test(tests, without_a_view_there_is_no_handle);
 	tcase_add_test(tests, taking_and_giving_again_costs_two_round_trips);
 	tcase_add_test(tests, a_remembered_version_that_is_old_costs_a_look_and_takes_nothing);
 	tcase_add_test(tests, acquire_ends_at_its_time_limit_whoever_holds_the_lock);
@@ -510,8 +566,11 @@ int main(void) {
 	tcase_add_test(tests, a_frozen_server_holds_nobody_beyond_the_limit_if_nothing_was_put);
 	tcase_add_test(tests, each_call_may_take_what_is_left_of_the_limit);
 	tcase_add_test(tests, without_a_limit_each_call_has_the_clients_own);
+	tcase_add_test(tests, the_clients_limit_is_that_from_when_the_handle_was_opened);
 	tcase_add_test(tests, without_a_limit_acquire_outlasts_calls_that_time_out);
 	tcase_add_test(tests, in_another_store_acquire_starts_afresh);
+	tcase_add_test(
+	    tests, the_version_at_which_it_was_free_in_another_store_takes_nothing_from_another);
 	tcase_add_test(tests, a_store_that_changes_all_the_time_is_asked_with_pauses);
 	tcase_add_test(tests, a_refusal_is_passed_on_and_the_lock_is_not_held);
 	tcase_add_test(tests, try_gives_up_when_others_are_quicker_each_time);
