@@ -15,11 +15,12 @@
  *  - KV_MAYBE is not a failure: the write may have happened, or may still. See kv/status.h.
  *  - Without a time limit a call waits for ever for a server that is away.
  *  - Two servers in one list must be addresses of one store.
- *  - A memory-only server that starts anew has another store, and versions begin anew there. Each
+ *  - A memory-only server that starts anew has another store, where versions begin anew. Each
  *    handle that knew the old one is told once, by KV_BADSESSION (KV_MAYBE, if a write was already
- *    sent), and then goes on in the new one. Of threads that share a handle only those are told
- *    whose calls are under way, or the first to call: threads that remember versions open a view
- *    each (kv_within()).
+ *    sent), and then goes on in the new one. It knew it if a call on it told of the old store or
+ *    may have changed it; a write that expects a version counts as knowing, too. Of threads that
+ *    share a handle those are told whose calls are under way, else the first to call: threads that
+ *    remember versions open a view each (kv_within()).
  *  - After fork() a handle belongs to the parent: open another in the child.
  */
 

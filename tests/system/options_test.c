@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -275,6 +276,36 @@ START_TEST(the_ready_line_is_the_only_one_and_names_every_address) {
 }
 END_TEST
 
+START_TEST(descriptors_that_are_closed_at_the_start_are_nobodys_socket) {
+	struct server server;
+	char dir[64];
+	char script[80];
+	char wrapper[96];
+
+	if (getenv("KVD_WRAPPER") != NULL) {
+		suite_skip("closed descriptors: kvd runs in a wrapper already");
+		return;
+	}
+	suite_directory(dir);
+	(void)snprintf(script, sizeof script, "%s/start", dir);
+	FILE *file = fopen(script, "we");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_ge(fputs("exec \"$@\" 0<&- 2>&-\n", file), 0);
+	ck_assert_int_eq(fclose(file), 0);
+	(void)snprintf(wrapper, sizeof wrapper, "sh %s", script);
+	ck_assert_int_eq(setenv("KVD_WRAPPER", wrapper, 1), 0);
+	server_start(&server, "-v", NULL);
+	for (int fd = 0; fd <= 2; fd++) {
+		char path[64];
+		char target[64] = "";
+		(void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)server.process.pid, fd);
+		ck_assert_int_gt(readlink(path, target, sizeof target - 1), 0);
+		ck_assert_str_eq(target, "/dev/null");
+	}
+	server_stop(&server);
+}
+END_TEST
+
 START_TEST(a_term_or_int_signal_ends_it_cleanly_with_calls_under_way) {
 	static const int signals[] = {SIGTERM, SIGINT};
 
@@ -291,6 +322,91 @@ START_TEST(a_term_or_int_signal_ends_it_cleanly_with_calls_under_way) {
 		ck_assert_int_ne(access(scene.server.socket, F_OK), 0);
 		peer_close(&scene.peer);
 	}
+}
+END_TEST
+
+/* Sends `count` GETs of the key "k". */
+static void ask(struct peer *peer, uint32_t count) {
+	kv1_get_args args = {.key = {1, (char *)"k"}};
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct call_header header = call_header(i, KVPROC_GET);
+		peer_send(peer, message_call(&header, (xdrproc_t)xdr_kv1_get_args, &args));
+	}
+}
+
+START_TEST(answers_that_are_owed_at_a_term_signal_leave_past_peers_that_never_read) {
+	enum { FROZEN = 3, SIZE = 8 << 20 };
+	static const enum via vias[] = {VIA_TCP, VIA_LOCAL};
+
+	for (size_t i = 0; i < sizeof vias / sizeof vias[0]; i++) {
+		struct scene scene;
+		struct peer peer;
+		struct peer frozen[FROZEN];
+		char *value = calloc(1, SIZE);
+
+		ck_assert_ptr_nonnull(value);
+		scene_open(&scene, NULL);
+		struct change change = put_bytes(&scene.session, 0, 1, "k", value, SIZE);
+		ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+		/* Others before and behind it. */
+		peer_open(&peer, &scene.server, vias[i]);
+		for (int j = 0; j < FROZEN; j++) {
+			peer_open(&frozen[j], &scene.server, vias[i]);
+			ask(&frozen[j], 1);
+		}
+		ask(&peer, 1);
+		while (counter(&scene.peer, "connections_held") <= FROZEN * SIZE / 2) {
+			suite_pause_ms(1);
+		}
+		process_signal(&scene.server.process, SIGTERM);
+		struct answer answer = peer_await(&peer, 0);
+		ck_assert_uint_gt(answer.record.size, SIZE);
+		answer_free(&answer);
+		ck_assert_int_eq(server_wait(&scene.server), 0);
+		for (int j = 0; j < FROZEN; j++) {
+			peer_close(&frozen[j]);
+		}
+		peer_close(&peer);
+		peer_close(&scene.peer);
+		free(value);
+	}
+}
+END_TEST
+
+START_TEST(calls_left_unread_at_a_term_signal_spoil_no_answer) {
+	enum { CALLS = 300, SIZE = 100000 };
+	struct scene scene;
+	struct peer peer;
+	struct answer answer;
+	char *value = calloc(1, SIZE);
+	char bytes[65536];
+	int room = sizeof bytes;
+	size_t size = 0;
+	ssize_t got;
+
+	ck_assert_ptr_nonnull(value);
+	scene_open(&scene, NULL);
+	struct change change = put_bytes(&scene.session, 0, 1, "k", value, SIZE);
+	ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+	peer_open(&peer, &scene.server, VIA_TCP);
+	/* Most of what is owed waits on the server's side. */
+	ck_assert_int_eq(setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room), 0);
+	ask(&peer, CALLS);
+	peer_ping(&scene.peer);
+	ask(&peer, CALLS);
+	process_signal(&scene.server.process, SIGTERM);
+	/* Whole ones up to the end: a reset would cut short what is on its way. */
+	ck_assert_int_eq(peer_receive(&peer, 30000, &answer), ARRIVAL_ANSWER);
+	while ((got = recv(peer.fd, bytes, sizeof bytes, 0)) > 0) {
+		size += (size_t)got;
+	}
+	ck_assert_uint_eq(size % (4 + answer.record.size), 0);
+	answer_free(&answer);
+	ck_assert_int_eq(server_wait(&scene.server), 0);
+	peer_close(&peer);
+	peer_close(&scene.peer);
+	free(value);
 }
 END_TEST
 
@@ -331,7 +447,11 @@ int main(void) {
 	    places,
 	    without_addresses_an_ordinary_user_listens_on_loopback_and_in_his_runtime_directory);
 	tcase_add_test(life, the_ready_line_is_the_only_one_and_names_every_address);
+	tcase_add_test(life, descriptors_that_are_closed_at_the_start_are_nobodys_socket);
 	tcase_add_test(life, a_term_or_int_signal_ends_it_cleanly_with_calls_under_way);
+	tcase_add_test(life,
+		       answers_that_are_owed_at_a_term_signal_leave_past_peers_that_never_read);
+	tcase_add_test(life, calls_left_unread_at_a_term_signal_spoil_no_answer);
 	tcase_add_test(life, two_servers_are_two_stores);
 	return suite_run(suite);
 }

@@ -112,7 +112,7 @@ END_TEST
 
 START_TEST(a_write_in_doubt_because_the_store_is_gone_tells_too) {
 	client = fake_open(0);
-	ck_assert_int_eq(get(client), KV_OK);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_breaks(REQUEST_PUT);
 	replace();
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
@@ -137,6 +137,25 @@ START_TEST(a_call_under_way_when_another_handle_is_told_is_told_as_well) {
 					     .during = replace_and_tell_the_other});
 	ck_assert_int_eq(fake_put(client, 1), KV_BADSESSION);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	kv_close(other);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_write_answered_by_the_store_that_was_left_meanwhile_tells_too) {
+	static const enum kv_status answers[] = {KV_OK, KV_VERSION};
+	static const enum kv_status told[] = {KV_MAYBE, KV_BADSESSION};
+
+	client = fake_open(0);
+	other = view_of(client);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(get(other), KV_OK);
+		ck_assert_int_eq(get(client), KV_OK);
+		fake_next(REQUEST_PUT, (struct step){.response = {.status = answers[i]},
+						     .during = replace_and_tell_the_other});
+		ck_assert_int_eq(fake_put(client, 1), told[i]);
+		ck_assert_int_eq(get(client), KV_OK);
+	}
 	kv_close(other);
 	fake_close(client);
 }
@@ -344,6 +363,7 @@ int main(void) {
 	    a_handle_that_missed_several_stores_is_told_once,
 	    a_write_in_doubt_because_the_store_is_gone_tells_too,
 	    a_call_under_way_when_another_handle_is_told_is_told_as_well,
+	    a_write_answered_by_the_store_that_was_left_meanwhile_tells_too,
 	    a_handle_that_was_never_used_is_not_told,
 	    nor_if_it_is_the_one_that_notices_and_the_others_still_are,
 	    its_first_write_goes_to_the_new_store_in_a_session_of_that,
