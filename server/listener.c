@@ -60,7 +60,10 @@ static void describe(struct listener *listener) {
 	listener->address.port = ntohs(*port_of(&listener->sockaddr));
 }
 
-/* Binds one socket address; -1 with errno set. A port that others take is theirs to keep. */
+/*
+ * Binds one socket address; -1 with errno set. A port that others take is theirs to keep.
+ * Connections inherit the options: kept alive, so that peers that vanished do not fill the house.
+ */
 static int bind_at(enum address_kind kind, const struct sockaddr_storage *sockaddr,
 		   socklen_t size) {
 	int type = kind == ADDRESS_TCP ? SOCK_STREAM : SOCK_DGRAM;
@@ -74,6 +77,7 @@ static int bind_at(enum address_kind kind, const struct sockaddr_storage *sockad
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0) &&
 	    (kind != ADDRESS_TCP ||
 	     (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+	      setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0 &&
 	      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0)) &&
 	    bind(fd, (const struct sockaddr *)sockaddr, size) == 0 &&
 	    (kind != ADDRESS_TCP || listen(fd, SOMAXCONN) == 0))
@@ -145,7 +149,8 @@ static bool open_inet(struct listeners *listeners, const struct address *address
 		  errno == EADDRINUSE	   ? " (another program has this port: choose another)"
 		  : errno == EACCES	   ? " (ports below 1024 are root's: choose another)"
 		  : errno == EADDRNOTAVAIL ? " (this machine does not have that address)"
-					   : "");
+		  : errno == EINVAL ? " (a link-local address needs its zone: tcp:[fe80::1%eth0])"
+				    : "");
 	return false;
 }
 

@@ -2,6 +2,7 @@
 /* main.c - kvd from start to stop. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,13 +20,25 @@
 enum {
 	EXIT_CANNOT_SERVE = 1,
 	EXIT_USAGE = 2,
-	DESCRIPTORS_APART = 32, /* those that are no connection, besides the listeners' */
+	DESCRIPTORS_APART = 32,	  /* those that are no connection, besides the listeners' ... */
+	DESCRIPTORS_LISTENER = 2, /* ... which have a spare one each */
 	RPCBIND_START_MS = 5000,
 	RPCBIND_STOP_MS = 3000,
 };
 
 /* Unfinished records and unsent answers, all peers together: at least some of the largest. */
 static const size_t held_least = (size_t)256 << 20;
+
+/* A closed one would be the number of the next socket, and that would get what we print. */
+static void open_standard_descriptors(void) {
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
 
 /* SIGTERM and SIGINT are read by the turn; a peer that hangs up is no reason to die. */
 static void set_signals(void) {
@@ -48,9 +61,9 @@ static void set_malloc(void) {
 }
 
 /* As many connections as were asked for, if the kernel lets us have the descriptors. */
-static unsigned connections_allowed(unsigned wanted) {
+static unsigned connections_allowed(unsigned wanted, const struct listeners *listeners) {
 	struct rlimit limit;
-	rlim_t apart = DESCRIPTORS_APART + 2 * LISTENERS_MAX;
+	rlim_t apart = DESCRIPTORS_APART + DESCRIPTORS_LISTENER * listeners->count;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return wanted;
@@ -143,7 +156,7 @@ static bool serve(const struct options *options, struct service *service,
 		  struct listeners *listeners) {
 	struct server_options server_options = {
 	    .program = options->program,
-	    .streams = {.connections_max = connections_allowed(options->connections_max),
+	    .streams = {.connections_max = connections_allowed(options->connections_max, listeners),
 			.held_max = options->memory_max / 4 > held_least ? options->memory_max / 4
 									 : held_least}};
 	struct server *server = server_new(service, listeners, &server_options);
@@ -166,6 +179,7 @@ int main(int argc, char **argv) {
 	struct service *service;
 	bool served;
 
+	open_standard_descriptors();
 	log_open("kvd", 0);
 	switch (options_read(argc, argv, &options)) {
 	case OPTIONS_DONE:

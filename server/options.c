@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <rpcsvc/kv.h>
@@ -79,7 +80,8 @@ static bool read_number(const char *name, const char *text, bool units, uint64_t
 	unsigned shift = 0;
 
 	errno = 0;
-	*number = strtoull(text, &end, 0);
+	/* Not base 0, which would take a leading zero for octal. */
+	*number = strtoull(text, &end, strncasecmp(text, "0x", 2) == 0 ? 16 : 10);
 	if (units && end != text && *end != '\0' && end[1] == '\0') {
 		shift = *end == 'k' || *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
 		end += shift != 0;

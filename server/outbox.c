@@ -9,7 +9,8 @@
 #include <sys/uio.h>
 
 enum {
-	CHUNK_SMALL = 960, /* most turns owe a peer little; malloc is quick up to 1 KiB */
+	CHUNK_SMALL = 960, /* most turns owe a peer little, and little stands between values;
+			      malloc is quick up to 1 KiB */
 	CHUNK_LARGE = 16 * 1024,
 	HOLD_LEAST = 8 * 1024, /* below, copying is cheaper than another piece to send */
 	PIECES_MAX = 64,       /* handed to the kernel at once */
@@ -46,8 +47,10 @@ static unsigned char *room(struct outbox *outbox, size_t size) {
 	struct chunk *chunk = outbox->last;
 	unsigned char *place;
 
-	if (chunk == NULL || chunk->value.buffer != NULL || chunk->capacity - chunk->size < size)
-		chunk = chunk_add(outbox, chunk == NULL ? CHUNK_SMALL : CHUNK_LARGE);
+	if (chunk == NULL || chunk->value.buffer != NULL)
+		chunk = chunk_add(outbox, CHUNK_SMALL);
+	else if (chunk->capacity - chunk->size < size)
+		chunk = chunk_add(outbox, CHUNK_LARGE);
 	if (chunk == NULL)
 		return NULL;
 	place = chunk->bytes + chunk->size;

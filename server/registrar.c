@@ -167,7 +167,9 @@ static enum registrar_answer register_entry(const struct registrar *registrar, s
 	enum registrar_answer answer = REGISTRAR_DONE;
 
 	if (netconfig == NULL) {
-		log_warn("not registered for %s: /etc/netconfig does not list it", entry->netid);
+		if (!registrar->has_answered)
+			log_warn("not registered for %s: /etc/netconfig does not list it",
+				 entry->netid);
 		return REGISTRAR_DONE;
 	}
 	if (entry->uaddr == NULL)

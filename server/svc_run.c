@@ -166,9 +166,10 @@ bool svc_run_turns(struct server *server) {
 
 			watch->ready(watch, events[i].events);
 		}
+		streams_flush(server->streams);
+		/* Last: sending may begin what is due later, and run calls. */
 		due_ms = service_expire(server->service, EXPIRIES_A_TURN, now_ms);
 		due_ms = earlier(due_ms, streams_tend(server->streams));
-		streams_flush(server->streams);
 	}
 	streams_drain(server->streams, DRAIN_MS);
 	return true;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport_stream.h"
 
-#include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "call.h"
@@ -21,6 +21,7 @@
 
 enum {
 	SCRATCH_SIZE = 64 * 1024, /* read at once */
+	DRAIN_ROUND_MS = 10,
 };
 
 /*
@@ -28,7 +29,7 @@ enum {
  *
  * Invariants: it is on `pacing` exactly while it owes its peer bytes or its peer owes it the rest
  * of a record; on `flushing` while it has answers that this turn made; on `closed` once it is shut,
- * until the turn ends. `held` counts record.capacity + unparsed.size + outbox.size in
+ * until the next flush. `held` counts record.capacity + unparsed.size + outbox.size in
  * streams->held.
  */
 struct stream {
@@ -483,20 +484,37 @@ uint64_t streams_tend(struct streams *streams) {
 	return UINT64_MAX;
 }
 
+/*
+ * Sends what the kernel takes; whether it then has all of it, and sent it: closing a tcp connection
+ * with calls unread throws away what still waits in its queue.
+ */
+static bool drain(struct stream *stream) {
+	int unsent = 0;
+
+	switch (outbox_send(&stream->outbox, stream->watch.fd, stream->streams->memory)) {
+	case OUTBOX_BROKEN:
+		return true;
+	case OUTBOX_FULL:
+		return false;
+	case OUTBOX_EMPTY:
+		break;
+	}
+	/* Only tcp knows; others keep `unsent`. */
+	(void)ioctl(stream->watch.fd, SIOCOUTQNSD, &unsent);
+	return unsent == 0;
+}
+
 void streams_drain(struct streams *streams, uint64_t wait_ms) {
 	uint64_t end_ms = clock_ms() + wait_ms;
+	bool is_drained;
 
 	streams_flush(streams);
-	for (struct stream *stream = streams->all; stream != NULL; stream = stream->next) {
-		while (stream->outbox.size > 0 && clock_ms() < end_ms) {
-			struct pollfd writable = {.fd = stream->watch.fd, .events = POLLOUT};
-
-			if (poll(&writable, 1, (int)(end_ms - clock_ms())) <= 0 ||
-			    outbox_send(&stream->outbox, stream->watch.fd, streams->memory) ==
-				OUTBOX_BROKEN)
-				break;
-		}
-	}
+	/* Each gets its chance in every round: one that is frozen holds up nobody else. */
+	do {
+		is_drained = true;
+		for (struct stream *stream = streams->all; stream != NULL; stream = stream->next)
+			is_drained = drain(stream) && is_drained;
+	} while (!is_drained && clock_ms() < end_ms && poll(NULL, 0, DRAIN_ROUND_MS) == 0);
 }
 
 void streams_count(const struct streams *streams, struct stream_counters *counters) {

@@ -59,10 +59,13 @@ void streams_set_time(struct streams *streams, uint64_t now_ms);
  */
 void streams_take(struct streams *streams, int fd, const char *transport);
 
-/* At the end of a turn: sends what the turn made, and frees what it closed. */
+/* After the events of a turn: sends what it made, and frees what was closed since the last time. */
 void streams_flush(struct streams *streams);
 
-/* Cuts those that stand still. Answers in how many ms to call again; UINT64_MAX: none may. */
+/*
+ * After streams_flush(): cuts those that stand still. Answers in how many ms to call again;
+ * UINT64_MAX: none may.
+ */
 uint64_t streams_tend(struct streams *streams);
 
 /* Sends what is owed, for at most `wait_ms`, before the process ends. */
