@@ -19,7 +19,7 @@ static enum clnt_stat finish(struct caller *caller, enum attempt outcome, enum k
 	return rpc_status;
 }
 
-/* --- The call -------------------------------------------------------------------------------- */
+/* --- The call ------------------------------------------------------------------------------ */
 
 static bool encode_into(const struct caller *caller, rpcproc_t procedure, xdrproc_t encode,
 			void *arguments, char *data, u_int size) {
@@ -62,7 +62,7 @@ static bool encode_call(struct caller *caller, rpcproc_t procedure, xdrproc_t en
 	return true;
 }
 
-/* --- The reply ------------------------------------------------------------------------------- */
+/* --- The reply ----------------------------------------------------------------------------- */
 
 static enum clnt_stat garbled(struct caller *caller, const char *what) {
 	reason_set("%s: %s", link_name(caller->link), what);
@@ -157,7 +157,7 @@ static enum clnt_stat decode_reply(struct caller *caller, const struct message *
 	return garbled(caller, "an answer with an unknown RPC status came");
 }
 
-/* --- The operations of a CLIENT -------------------------------------------------------------- */
+/* --- The operations of a CLIENT ------------------------------------------------------------ */
 
 static enum clnt_stat caller_call(CLIENT *client, rpcproc_t procedure, xdrproc_t encode,
 				  void *arguments, xdrproc_t decode, void *results,

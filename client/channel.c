@@ -119,7 +119,7 @@ enum attempt channel_attempt(struct channel *channel, const struct line *line,
 	return outcome;
 }
 
-/* --- What is known of the store --------------------------------------------------------------- */
+/* --- What is known of the store ------------------------------------------------------------ */
 
 bool channel_remember(struct channel *channel, uint64_t life) {
 	bool still_lives;
@@ -179,7 +179,7 @@ static bool adopt(struct channel *channel, struct link *link, const struct respo
 	return true;
 }
 
-/* --- Giving a line up ------------------------------------------------------------------------- */
+/* --- Giving a line up ---------------------------------------------------------------------- */
 
 static bool is_current(const struct channel *channel, const struct line *line) {
 	return channel->line.link == line->link && channel->line.epoch == line->epoch;
@@ -221,7 +221,7 @@ void channel_leave(struct channel *channel, const struct line *line) {
 	give_up(channel, line, true);
 }
 
-/* --- Seeking ---------------------------------------------------------------------------------- */
+/* --- Seeking ------------------------------------------------------------------------------- */
 
 static void refuse(struct round *round, enum kv_status status) {
 	round->refused++;

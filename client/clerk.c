@@ -81,7 +81,7 @@ static enum next start_afresh(struct call *call) {
 	return call->fresh_starts++ == 0 ? NEXT_AGAIN : pause_and_go_on(call);
 }
 
-/* --- Before an attempt ------------------------------------------------------------------------ */
+/* --- Before an attempt --------------------------------------------------------------------- */
 
 /* Limits are those that HELLO told. */
 static bool is_within_limits(const struct request *request, const struct line *line) {
@@ -141,7 +141,7 @@ static enum next prepare(struct call *call, const struct line *line) {
 	return channel_remember(call->clerk->channel, line->life) ? NEXT_SEND : NEXT_AGAIN;
 }
 
-/* --- An attempt ------------------------------------------------------------------------------- */
+/* --- An attempt ---------------------------------------------------------------------------- */
 
 /*
  * The time was up, or the link broke. On a link that carries other answers only this one is slow or
@@ -230,7 +230,7 @@ static enum next send_once(struct call *call, const struct line *line) {
 	return end_undecided(call, KV_PROTOCOL);
 }
 
-/* --- After an attempt ------------------------------------------------------------------------- */
+/* --- After an attempt ---------------------------------------------------------------------- */
 
 /* Whether the answer is about the store's contents, not only about the server. */
 static bool is_about_store(const struct call *call) {
@@ -288,7 +288,7 @@ static enum next judge(struct call *call, const struct line *line) {
 	return end(call, is_write(call) ? KV_MAYBE : KV_PROTOCOL);
 }
 
-/* --- A call from start to end ----------------------------------------------------------------- */
+/* --- A call from start to end -------------------------------------------------------------- */
 
 static void run(struct call *call) {
 	struct clerk *clerk = call->clerk;

@@ -34,7 +34,7 @@ struct connections {
 	struct target targets[ADDRESS_LIST_MAX];
 };
 
-/* --- The server list ------------------------------------------------------------------------- */
+/* --- The server list ----------------------------------------------------------------------- */
 
 /* The list that a NULL stands for, if somebody wrote one. */
 static const char *written_list(const char *server) {
@@ -68,7 +68,7 @@ const char *kv_address_error(const char *server) {
 	return text != NULL ? address_parse_list(text, list, &count) : NULL;
 }
 
-/* --- The table ------------------------------------------------------------------------------- */
+/* --- The table ----------------------------------------------------------------------------- */
 
 static struct link *connect_place(const struct connections *connections,
 				  const struct target *target, const struct place *place,

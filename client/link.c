@@ -90,7 +90,7 @@ static struct timespec moment(uint64_t ms) {
 	};
 }
 
-/* --- Construction and small questions -------------------------------------------------------- */
+/* --- Construction and small questions ------------------------------------------------------ */
 
 struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program) {
 	struct link *link = calloc(1, sizeof(*link));
@@ -176,7 +176,7 @@ bool link_heard_since(const struct link *link, uint64_t since_ms) {
 	return heard;
 }
 
-/* --- With the mutex held: what came, and who waits for it ------------------------------------ */
+/* --- With the mutex held: what came, and who waits for it ---------------------------------- */
 
 static bool is_sent(const struct waiter *waiter) {
 	return waiter->sent == waiter->mark_size + waiter->body.size;
@@ -329,7 +329,7 @@ static void count_sent(struct link *link, struct waiter *me, ssize_t went, int f
 		cut(link, strerror_r(failure, text, sizeof(text)));
 }
 
-/* --- The socket ------------------------------------------------------------------------------ */
+/* --- The socket ---------------------------------------------------------------------------- */
 
 /* The mark and the body go in one segment if they fit. */
 static ssize_t send_rest(const struct link *link, const struct waiter *me) {
@@ -397,7 +397,7 @@ static void step(struct link *link, struct waiter *me) {
 	lock(link);
 }
 
-/* --- One call -------------------------------------------------------------------------------- */
+/* --- One call ------------------------------------------------------------------------------ */
 
 /* Waits until this thread may send. False: not by the deadline, or never again on this link. */
 static bool await_turn(struct link *link, struct waiter *me) {

@@ -81,7 +81,7 @@ static size_t resolve(const struct address *address, const char *name,
 	return count;
 }
 
-/* --- rpcbind --------------------------------------------------------------------------------- */
+/* --- rpcbind ------------------------------------------------------------------------------- */
 
 /*
  * The port in a universal address: the last two of its numbers ("127.0.0.1.27.88", "::1.27.88";

@@ -88,7 +88,7 @@ static unsigned limit_left_ms(const struct time_limit *limit) {
 	return now_ms < limit->deadline_ms ? (unsigned)(limit->deadline_ms - now_ms) : 0;
 }
 
-/* --- Calls within a time limit --- */
+/* --- Calls within a time limit ------------------------------------------------------------- */
 
 /* Gives the next call what is left of the limit. False: nothing is. */
 static bool limit_next_call(const struct kv_lock *lock, const struct time_limit *limit) {
@@ -117,7 +117,7 @@ static enum kv_status put(const struct kv_lock *lock, const struct time_limit *l
 	return kv_put(lock->view, lock->name, value, lock->version, version);
 }
 
-/* --- The state machine: every change of state is in saw() and write_at() --- */
+/* --- The state machine: every change of state is in saw() and write_at() ------------------- */
 
 enum content {
 	CONTENT_FREE,
@@ -246,7 +246,7 @@ static enum kv_status look(struct kv_lock *lock, const struct time_limit *limit)
 	return content == CONTENT_STRANGE ? KV_INVALID : KV_BUSY;
 }
 
-/* --- What a use is made of --- */
+/* --- What a use is made of ----------------------------------------------------------------- */
 
 /* Whether to go on at once: the key, or what is known of it, has changed. */
 static bool is_worth_a_turn(enum kv_status status) {
@@ -321,7 +321,7 @@ static bool wait_a_little(const struct time_limit *limit, unsigned *backoff_ms) 
 	return limit->is_for_ever || limit_left_ms(limit) > 0;
 }
 
-/* --- The public face --- */
+/* --- The public face ----------------------------------------------------------------------- */
 
 static bool make_id(char id[ID_DIGITS + 1]) {
 	static const char digits[] = "0123456789abcdef";

@@ -24,8 +24,7 @@ enum {
 /* Where a user other than root may have no place for it. */
 static const char system_socket[] = "/run/kvd.sock";
 
-/* --- Binding ------------------------------------------------------------------------------------
- */
+/* --- Binding ------------------------------------------------------------------------------- */
 
 static struct listener *listener_add(struct listeners *listeners, int fd,
 				     const struct address *address) {
@@ -154,8 +153,7 @@ static bool open_inet(struct listeners *listeners, const struct address *address
 	return false;
 }
 
-/* --- Local sockets ------------------------------------------------------------------------------
- */
+/* --- Local sockets ------------------------------------------------------------------------- */
 
 /* What stands at the path. */
 enum occupant { OCCUPANT_NONE, OCCUPANT_DEAD, OCCUPANT_ALIVE, OCCUPANT_OTHER };
@@ -210,16 +208,19 @@ static bool make_way(const struct sockaddr_un *sockaddr) {
 /* As with the ports on loopback, every user of the machine may connect. */
 static bool open_local(struct listeners *listeners, const struct address *address) {
 	struct sockaddr_un sockaddr = {.sun_family = AF_UNIX};
+	bool bound;
 	int fd;
 
 	(void)snprintf(sockaddr.sun_path, sizeof(sockaddr.sun_path), "%s", address->path);
 	if (!make_way(&sockaddr))
 		return false;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sockaddr, sizeof(sockaddr)) != 0 ||
-	    chmod(sockaddr.sun_path, 0666) != 0 || listen(fd, SOMAXCONN) != 0) {
+	bound = fd >= 0 && bind(fd, (struct sockaddr *)&sockaddr, sizeof(sockaddr)) == 0;
+	if (!bound || chmod(sockaddr.sun_path, 0666) != 0 || listen(fd, SOMAXCONN) != 0) {
 		log_error("cannot listen at local:%s: %s (choose another path with -l)",
 			  address->path, strerror(errno));
+		if (bound)
+			(void)unlink(sockaddr.sun_path);
 		if (fd >= 0)
 			(void)close(fd);
 		return false;
@@ -227,8 +228,7 @@ static bool open_local(struct listeners *listeners, const struct address *addres
 	return listener_add(listeners, fd, address) != NULL;
 }
 
-/* --- All of them --------------------------------------------------------------------------------
- */
+/* --- All of them --------------------------------------------------------------------------- */
 
 bool listeners_open(struct listeners *listeners, const struct address *addresses, unsigned count) {
 	memset(listeners, 0, sizeof(*listeners));
@@ -280,8 +280,7 @@ bool listeners_open_default(struct listeners *listeners) {
 	return opened;
 }
 
-/* --- Accepting ----------------------------------------------------------------------------------
- */
+/* --- Accepting ----------------------------------------------------------------------------- */
 
 /*
  * No descriptor is left, though the limits were set so that some are: accept with the spare one and
@@ -290,7 +289,9 @@ bool listeners_open_default(struct listeners *listeners) {
 static void turn_away(struct listener *listener) {
 	int fd;
 
-	log_warn("cannot accept: %s", strerror(errno));
+	if (!listener->has_warned)
+		log_warn("cannot accept: %s (said once)", strerror(errno));
+	listener->has_warned = true;
 	(void)close(listener->spare);
 	fd = accept4(listener->watch.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)

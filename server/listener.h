@@ -21,7 +21,8 @@ struct listener {
 	struct sockaddr_storage sockaddr;
 	socklen_t sockaddr_size;
 	struct streams *streams; /* where accepted connections go; NULL for udp */
-	int spare;		 /* a descriptor to give up when none is left to accept with */
+	bool has_warned;
+	int spare; /* a descriptor to give up when none is left to accept with */
 };
 
 struct listeners {

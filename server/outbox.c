@@ -59,8 +59,7 @@ static unsigned char *room(struct outbox *outbox, size_t size) {
 	return place;
 }
 
-/* --- An XDR stream that writes to an outbox -----------------------------------------------------
- */
+/* --- An XDR stream that writes to an outbox ------------------------------------------------ */
 
 struct writer {
 	struct outbox *outbox;
@@ -87,6 +86,7 @@ static bool_t put_value(struct writer *writer, size_t offset, size_t size) {
 	chunk->value_offset = offset;
 	chunk->size = size;
 	writer->outbox->size += size;
+	writer->outbox->viewed += size;
 	return TRUE;
 }
 
@@ -175,8 +175,7 @@ bool outbox_reply(struct outbox *outbox, struct rpc_msg *reply, struct view valu
 	return true;
 }
 
-/* --- Sending ------------------------------------------------------------------------------------
- */
+/* --- Sending ------------------------------------------------------------------------------- */
 
 static int gather(const struct outbox *outbox, struct iovec pieces[PIECES_MAX]) {
 	int count = 0;
@@ -211,12 +210,14 @@ static void took(struct outbox *outbox, size_t sent, struct memory *memory) {
 	while (outbox->first != NULL) {
 		struct chunk *chunk = outbox->first;
 		size_t left = chunk->size - chunk->sent;
+		size_t part = sent < left ? sent : left;
 
-		if (sent < left) {
-			chunk->sent += sent;
+		if (chunk->value.buffer != NULL)
+			outbox->viewed -= part;
+		chunk->sent += part;
+		if (part < left)
 			return;
-		}
-		sent -= left;
+		sent -= part;
 		chunk_remove(outbox, memory);
 	}
 }
@@ -248,5 +249,5 @@ enum outbox_sent outbox_send(struct outbox *outbox, int fd, struct memory *memor
 void outbox_clear(struct outbox *outbox, struct memory *memory) {
 	while (outbox->first != NULL)
 		chunk_remove(outbox, memory);
-	outbox->size = 0;
+	outbox->size = outbox->viewed = 0;
 }

@@ -17,7 +17,8 @@ struct chunk;
 struct outbox {
 	struct chunk *first;
 	struct chunk *last;
-	size_t size; /* bytes not yet sent, those of held values included */
+	size_t size;   /* bytes not yet sent, those of held values included */
+	size_t viewed; /* of these, bytes of held values: the store counts them */
 };
 
 /*

@@ -71,8 +71,7 @@ static struct timespec deadline(uint64_t wait_ms) {
 	return when;
 }
 
-/* --- What rpcbind knows -------------------------------------------------------------------------
- */
+/* --- What rpcbind knows -------------------------------------------------------------------- */
 
 static struct netbuf netbuf_of(struct entry *entry) {
 	return (struct netbuf){
@@ -132,8 +131,7 @@ static bool is_news(const struct registrar *registrar) {
 	return !registrar->has_answered || registrar->answer == REGISTRAR_DONE;
 }
 
-/* --- One round ----------------------------------------------------------------------------------
- */
+/* --- One round ----------------------------------------------------------------------------- */
 
 /* Somebody else's entry stands where ours should: withdraw it if nobody is there. */
 static enum registrar_answer displace(const struct registrar *registrar, const RPCB *map,
@@ -229,8 +227,7 @@ static void withdraw_all(struct registrar *registrar) {
 	free_maps(maps);
 }
 
-/* --- The thread ---------------------------------------------------------------------------------
- */
+/* --- The thread ---------------------------------------------------------------------------- */
 
 /* Waits for the next round; false: it is time to stop. */
 static bool wait_for_round(struct registrar *registrar, enum registrar_answer answer) {

@@ -121,7 +121,7 @@ static bool record(struct service *service, const struct operation *operation) {
 	return true;
 }
 
-/* --- Applying: none of these can fail ------------------------------------------------------- */
+/* --- Applying: none of these can fail ------------------------------------------------------ */
 
 static void apply_open(struct service *service, struct session *session, struct reply *reply) {
 	session_add(&service->sessions, session, service->now_ms);
@@ -146,7 +146,7 @@ static void apply_write(struct service *service, const struct operation *operati
 	service->calls_run++;
 }
 
-/* --- Sessions ------------------------------------------------------------------------------- */
+/* --- Sessions ------------------------------------------------------------------------------ */
 
 /* False: the journal has no room. */
 static bool expire(struct service *service, struct session *session) {
@@ -221,7 +221,7 @@ static void run_close(struct service *service, const struct operation *operation
 	reply->status = KV_OK;
 }
 
-/* --- Writes --------------------------------------------------------------------------------- */
+/* --- Writes -------------------------------------------------------------------------------- */
 
 /* What an Append makes, and what it answers. */
 static enum kv_status check_append(const struct service *service, const struct entry *entry,
@@ -332,7 +332,7 @@ static bool run_write(struct service *service, const struct operation *operation
 	return false;
 }
 
-/* --- The calls ------------------------------------------------------------------------------ */
+/* --- The calls ----------------------------------------------------------------------------- */
 
 static void advance(struct service *service, uint64_t now_ms) {
 	if (now_ms > service->now_ms)

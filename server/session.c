@@ -24,7 +24,7 @@ static uint64_t hash_nonce_link(uint64_t seed, const struct table_link *link) {
 	return table_hash_bytes(seed, of_nonce_link(link)->nonce, NONCE_SIZE);
 }
 
-/* --- The two lists -------------------------------------------------------------------------- */
+/* --- The two lists ------------------------------------------------------------------------- */
 
 static struct session_list *list_of(struct sessions *sessions, const struct session *session) {
 	return session->has_written ? &sessions->wrote : &sessions->silent;
@@ -53,7 +53,7 @@ static void list_remove(struct session_list *list, struct session *session) {
 	session->newer = NULL;
 }
 
-/* --- All sessions --------------------------------------------------------------------------- */
+/* --- All sessions -------------------------------------------------------------------------- */
 
 bool sessions_open(struct sessions *sessions, struct memory *memory, uint64_t seed) {
 	*sessions = (struct sessions){.memory = memory};
@@ -107,7 +107,7 @@ struct session *sessions_oldest(const struct sessions *sessions) {
 	return wrote;
 }
 
-/* --- One session ---------------------------------------------------------------------------- */
+/* --- One session --------------------------------------------------------------------------- */
 
 struct session *session_prepare(struct sessions *sessions, const struct operation *operation) {
 	uint32_t slots = operation->slots < SLOTS_MAX ? operation->slots : SLOTS_MAX;
@@ -162,7 +162,7 @@ void session_renew(struct sessions *sessions, struct session *session, uint64_t 
 	list_append(list_of(sessions, session), session);
 }
 
-/* --- Slots ---------------------------------------------------------------------------------- */
+/* --- Slots --------------------------------------------------------------------------------- */
 
 /* NULL: it was never used. */
 static struct slot *slot_at(struct session *session, uint32_t slot) {

@@ -33,8 +33,7 @@ struct server {
 	unsigned datagrams_count;
 };
 
-/* --- Making one ---------------------------------------------------------------------------------
- */
+/* --- Making one ---------------------------------------------------------------------------- */
 
 static void count_transports(void *context, struct counters *counters) {
 	const struct server *server = context;
@@ -49,6 +48,7 @@ static void count_transports(void *context, struct counters *counters) {
 	counters_add(counters, "connections_refused", streams.connections_refused);
 	counters_add(counters, "connections_cut", streams.connections_cut);
 	counters_add(counters, "connections_held", streams.held);
+	counters_add(counters, "connections_unsent", streams.unsent);
 	counters_add(counters, "datagrams", datagrams.received);
 	counters_add(counters, "datagrams_rubbish", datagrams.rubbish);
 	counters_add(counters, "datagrams_unsent", datagrams.unsent);
@@ -134,8 +134,7 @@ void server_free(struct server *server) {
 	free(server);
 }
 
-/* --- Turns --------------------------------------------------------------------------------------
- */
+/* --- Turns --------------------------------------------------------------------------------- */
 
 static int wait_of(uint64_t due_ms) {
 	enum { LONGEST_MS = 60 * 60 * 1000 };

@@ -29,8 +29,7 @@ enum {
  *
  * Invariants: it is on `pacing` exactly while it owes its peer bytes or its peer owes it the rest
  * of a record; on `flushing` while it has answers that this turn made; on `closed` once it is shut,
- * until the next flush. `held` counts record.capacity + unparsed.size + outbox.size in
- * streams->held.
+ * until the next flush. `held` is what account() makes of it, and streams->counters.held the sum.
  */
 struct stream {
 	struct watch watch;
@@ -45,6 +44,7 @@ struct stream {
 
 	struct outbox outbox;
 	size_t held;
+	size_t unsent;
 	uint32_t events; /* that epoll watches for */
 	bool is_ended;	 /* the peer sends no more, but still reads */
 	bool is_closed;
@@ -90,8 +90,7 @@ struct streams *streams_new(int epoll, const struct stream_limits *limits,
 	return streams;
 }
 
-/* --- Pacing: who stands still -------------------------------------------------------------------
- */
+/* --- Pacing: who stands still -------------------------------------------------------------- */
 
 static void pacing_remove(struct stream *stream) {
 	struct streams *streams = stream->streams;
@@ -138,14 +137,17 @@ static void pace(struct stream *stream, size_t bytes) {
 		pacing_restart(stream);
 }
 
-/* --- Closing ------------------------------------------------------------------------------------
- */
+/* --- Closing ------------------------------------------------------------------------------- */
 
 static void account(struct stream *stream) {
-	size_t held = stream->record.capacity + stream->unparsed_size + stream->outbox.size;
+	/* Values on their way out are shared, and the store counts them: see relieve(). */
+	size_t held = stream->record.capacity + stream->unparsed_size + stream->outbox.size -
+		      stream->outbox.viewed;
 
 	stream->streams->counters.held += held - stream->held;
 	stream->held = held;
+	stream->streams->counters.unsent += stream->outbox.size - stream->unsent;
+	stream->unsent = stream->outbox.size;
 }
 
 static void stream_close(struct stream *stream) {
@@ -201,8 +203,7 @@ static void watch_for(struct stream *stream, uint32_t events) {
 	(void)epoll_ctl(stream->streams->epoll, EPOLL_CTL_MOD, stream->watch.fd, &event);
 }
 
-/* --- Calls --------------------------------------------------------------------------------------
- */
+/* --- Calls --------------------------------------------------------------------------------- */
 
 static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	struct call *call = xprt->xp_p1;
@@ -249,8 +250,7 @@ static void run_record(struct stream *stream, struct kv_bytes record) {
 	}
 }
 
-/* --- Records ------------------------------------------------------------------------------------
- */
+/* --- Records ------------------------------------------------------------------------------- */
 
 static bool is_stalled(const struct stream *stream) {
 	return stream->outbox.size > STREAM_UNREAD_MAX;
@@ -320,8 +320,7 @@ static void resume(struct stream *stream) {
 	free(bytes);
 }
 
-/* --- Reading and writing ------------------------------------------------------------------------
- */
+/* --- Reading and writing ------------------------------------------------------------------- */
 
 /* Reads once. Large fragments are read to where they belong, the rest through the scratch buffer.
  */
@@ -432,8 +431,7 @@ void streams_flush(struct streams *streams) {
 	}
 }
 
-/* --- All of them --------------------------------------------------------------------------------
- */
+/* --- All of them --------------------------------------------------------------------------- */
 
 void streams_take(struct streams *streams, int fd, const char *transport) {
 	struct stream *stream = NULL;
@@ -472,7 +470,26 @@ void streams_set_time(struct streams *streams, uint64_t now_ms) {
 	streams->now_ms = now_ms;
 }
 
+/*
+ * A value that a peer does not take stays in the store's memory, even when the key holds another by
+ * now. When that memory is nearly full, those who stood still with values go, the longest first.
+ */
+static void relieve(struct streams *streams) {
+	const struct memory *memory = streams->memory;
+	struct stream *stream = streams->pacing_first;
+
+	while (stream != NULL && memory->used > memory->limit - memory->limit / 16 &&
+	       streams->now_ms - stream->paced_ms >= STREAM_RELIEF_MS) {
+		struct stream *next = stream->pacing_next;
+
+		if (stream->outbox.viewed > 0)
+			stream_cut(stream, "it does not take values, and memory is short");
+		stream = next;
+	}
+}
+
 uint64_t streams_tend(struct streams *streams) {
+	relieve(streams);
 	while (streams->pacing_first != NULL) {
 		uint64_t due_ms = streams->pacing_first->paced_ms + STREAM_PACE_MS;
 

@@ -25,6 +25,7 @@ struct streams;
 enum {
 	STREAM_PACE_MS = 30000,		/* in this time a peer that is owed or owes something ... */
 	STREAM_PACE_BYTES = 64 * 1024,	/* ... moves this much, or all of it */
+	STREAM_RELIEF_MS = 1000,	/* in place of STREAM_PACE_MS, when memory is short */
 	STREAM_UNREAD_MAX = 256 * 1024, /* bytes of answers waiting before reading stops */
 };
 
@@ -40,6 +41,7 @@ struct stream_counters {
 	uint64_t connections_refused; /* above the limit */
 	uint64_t connections_cut;     /* stood still, held too much, or sent rubbish */
 	uint64_t held;		      /* bytes, see stream_limits */
+	uint64_t unsent;	      /* bytes of answers, values included */
 };
 
 /*

@@ -26,8 +26,7 @@ static unsigned draw(struct proxy *proxy, unsigned bound) {
 	return (unsigned)(proxy->chance >> 33) % bound;
 }
 
-/* --- Streams ------------------------------------------------------------------------------------
- */
+/* --- Streams ------------------------------------------------------------------------------- */
 
 /* A client's connection and the server's, until so many bytes went through. */
 struct pair {
@@ -101,8 +100,7 @@ static void *run_streams(void *context) {
 	return NULL;
 }
 
-/* --- Datagrams ----------------------------------------------------------------------------------
- */
+/* --- Datagrams ----------------------------------------------------------------------------- */
 
 /* A datagram that is held back until others overtook it. */
 struct held {

@@ -356,7 +356,7 @@ START_TEST(answers_that_are_owed_at_a_term_signal_leave_past_peers_that_never_re
 			ask(&frozen[j], 1);
 		}
 		ask(&peer, 1);
-		while (counter(&scene.peer, "connections_held") <= FROZEN * SIZE / 2) {
+		while (counter(&scene.peer, "connections_unsent") <= FROZEN * SIZE / 2) {
 			suite_pause_ms(1);
 		}
 		process_signal(&scene.server.process, SIGTERM);

@@ -22,7 +22,7 @@ static struct kv_value value_of(const char *text, uint64_t version) {
 	return (struct kv_value){.data = strdup(text), .size = strlen(text), .version = version};
 }
 
-/* --- Values ----------------------------------------------------------------------------------- */
+/* --- Values -------------------------------------------------------------------------------- */
 
 START_TEST(a_get_returns_the_value_and_its_version) {
 	struct kv_value got;
@@ -123,7 +123,7 @@ START_TEST(an_answer_to_a_get_that_only_a_write_can_get_is_a_protocol_error) {
 }
 END_TEST
 
-/* --- Limits ----------------------------------------------------------------------------------- */
+/* --- Limits -------------------------------------------------------------------------------- */
 
 START_TEST(a_key_has_1_to_1024_bytes_and_a_value_at_most_16_mib) {
 	struct kv_value got;
@@ -201,7 +201,7 @@ START_TEST(a_write_that_may_have_run_and_fits_no_datagram_is_maybe) {
 }
 END_TEST
 
-/* --- Views ------------------------------------------------------------------------------------ */
+/* --- Views --------------------------------------------------------------------------------- */
 
 START_TEST(a_view_has_the_same_session_and_link_and_a_time_limit_of_its_own) {
 	struct kv_client *view;
@@ -256,7 +256,7 @@ START_TEST(a_time_limit_set_holds_for_later_calls_of_that_handle_only) {
 }
 END_TEST
 
-/* --- The end ---------------------------------------------------------------------------------- */
+/* --- The end ------------------------------------------------------------------------------- */
 
 START_TEST(closing_the_last_handle_ends_the_session_once) {
 	struct kv_client *view;
@@ -326,7 +326,7 @@ START_TEST(closing_says_nothing_to_another_store) {
 }
 END_TEST
 
-/* --- A forked child --------------------------------------------------------------------------- */
+/* --- A forked child ------------------------------------------------------------------------ */
 
 static bool is_useless_in_a_child(void) {
 	struct kv_client *view;
@@ -397,7 +397,7 @@ START_TEST(a_child_forked_in_the_middle_of_a_call_can_close) {
 }
 END_TEST
 
-/* --- The reason ------------------------------------------------------------------------------- */
+/* --- The reason ---------------------------------------------------------------------------- */
 
 START_TEST(the_reason_is_that_of_the_last_failure_and_empty_before) {
 	char reason[64] = "unset";

@@ -86,7 +86,7 @@ static bool happens(unsigned percent) {
 	return !model.is_calm && (draw() >> 32) % 100 < percent;
 }
 
-/* --- The server ------------------------------------------------------------------------------- */
+/* --- The server ---------------------------------------------------------------------------- */
 
 static struct open_session *find_session(uint64_t client_id) {
 	for (size_t i = 0; i < SESSIONS; i++)
@@ -219,7 +219,7 @@ static void restart(void) {
 	memset(model.sessions, 0, sizeof(model.sessions));
 }
 
-/* --- The network ------------------------------------------------------------------------------ */
+/* --- The network --------------------------------------------------------------------------- */
 
 static bool is_write(const struct request *request) {
 	return request->kind == REQUEST_PUT || request->kind == REQUEST_APPEND;
@@ -411,7 +411,7 @@ static void begin(uint64_t seed, enum network network) {
 	fake.table = table;
 }
 
-/* --- The callers ------------------------------------------------------------------------------ */
+/* --- The callers --------------------------------------------------------------------------- */
 
 /* What a caller heard of each call; KV_BUSY: nothing yet. */
 static struct outcome {

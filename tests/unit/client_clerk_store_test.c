@@ -22,7 +22,7 @@ static void replace(size_t server) {
 	fake.servers[server].epoch++;
 }
 
-/* --- Restarts --------------------------------------------------------------------------------- */
+/* --- Restarts ------------------------------------------------------------------------------ */
 
 START_TEST(hello_is_the_first_call_on_each_link) {
 	client = fake_open(0);
@@ -120,7 +120,7 @@ START_TEST(a_hello_lost_after_a_restart_costs_the_link_and_not_the_call) {
 }
 END_TEST
 
-/* --- Another store at a known address --------------------------------------------------------- */
+/* --- Another store at a known address ------------------------------------------------------ */
 
 START_TEST(with_nothing_to_remember_any_store_is_adopted) {
 	client = fake_open(0);
@@ -230,7 +230,7 @@ START_TEST(a_get_answered_by_a_store_that_was_exchanged_unnoticed_is_asked_of_th
 }
 END_TEST
 
-/* --- Lists of servers ------------------------------------------------------------------------- */
+/* --- Lists of servers ---------------------------------------------------------------------- */
 
 START_TEST(several_servers_are_tried_in_turn_without_a_pause_between) {
 	fake_serve(3);
@@ -330,7 +330,7 @@ START_TEST(an_unreachable_address_may_be_the_store_so_the_call_goes_on) {
 }
 END_TEST
 
-/* --- HELLO refused ---------------------------------------------------------------------------- */
+/* --- HELLO refused ------------------------------------------------------------------------- */
 
 START_TEST(a_hello_refused_by_every_server_is_returned) {
 	fake_serve(2);

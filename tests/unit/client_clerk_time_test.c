@@ -16,7 +16,7 @@ static uint64_t span(const struct sent *sent) {
 	return sent->until_ms - sent->began_ms;
 }
 
-/* --- Pauses ----------------------------------------------------------------------------------- */
+/* --- Pauses -------------------------------------------------------------------------------- */
 
 static void fail_often(void) {
 	fake.servers[0].reach = REACH_REFUSED;
@@ -97,7 +97,7 @@ START_TEST(an_attempt_that_waited_its_time_is_repeated_at_once) {
 }
 END_TEST
 
-/* --- Attempts --------------------------------------------------------------------------------- */
+/* --- Attempts ------------------------------------------------------------------------------ */
 
 START_TEST(an_attempt_takes_attempt_ms_and_twice_as_long_after_each_silence_up_to_32_times) {
 	const struct kv_options options = {.attempt_ms = 200};
@@ -140,7 +140,7 @@ START_TEST(connecting_takes_at_most_attempt_ms) {
 }
 END_TEST
 
-/* --- Deadlines -------------------------------------------------------------------------------- */
+/* --- Deadlines ----------------------------------------------------------------------------- */
 
 START_TEST(no_attempt_connect_or_pause_goes_past_the_deadline) {
 	client = fake_open(777);
@@ -191,7 +191,7 @@ START_TEST(a_call_that_is_late_after_pausing_sends_nothing_more) {
 }
 END_TEST
 
-/* --- Silence ---------------------------------------------------------------------------------- */
+/* --- Silence ------------------------------------------------------------------------------- */
 
 START_TEST(a_stream_that_was_silent_during_an_attempt_is_dropped) {
 	client = fake_open(0);
@@ -245,7 +245,7 @@ START_TEST(a_datagram_server_that_was_silent_until_the_deadline_is_looked_for_by
 }
 END_TEST
 
-/* --- Late answers ----------------------------------------------------------------------------- */
+/* --- Late answers -------------------------------------------------------------------------- */
 
 START_TEST(copies_under_one_epoch_share_an_xid_so_that_a_late_answer_to_the_first_counts) {
 	client = fake_open(0);

@@ -31,7 +31,7 @@ static void replace_and_tell(struct kv_client *handle) {
 	ck_assert_int_eq(get(handle), KV_BADSESSION);
 }
 
-/* --- Each for itself -------------------------------------------------------------------------- */
+/* --- Each for itself ----------------------------------------------------------------------- */
 
 START_TEST(each_handle_that_knew_the_store_is_told_once) {
 	struct kv_client *handles[3];
@@ -161,7 +161,7 @@ START_TEST(a_write_answered_by_the_store_that_was_left_meanwhile_tells_too) {
 }
 END_TEST
 
-/* --- Who knows the store ---------------------------------------------------------------------- */
+/* --- Who knows the store ------------------------------------------------------------------- */
 
 START_TEST(a_handle_that_was_never_used_is_not_told) {
 	struct kv_client *reader, *writer;
@@ -316,7 +316,7 @@ START_TEST(a_view_knows_what_the_handle_knew_that_it_was_made_from) {
 }
 END_TEST
 
-/* --- Calls that share a handle ---------------------------------------------------------------- */
+/* --- Calls that share a handle ------------------------------------------------------------- */
 
 static void know_the_store_that_is_replaced_then(void) {
 	ck_assert_int_eq(get(client), KV_OK);

@@ -4,7 +4,7 @@
 
 static struct kv_client *client;
 
-/* --- Answers ---------------------------------------------------------------------------------- */
+/* --- Answers ------------------------------------------------------------------------------- */
 
 START_TEST(a_write_opens_a_session_and_carries_its_epoch_id_slot_and_seq) {
 	client = fake_open(0);
@@ -107,7 +107,7 @@ START_TEST(an_answer_that_makes_no_sense_leaves_a_write_at_maybe) {
 }
 END_TEST
 
-/* --- The session ends ------------------------------------------------------------------------- */
+/* --- The session ends ---------------------------------------------------------------------- */
 
 START_TEST(badsession_after_the_only_attempt_over_a_stream_is_sent_again_under_a_new_session) {
 	client = fake_open(0);
@@ -199,7 +199,7 @@ START_TEST(false_retry_is_maybe_and_the_session_is_dropped) {
 }
 END_TEST
 
-/* --- Attempts that fail otherwise ------------------------------------------------------------- */
+/* --- Attempts that fail otherwise ---------------------------------------------------------- */
 
 START_TEST(a_rejected_call_has_its_status_if_nothing_was_sent_before) {
 	client = fake_open(0);
@@ -293,7 +293,7 @@ START_TEST(a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe) 
 }
 END_TEST
 
-/* --- Slots ------------------------------------------------------------------------------------ */
+/* --- Slots --------------------------------------------------------------------------------- */
 
 static struct kv_client *view;
 
@@ -407,7 +407,7 @@ START_TEST(more_slots_than_were_asked_for_are_not_used) {
 }
 END_TEST
 
-/* --- Opening ---------------------------------------------------------------------------------- */
+/* --- Opening ------------------------------------------------------------------------------- */
 
 START_TEST(an_open_is_retried_with_the_same_nonce) {
 	client = fake_open(0);
@@ -465,7 +465,7 @@ START_TEST(a_get_needs_no_session) {
 }
 END_TEST
 
-/* --- Idle sessions ---------------------------------------------------------------------------- */
+/* --- Idle sessions ------------------------------------------------------------------------- */
 
 START_TEST(a_session_idle_for_most_of_its_lease_is_not_trusted_with_a_new_write) {
 	fake.lease_ms = 1000;

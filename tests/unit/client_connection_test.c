@@ -12,7 +12,7 @@
 #include "connection.h"
 #include "rpc_script.h"
 
-/* --- Answers of the RPC layer ---------------------------------------------------------------- */
+/* --- Answers of the RPC layer -------------------------------------------------------------- */
 
 /* The answer as words, and what is to be made of it for a ping. */
 struct rpc_case {
@@ -63,7 +63,7 @@ START_TEST(every_answer_of_the_rpc_layer_has_its_outcome) {
 }
 END_TEST
 
-/* --- Answers that make no sense -------------------------------------------------------------- */
+/* --- Answers that make no sense ------------------------------------------------------------ */
 
 /* What follows SUCCESS in the answer to a Get. */
 static const struct {
@@ -103,7 +103,7 @@ START_TEST(results_that_make_no_sense_are_garbled) {
 }
 END_TEST
 
-/* --- Every procedure ------------------------------------------------------------------------- */
+/* --- Every procedure ----------------------------------------------------------------------- */
 
 static void play_hello(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	kv1_hello_res result = {
@@ -321,7 +321,7 @@ START_TEST(stats_bring_the_counters_and_the_address_that_answered) {
 }
 END_TEST
 
-/* --- Connecting ------------------------------------------------------------------------------ */
+/* --- Connecting ---------------------------------------------------------------------------- */
 
 START_TEST(a_name_with_several_addresses_leads_to_the_one_that_answers) {
 	struct request request = {.kind = REQUEST_HELLO};
@@ -391,7 +391,7 @@ START_TEST(a_call_above_what_fits_is_rejected_unsent) {
 }
 END_TEST
 
-/* --- The server list ------------------------------------------------------------------------- */
+/* --- The server list ----------------------------------------------------------------------- */
 
 static size_t addresses_of(const char *server) {
 	struct kv_options options = {.server = server};

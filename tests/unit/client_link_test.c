@@ -20,7 +20,7 @@ enum {
 	CALLS_EACH = 200,
 };
 
-/* --- Streams --------------------------------------------------------------------------------- */
+/* --- Streams ------------------------------------------------------------------------------- */
 
 START_TEST(an_answer_reaches_its_caller) {
 	struct call call = call_new(1, 40, LONG_MS);
@@ -412,7 +412,7 @@ START_TEST(a_child_that_drops_its_link_leaves_the_parents_alone) {
 }
 END_TEST
 
-/* --- Datagrams ------------------------------------------------------------------------------- */
+/* --- Datagrams ----------------------------------------------------------------------------- */
 
 START_TEST(a_datagram_reaches_its_caller_and_strays_are_dropped) {
 	struct call call = call_new(5, 40, LONG_MS);

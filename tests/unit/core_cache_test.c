@@ -48,8 +48,7 @@ static void assert_copy(const struct operation *operation, enum kv_status status
 	ck_assert_uint_eq(world.tape.count, recorded);
 }
 
-/* --- Rows --------------------------------------------------------------------------------------
- */
+/* --- Rows ---------------------------------------------------------------------------------- */
 
 START_TEST(a_call_later_than_the_last_is_run) {
 	ck_assert_int_eq(append(client, 1, "k", "a"), KV_OK);
@@ -184,8 +183,7 @@ START_TEST(calls_on_different_slots_are_different_calls) {
 }
 END_TEST
 
-/* --- What a copy gets, whatever happened meanwhile ----------------------------------------------
- */
+/* --- What a copy gets, whatever happened meanwhile ----------------------------------------- */
 
 START_TEST(an_old_value_survives_another_clients_put) {
 	struct operation call = append_call(client, 1, "k", "def");
@@ -299,8 +297,7 @@ START_TEST(a_copy_whose_old_value_does_not_fit_its_transport_is_maybe) {
 }
 END_TEST
 
-/* --- Every answer to a new call takes the slot --------------------------------------------------
- */
+/* --- Every answer to a new call takes the slot --------------------------------------------- */
 
 START_TEST(every_answer_to_a_new_call_takes_the_slot) {
 	char long_key[KEY_MAX + 2];
@@ -373,8 +370,7 @@ START_TEST(a_refusal_without_memory_for_its_slot_is_maybe) {
 }
 END_TEST
 
-/* --- Epochs -------------------------------------------------------------------------------------
- */
+/* --- Epochs -------------------------------------------------------------------------------- */
 
 START_TEST(a_write_of_another_epoch_runs_nothing_and_takes_no_slot) {
 	struct operation call = append_call(client, 7, "k", "a");

@@ -103,8 +103,7 @@ static void count_answer(const struct reply *reply) {
 	answers[reply->status]++;
 }
 
-/* --- Steps --------------------------------------------------------------------------------------
- */
+/* --- Steps --------------------------------------------------------------------------------- */
 
 static void step_get(void) {
 	uint64_t epoch = random_epoch();
@@ -270,8 +269,7 @@ static void step(void) {
 	}
 }
 
-/* --- Comparing ----------------------------------------------------------------------------------
- */
+/* --- Comparing ----------------------------------------------------------------------------- */
 
 static void assert_same_entries(struct world *other, bool has_positions) {
 	uint64_t keys = 0;

@@ -31,8 +31,7 @@ static enum kv_status put(uint64_t client_id, uint64_t seq, const char *key, con
 	return status_of(&world, &operation);
 }
 
-/* --- Get ----------------------------------------------------------------------------------------
- */
+/* --- Get ----------------------------------------------------------------------------------- */
 
 START_TEST(get_answers_value_and_version) {
 	uint64_t client = open_session(&world, 1);
@@ -80,8 +79,7 @@ START_TEST(gets_leave_nothing_behind) {
 }
 END_TEST
 
-/* --- Sizes --------------------------------------------------------------------------------------
- */
+/* --- Sizes --------------------------------------------------------------------------------- */
 
 START_TEST(the_longest_key_and_the_largest_value_are_written) {
 	uint64_t client = open_session(&world, 1);
@@ -156,8 +154,7 @@ START_TEST(a_refused_write_is_told_the_version) {
 }
 END_TEST
 
-/* --- Without a session --------------------------------------------------------------------------
- */
+/* --- Without a session --------------------------------------------------------------------- */
 
 START_TEST(a_stateless_put_is_conditional_and_leaves_no_memory_of_itself) {
 	struct operation call = put_call(0, 0, "k", "a");
@@ -196,8 +193,7 @@ START_TEST(slot_and_seq_of_a_stateless_put_do_not_matter) {
 }
 END_TEST
 
-/* --- Sessions -----------------------------------------------------------------------------------
- */
+/* --- Sessions ------------------------------------------------------------------------------ */
 
 START_TEST(open_answers_id_slots_and_lease) {
 	struct operation call = open_call(&world, 1, 5);
@@ -355,8 +351,7 @@ START_TEST(a_write_that_the_journal_has_no_room_for_leaves_nothing_behind) {
 }
 END_TEST
 
-/* --- The lease ----------------------------------------------------------------------------------
- */
+/* --- The lease ----------------------------------------------------------------------------- */
 
 START_TEST(an_idle_session_ends_when_its_lease_is_over_and_not_before) {
 	ck_assert_uint_eq(service_expire(world.service, 100, world.now_ms), UINT64_MAX);
@@ -440,8 +435,7 @@ START_TEST(time_does_not_go_back) {
 }
 END_TEST
 
-/* --- Positions ----------------------------------------------------------------------------------
- */
+/* --- Positions ----------------------------------------------------------------------------- */
 
 START_TEST(a_get_waits_for_the_last_write_of_its_key_only) {
 	struct reply reply;

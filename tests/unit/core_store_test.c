@@ -67,8 +67,7 @@ static void holds(const char *key, const char *value, uint64_t version) {
 	ck_assert_uint_eq(entry->position, 33);
 }
 
-/* --- The version table, row by row; each for Put and Append ------------------------------------
- */
+/* --- The version table, row by row; each for Put and Append -------------------------------- */
 
 START_TEST(any_version_on_a_key_writes_the_next_version) {
 	ck_assert_int_eq(put("k", "a", VERSION_ANY), KV_OK);
@@ -136,8 +135,7 @@ START_TEST(a_version_of_a_missing_key_is_no_key) {
 }
 END_TEST
 
-/* --- Values and keys ---------------------------------------------------------------------------
- */
+/* --- Values and keys ----------------------------------------------------------------------- */
 
 START_TEST(append_answers_the_old_value_and_its_version) {
 	struct operation operation = call(OPERATION_APPEND, "k", "abc", VERSION_ANY);
@@ -212,8 +210,7 @@ START_TEST(an_empty_value_is_a_value) {
 }
 END_TEST
 
-/* --- Two steps, and their memory ---------------------------------------------------------------
- */
+/* --- Two steps, and their memory ----------------------------------------------------------- */
 
 START_TEST(a_prepared_write_needs_no_memory_to_be_done) {
 	char key[32];

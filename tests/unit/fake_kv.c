@@ -83,7 +83,7 @@ struct kv_client *fake_client(unsigned timeout_ms) {
 	return NULL;
 }
 
-/* --- Plans --- */
+/* --- Plans --------------------------------------------------------------------------------- */
 
 static void plan(struct plan next) {
 	must(fake.plan_count < PLANS_MAX, "too many for the fake");
@@ -123,7 +123,7 @@ void fake_serve(void (*serve)(const struct fake_call *call, struct fake_answer *
 	fake.serve = serve;
 }
 
-/* --- Time and chance --- */
+/* --- Time and chance ----------------------------------------------------------------------- */
 
 uint64_t fake_now_ms(void) {
 	return fake.now_ms;
@@ -187,7 +187,7 @@ bool outside_chance(void *data, size_t size) {
 	return true;
 }
 
-/* --- The store --- */
+/* --- The store ----------------------------------------------------------------------------- */
 
 static struct entry *entry_of(const char *key) {
 	for (unsigned i = 0; i < ENTRIES_MAX; i++) {
@@ -258,7 +258,7 @@ bool fake_holds(const char *key, const char *text, uint64_t version) {
 	return false;
 }
 
-/* --- The calls --- */
+/* --- The calls ----------------------------------------------------------------------------- */
 
 unsigned fake_gets(void) {
 	return fake.gets;

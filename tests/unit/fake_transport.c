@@ -23,7 +23,7 @@ struct queue {
 struct fake fake;
 static struct queue queues[REQUEST_STATS + 1];
 
-/* --- The table -------------------------------------------------------------------------------- */
+/* --- The table ----------------------------------------------------------------------------- */
 
 static struct link *fake_connect(void *context, size_t index, bool look_again,
 				 uint64_t deadline_ms) {
@@ -170,7 +170,7 @@ void connections_free(struct transport *transport) {
 	*transport = (struct transport){0};
 }
 
-/* --- What a test says ------------------------------------------------------------------------- */
+/* --- What a test says ---------------------------------------------------------------------- */
 
 void fake_reset(void) {
 	memset(queues, 0, sizeof(queues));

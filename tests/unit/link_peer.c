@@ -76,7 +76,7 @@ void close_all(void) {
 	link_under_test = NULL;
 }
 
-/* --- The caller's side ----------------------------------------------------------------------- */
+/* --- The caller's side --------------------------------------------------------------------- */
 
 void *call_run(void *argument) {
 	struct call *call = argument;
@@ -113,7 +113,7 @@ void call_check_answered(struct call *call, const char *text) {
 	free(call->came.data);
 }
 
-/* --- The peer's side ------------------------------------------------------------------------- */
+/* --- The peer's side ----------------------------------------------------------------------- */
 
 void write_all(const void *data, size_t size) {
 	const uint8_t *next = data;

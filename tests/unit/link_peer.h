@@ -34,7 +34,7 @@ void close_all(void);
 /* The peer closes its end. */
 void hang_up(void);
 
-/* --- The caller's side ----------------------------------------------------------------------- */
+/* --- The caller's side --------------------------------------------------------------------- */
 
 /* A call with this xid and `size` bytes in all. */
 struct call {
@@ -59,7 +59,7 @@ void call_finish(struct call *call);
 /* The answer was the xid and this text. Frees it. */
 void call_check_answered(struct call *call, const char *text);
 
-/* --- The peer's side, on streams ------------------------------------------------------------- */
+/* --- The peer's side, on streams ----------------------------------------------------------- */
 
 void write_all(const void *data, size_t size);
 void read_all(void *data, size_t size);

@@ -72,7 +72,7 @@ static void leave_a_giving(void) {
 	ck_assert(fake_holds("lock", kv_lock_id(a), 1));
 }
 
-/* --- A Put of the id in doubt --- */
+/* --- A Put of the id in doubt -------------------------------------------------------------- */
 
 START_TEST(an_acquire_in_doubt_that_happened_holds_the_lock) {
 	fake_plan(FATE_ANSWERED);
@@ -323,7 +323,7 @@ START_TEST(of_many_puts_in_doubt_at_most_one_takes_effect) {
 }
 END_TEST
 
-/* --- A Put of "__unlocked" in doubt --- */
+/* --- A Put of "__unlocked" in doubt -------------------------------------------------------- */
 
 START_TEST(a_release_in_doubt_that_happened_is_done) {
 	take(a);

@@ -110,7 +110,7 @@ static int content_of(const char *text) {
 	return content;
 }
 
-/* --- Running one handle --- */
+/* --- Running one handle -------------------------------------------------------------------- */
 
 /* The next answer that the handle got, or the end of this run. */
 static const struct answer *next_answer(enum want want) {
@@ -177,7 +177,7 @@ static void run(struct world *world, int index) {
 	kv_lock_close(lock);
 }
 
-/* --- What must hold --- */
+/* --- What must hold ------------------------------------------------------------------------ */
 
 static void violated(unsigned depth, const char *what) {
 	for (unsigned i = 0; i < depth; i++)
@@ -221,7 +221,7 @@ static void check_token(struct world *world, int index, unsigned depth) {
 	world->top_token = handle->last_token = handle->token;
 }
 
-/* --- The search --- */
+/* --- The search ---------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t hash, uint64_t with) {
 	hash = (hash ^ with) * 0x9e3779b97f4a7c15U;

@@ -34,7 +34,7 @@ static void take(struct kv_lock *lock) {
 	ck_assert_int_eq(kv_lock_acquire(lock, 1000), KV_OK);
 }
 
-/* --- Release --- */
+/* --- Release ------------------------------------------------------------------------------- */
 
 START_TEST(release_puts_unlocked_at_the_token) {
 	take(a);
@@ -150,7 +150,7 @@ START_TEST(a_release_that_was_under_way_when_the_store_went_unlocks_nobody) {
 }
 END_TEST
 
-/* --- Break --- */
+/* --- Break --------------------------------------------------------------------------------- */
 
 START_TEST(break_unlocks_whoever_holds_it) {
 	fake_write("lock", dead);

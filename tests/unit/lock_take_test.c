@@ -48,7 +48,7 @@ static void give(struct kv_lock *lock) {
 	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
 }
 
-/* --- Whom it lets in --- */
+/* --- Whom it lets in ----------------------------------------------------------------------- */
 
 START_TEST(a_missing_key_is_initialised_by_taking_it) {
 	ck_assert_int_eq(kv_lock_acquire(a, 0), KV_OK);
@@ -182,7 +182,7 @@ START_TEST(an_id_of_its_own_that_the_handle_did_not_write_counts_as_anothers) {
 }
 END_TEST
 
-/* --- Handles --- */
+/* --- Handles ------------------------------------------------------------------------------- */
 
 START_TEST(every_handle_has_an_id_of_32_hexadecimal_digits_of_its_own) {
 	enum { IDS = 100 };
@@ -302,7 +302,7 @@ START_TEST(without_a_view_there_is_no_handle) {
 }
 END_TEST
 
-/* --- What it costs --- */
+/* --- What it costs ------------------------------------------------------------------------- */
 
 START_TEST(taking_and_giving_again_costs_two_round_trips) {
 	unsigned before;
@@ -329,7 +329,7 @@ START_TEST(a_remembered_version_that_is_old_costs_a_look_and_takes_nothing) {
 }
 END_TEST
 
-/* --- How it waits --- */
+/* --- How it waits -------------------------------------------------------------------------- */
 
 START_TEST(acquire_ends_at_its_time_limit_whoever_holds_the_lock) {
 	fake_write("lock", another);
@@ -457,7 +457,7 @@ START_TEST(without_a_limit_acquire_outlasts_calls_that_time_out) {
 }
 END_TEST
 
-/* --- Other answers --- */
+/* --- Other answers ------------------------------------------------------------------------- */
 
 START_TEST(in_another_store_acquire_starts_afresh) {
 	fake_write("lock", "__unlocked");

@@ -19,7 +19,7 @@ enum {
 	BUFFER_SIZE = 1 << 20,
 };
 
-/* --- The scripted server --------------------------------------------------------------------- */
+/* --- The scripted server ------------------------------------------------------------------- */
 
 static script *play;
 int listener;
@@ -114,7 +114,7 @@ void listen_on_loopback(const char *host) {
 		       (unsigned)ntohs(address.sin_port));
 }
 
-/* --- The client ------------------------------------------------------------------------------ */
+/* --- The client ---------------------------------------------------------------------------- */
 
 struct transport transport;
 struct link *link_under_test;
