@@ -109,6 +109,8 @@ enum slot_news session_take(struct session *session, uint64_t life, const struct
 				   !is_too_idle(session, backoff_now(backoff));
 
 		if (has_session && session->life > life) {
+			/* It may have been woken for a slot that another can use. */
+			(void)pthread_cond_signal(&session->changed);
 			news = SLOT_OUTLIVED;
 			break;
 		}
@@ -182,7 +184,8 @@ void session_release(struct session *session, const struct slot *slot, enum slot
 		session->held--;
 		if (end == SLOT_ANSWERED)
 			session->answered_ms = now_ms;
-		(void)pthread_cond_broadcast(&session->changed);
+		/* One slot, so one thread: of many that wait all others would wake in vain. */
+		(void)pthread_cond_signal(&session->changed);
 	}
 	(void)pthread_mutex_unlock(&session->mutex);
 }

@@ -46,10 +46,10 @@ int child_run(const char *command, char *const argv[], const struct signals *sig
 			return failure_told(CODE_FAILED, command, "cannot wait for %s: %s", argv[0],
 					    strerror(errno));
 
-		bool is_from_terminal = false;
-		int number = signals_wait(signals, -1, &is_from_terminal);
+		bool is_shared = false;
+		int number = signals_wait(signals, -1, &is_shared);
 		/* Not waited for yet, so the number is still the child's. */
-		if (number != 0 && number != SIGCHLD && !is_from_terminal)
+		if (number != 0 && number != SIGCHLD && !is_shared)
 			(void)kill(child, number);
 	}
 }

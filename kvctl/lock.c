@@ -77,12 +77,15 @@ static int pause_for(const struct contender *contender, double waited_ms, unsign
 static void let_go(struct contender *contender, enum kv_status status) {
 	if (status == KV_MAYBE)
 		status = kv_lock_acquire(contender->lock, 1); /* settles before it answers */
-	if (status == KV_OK && kv_lock_release(contender->lock) == KV_MAYBE)
-		status = KV_MAYBE;
-	if (status == KV_MAYBE)
-		failure_notice(contender->settings, contender->label,
-			       "the lock may be left taken, by %s (if so: kvctl %s --break)",
-			       kv_lock_id(contender->lock), contender->label);
+	bool is_left = status == KV_MAYBE;
+	if (status == KV_OK) {
+		status = kv_lock_release(contender->lock);
+		is_left = status != KV_OK && status != KV_NOTHELD && status != KV_BADSESSION;
+	}
+	if (is_left)
+		(void)failure_told(CODE_FAILED, contender->label,
+				   "the lock may be left taken, by %s (if so: kvctl %s --break)",
+				   kv_lock_id(contender->lock), contender->label);
 }
 
 /* How the wait came to its end, or CODE_DONE if it goes on. */
@@ -149,13 +152,13 @@ static int take(struct contender *contender) {
 		int code = status == KV_OK
 			       ? CODE_DONE
 			       : judge(contender, status, waited_ms, now_ms - answered_ms);
-		bool is_from_terminal = false;
+		bool is_shared = false;
 		int number = 0;
 		if (code == CODE_DONE)
 			number = signals_wait(
 			    &contender->signals,
 			    status == KV_OK ? 0 : pause_for(contender, waited_ms, &pause_ms),
-			    &is_from_terminal);
+			    &is_shared);
 		if (number != 0 && number != SIGCHLD)
 			code = CODE_SIGNAL + number;
 		if (code != CODE_DONE) {
@@ -188,9 +191,9 @@ static void release(struct contender *contender) {
 			break;
 		if (settings->timeout_ms != 0 && kvctl_now_ms() - start_ms >= settings->timeout_ms)
 			break;
-		bool is_from_terminal = false;
+		bool is_shared = false;
 		int number =
-		    signals_wait(&contender->signals, next_pause_ms(&pause_ms), &is_from_terminal);
+		    signals_wait(&contender->signals, next_pause_ms(&pause_ms), &is_shared);
 		if (number != 0 && number != SIGCHLD)
 			break;
 	}

@@ -4,7 +4,8 @@
 
 /*
  * signals.h - TERM, INT and HUP, taken when it suits: they are blocked and wait to be asked for.
- * Those that were ignored when kvctl started (nohup) stay ignored.
+ * Those that were ignored when kvctl started (nohup) stay ignored. PIPE is blocked as well, and
+ * never asked for: a notice that nobody reads must not end a holder of the lock.
  */
 
 #include <signal.h>
@@ -20,8 +21,8 @@ void signals_catch(struct signals *signals);
 
 /*
  * Waits for a signal up to timeout_ms (below 0: for ever) and answers its number; 0 if none came.
- * *is_from_terminal: the terminal sent it (Ctrl-C, hang-up), and so to COMMAND as well.
+ * *is_shared: the terminal sent it to COMMAND as well (Ctrl-C).
  */
-int signals_wait(const struct signals *signals, int timeout_ms, bool *is_from_terminal);
+int signals_wait(const struct signals *signals, int timeout_ms, bool *is_shared);
 
 #endif

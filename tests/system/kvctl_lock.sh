@@ -120,6 +120,45 @@ signals_are_passed_on_to_the_command() {
 	done
 }
 
+# When a terminal goes, the kernel tells the leader of its session, and COMMAND only if it is that.
+the_leader_of_a_session_passes_a_hang_up_on() {
+	local terminal
+	mkfifo "$dir/held" "$dir/go"
+	exec {held}<>"$dir/held" {go}<>"$dir/go"
+	cat >"$dir/command" <<-END
+		trap 'echo HUP >"$dir/got"; exit' HUP
+		echo >"$dir/held"
+		read -r -t 60 <>"$dir/go"
+	END
+	rm -f "$dir/got"
+	script -q -c "exec '$kvctl' -s '$server' lock terminal -- bash '$dir/command'" \
+		/dev/null <"$dir/go" >"$dir/ignored" 2>&1 {held}>&- {go}>&- &
+	terminal=$!
+	read -r -t 20 -u "$held" || complain "the holder does not start"
+	kill -KILL "$terminal"
+	ends "$terminal" 2>"$dir/ignored" # the shell tells of those that were killed
+	until_true test -s "$dir/got" || complain "COMMAND got no HUP"
+	kv lock terminal --wait 5 -- true
+	exits 0
+	exec {held}>&- {go}>&-
+	rm -f "$dir/held" "$dir/go"
+}
+
+a_notice_that_nobody_reads_ends_no_holder() {
+	local unread reader
+	mkfifo "$dir/unread"
+	exec {reader}<>"$dir/unread" {unread}>"$dir/unread"
+	exec {reader}>&-
+	# The token is told before COMMAND runs, the server that answered after it.
+	"$kvctl" -s "$server" -v lock L -- sh -c 'trap - PIPE; kill -PIPE $$' >"$dir/out" 2>&"$unread"
+	code=$?
+	exec {unread}>&-
+	exits 141
+	: >"$dir/err"
+	kv lock L --wait 0 -- true
+	exits 0
+}
+
 a_signal_ends_the_wait_and_leaves_no_lock() {
 	local name number waiter
 	for name in TERM INT HUP; do
@@ -142,9 +181,11 @@ a_signal_ends_the_wait_and_leaves_no_lock() {
 	done
 }
 
-# Whether a process keeps TERM for later: kvctl does, except while it pauses to wait for it.
+# Whether a process is kvctl, and keeps TERM for later: it does, except while it pauses to wait for
+# it. The shell that is about to become kvctl may keep it, too.
 keeps_signals() {
 	local mask
+	grep -q "^Name:[^a-z]*${kvctl##*/}\$" "/proc/$1/status" || return 1
 	mask=$(sed -n 's/^SigBlk:[^0-9a-f]*//p' "/proc/$1/status")
 	[ -n "$mask" ] && [ $((0x$mask & 0x4000)) -ne 0 ]
 }
@@ -255,6 +296,8 @@ check a_command_gets_the_descriptors_that_kvctl_got
 check a_lock_that_is_held_exits_124
 check a_waiter_gets_the_lock_when_it_is_released
 check signals_are_passed_on_to_the_command
+check the_leader_of_a_session_passes_a_hang_up_on
+check a_notice_that_nobody_reads_ends_no_holder
 check a_signal_ends_the_wait_and_leaves_no_lock
 check a_signal_while_the_lock_is_taken_leaves_no_lock
 check one_at_a_time_holds_the_lock
