@@ -144,6 +144,20 @@ static enum next prepare(struct call *call, const struct line *line) {
 /* --- An attempt ---------------------------------------------------------------------------- */
 
 /*
+ * Since when a link must have been silent to be given up, if an attempt on it got no answer: since
+ * the attempt began, and for attempt_ms at least. One that the caller's deadline cut short says
+ * nothing of the server; it must not cost other calls, or the next one, their connection.
+ */
+static uint64_t silence_began_ms(const struct call *call, uint64_t began_ms) {
+	uint64_t least_ms = call->clerk->pace.attempt_ms;
+	uint64_t now_ms = backoff_now(call->backoff);
+
+	if (now_ms - began_ms >= least_ms)
+		return began_ms;
+	return now_ms > least_ms ? now_ms - least_ms : 0;
+}
+
+/*
  * The time was up, or the link broke. On a link that carries other answers only this one is slow or
  * lost: it is asked for again at once, with more time, for the attempt's own time was the pause.
  */
@@ -155,7 +169,7 @@ static enum next unanswered(struct call *call, const struct line *line, uint64_t
 		return pause_and_go_on(call);
 	}
 	backoff_unanswered(call->backoff);
-	if (transport->heard_since(line->link, began_ms)) {
+	if (transport->heard_since(line->link, silence_began_ms(call, began_ms))) {
 		call->silences = 0;
 	} else if (line->is_stream || ++call->silences == DATAGRAM_SILENCES ||
 		   backoff_is_over(call->backoff)) {

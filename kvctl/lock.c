@@ -338,8 +338,8 @@ const struct command lock_command = {
     .details =
 	"Waits for the lock NAME, runs COMMAND while holding it, then releases it. COMMAND has\n"
 	"KV_LOCK_NAME and KV_LOCK_TOKEN (the fencing token: greater for each holder) in its\n"
-	"environment, and gets the TERM, INT and HUP that kvctl is sent. There is no lease: a\n"
-	"holder that dies keeps the lock until it is broken.\n"
+	"environment, and gets the TERM, INT, HUP and QUIT that kvctl is sent. There is no lease:\n"
+	"a holder that dies keeps the lock until it is broken.\n"
 	"\n"
 	"      --wait SECS  wait no longer than this (0: try once; default: for ever)\n"
 	"      --break      free the lock, whoever holds it: for a holder that died\n"

@@ -12,7 +12,7 @@ static bool is_ignored(int number) {
 }
 
 void signals_catch(struct signals *signals) {
-	static const int stopping[] = {SIGTERM, SIGINT, SIGHUP};
+	static const int stopping[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 	(void)sigemptyset(&signals->caught);
 	for (size_t i = 0; i < sizeof(stopping) / sizeof(stopping[0]); i++) {
 		if (!is_ignored(stopping[i]))
@@ -29,8 +29,8 @@ void signals_catch(struct signals *signals) {
 }
 
 /*
- * What the kernel itself sends comes from the terminal: INT to all of its foreground, but HUP, when
- * the terminal is gone, to the leader of its session alone.
+ * What the kernel itself sends comes from the terminal: INT and QUIT to all of its foreground, but
+ * HUP, when the terminal is gone, to the leader of its session alone.
  */
 static bool is_for_all(int number, const siginfo_t *about) {
 	bool is_mine = number == SIGHUP && getsid(0) == getpid();

@@ -3,16 +3,16 @@
 #define SIGNALS_H
 
 /*
- * signals.h - TERM, INT and HUP, taken when it suits: they are blocked and wait to be asked for.
- * Those that were ignored when kvctl started (nohup) stay ignored. PIPE is blocked as well, and
- * never asked for: a notice that nobody reads must not end a holder of the lock.
+ * signals.h - TERM, INT, HUP and QUIT, taken when it suits: they are blocked and wait to be asked
+ * for. Those that were ignored when kvctl started (nohup) stay ignored. PIPE is blocked as well,
+ * and never asked for: a notice that nobody reads must not end a holder of the lock.
  */
 
 #include <signal.h>
 #include <stdbool.h>
 
 struct signals {
-	sigset_t caught; /* the three, and CHLD */
+	sigset_t caught; /* the four, and CHLD */
 	sigset_t before; /* what was blocked at the start */
 };
 

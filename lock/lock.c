@@ -342,7 +342,7 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 	enum kv_status status;
 
 	*lock = NULL;
-	if (name.size == 0 || name.size > KV_KEY_MAX)
+	if (name.size == 0 || name.data == NULL || name.size > KV_KEY_MAX)
 		return KV_INVALID;
 	new = calloc(1, sizeof(*new) + name.size);
 	if (new == NULL || !make_id(new->id)) {

@@ -173,6 +173,64 @@ START_TEST(a_copy_right_behind_the_first_in_one_segment_runs_nothing) {
 }
 END_TEST
 
+START_TEST(a_copy_while_the_first_still_arrives_is_the_one_that_runs) {
+	struct scene scene;
+	struct peer other;
+	enum { FIRST_XID = 1 };
+
+	scene_open(&scene, NULL);
+	struct change change = append(&scene.session, 0, 1, "k", "a");
+	struct message record = message_record(change_message(FIRST_XID, &change), 0);
+	size_t half = record.size / 2;
+	peer_open(&other, &scene.server, VIA_TCP);
+	ck_assert(peer_send_bytes(&other, record.data, half));
+	struct outcome copy = change_run(&scene.peer, &change);
+	ck_assert_int_eq(copy.status, KV1_OK);
+	ck_assert(peer_send_bytes(&other, record.data + half, record.size - half));
+	outcome_check_same(&copy, change_await(&other, &change, FIRST_XID));
+	check_key(&scene.peer, "k", "a", 1);
+	message_free(&record);
+	outcome_free(&copy);
+	peer_close(&other);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(copies_on_many_connections_at_the_same_time_run_once) {
+	enum { PEERS = 12 };
+	static const enum via vias[] = {VIA_TCP, VIA_LOCAL, VIA_UDP};
+	struct scene scene;
+	struct peer peers[PEERS];
+	uint32_t xid[PEERS];
+
+	scene_open(&scene, NULL);
+	struct change change = append(&scene.session, 0, 1, "k", "a");
+	for (int i = 0; i < PEERS; i++) {
+		peer_open(&peers[i], &scene.server, vias[i % 3]);
+		peer_ping(&peers[i]);
+	}
+	/* All of them wait when the server goes on. */
+	process_signal(&scene.server.process, SIGSTOP);
+	for (int i = 0; i < PEERS; i++) {
+		xid[i] = change_send(&peers[i], &change);
+	}
+	process_signal(&scene.server.process, SIGCONT);
+	struct outcome first = change_await(&peers[0], &change, xid[0]);
+	ck_assert_int_eq(first.status, KV1_OK);
+	for (int i = 1; i < PEERS; i++) {
+		outcome_check_same(&first, change_await(&peers[i], &change, xid[i]));
+	}
+	check_key(&scene.peer, "k", "a", 1);
+	ck_assert_uint_eq(counter(&scene.peer, "calls_run"), 1);
+	ck_assert_uint_eq(counter(&scene.peer, "calls_replayed"), PEERS - 1);
+	outcome_free(&first);
+	for (int i = 0; i < PEERS; i++) {
+		peer_close(&peers[i]);
+	}
+	scene_end(&scene);
+}
+END_TEST
+
 START_TEST(the_same_number_with_other_arguments_is_a_false_retry_and_runs_nothing) {
 	struct scene scene;
 
@@ -394,6 +452,8 @@ int main(void) {
 		       a_copy_after_the_connection_died_with_the_answer_unread_runs_nothing);
 	tcase_add_test(copies, a_copy_after_an_answer_that_could_not_be_sent_runs_nothing);
 	tcase_add_test(copies, a_copy_right_behind_the_first_in_one_segment_runs_nothing);
+	tcase_add_test(copies, a_copy_while_the_first_still_arrives_is_the_one_that_runs);
+	tcase_add_test(copies, copies_on_many_connections_at_the_same_time_run_once);
 	tcase_add_test(copies,
 		       the_same_number_with_other_arguments_is_a_false_retry_and_runs_nothing);
 	tcase_add_test(copies, a_lower_number_is_stale_and_never_runs);

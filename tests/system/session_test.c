@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scene.h"
 #include "suite.h"
+#include "trouble.h"
 
 enum { CHUNK = 65536, PATIENCE_MS = 60000 };
 
@@ -78,16 +78,17 @@ static void check_gone(struct peer *peer, const struct change *answered) {
 }
 
 START_TEST(a_client_id_never_given_out_is_refused) {
-	struct scene scene;
+	struct trouble trouble;
+	struct scene *scene = &trouble.scene;
 
-	scene_open(&scene, NULL);
-	struct session stranger = scene.session;
+	trouble_begin(&trouble, NULL);
+	struct session stranger = scene->session;
 	stranger.client_id ^= 1;
 	struct change change = put(&stranger, 0, 1, "k", "v");
-	check_gone(&scene.peer, &change);
-	ck_assert_int_eq(session_close(&scene.peer, &stranger), KV1_BADSESSION);
-	check_no_key(&scene.peer, "k");
-	scene_end(&scene);
+	check_gone(&scene->peer, &change);
+	ck_assert_int_eq(session_close(&scene->peer, &stranger), KV1_BADSESSION);
+	check_no_key(&scene->peer, "k");
+	trouble_end(&trouble, "an unknown client id");
 }
 END_TEST
 
@@ -213,47 +214,49 @@ START_TEST(a_copy_from_before_a_restart_runs_nothing) {
 END_TEST
 
 START_TEST(a_full_store_answers_copies_refuses_writes_and_serves_reads) {
-	struct scene scene;
+	struct trouble trouble;
+	struct scene *scene = &trouble.scene;
 	char key[32];
 	uint64_t count = 0;
 	kv1_status status = KV1_OK;
 
-	scene_open(&scene, "--max-memory", "4M", NULL);
-	struct session other = session_open(&scene.peer);
+	trouble_begin(&trouble, "--max-memory", "4M", NULL);
+	struct session other = session_open(&scene->peer);
 	char *chunk = calloc(1, CHUNK);
 	ck_assert_ptr_nonnull(chunk);
 	struct change answered = append(&other, 0, 1, "mine", "v");
-	struct outcome first = change_run(&scene.peer, &answered);
+	struct outcome first = change_run(&scene->peer, &answered);
 	struct change change = answered;
 	while (status == KV1_OK) {
 		ck_assert_uint_lt(count, 4 * 1024 * 1024 / CHUNK + 1);
 		(void)snprintf(key, sizeof key, "key %llu", (unsigned long long)count++);
-		change = put_bytes(&scene.session, 0, count, key, chunk, CHUNK);
-		status = change_status(&scene.peer, &change);
+		change = put_bytes(&scene->session, 0, count, key, chunk, CHUNK);
+		status = change_status(&scene->peer, &change);
 	}
 	ck_assert_int_eq(status, KV1_FULL);
 	ck_assert_uint_gt(count, 32);
-	check_no_key(&scene.peer, key);
+	check_no_key(&scene->peer, key);
 
 	/* A copy of an answered write is answered; another new one is refused. */
-	outcome_check_same(&first, change_run(&scene.peer, &answered));
+	outcome_check_same(&first, change_run(&scene->peer, &answered));
 	struct change fresh = put_bytes(&other, 1, 1, "another", chunk, CHUNK);
-	ck_assert_int_eq(change_status(&scene.peer, &fresh), KV1_FULL);
-	check_key(&scene.peer, "mine", "v", 1);
+	ck_assert_int_eq(change_status(&scene->peer, &fresh), KV1_FULL);
+	check_key(&scene->peer, "mine", "v", 1);
 
 	/* Smaller values make room again; the refused write's copy stays refused. */
-	struct change smaller = put(&scene.session, 1, 1, "key 0", "small");
-	ck_assert_int_eq(change_status(&scene.peer, &smaller), KV1_OK);
-	smaller = put(&scene.session, 1, 2, "key 1", "small");
-	ck_assert_int_eq(change_status(&scene.peer, &smaller), KV1_OK);
-	ck_assert_int_eq(change_status(&scene.peer, &change), KV1_FULL);
-	check_no_key(&scene.peer, key);
+	struct change smaller = put(&scene->session, 1, 1, "key 0", "small");
+	ck_assert_int_eq(change_status(&scene->peer, &smaller), KV1_OK);
+	smaller = put(&scene->session, 1, 2, "key 1", "small");
+	ck_assert_int_eq(change_status(&scene->peer, &smaller), KV1_OK);
+	ck_assert_int_eq(change_status(&scene->peer, &change), KV1_FULL);
+	check_no_key(&scene->peer, key);
 	change.writer.seq++;
-	ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+	ck_assert_int_eq(change_status(&scene->peer, &change), KV1_OK);
 
 	free(chunk);
 	outcome_free(&first);
-	scene_end(&scene);
+	trouble_check_memory(&trouble, "a full store of 4 MiB", 2 * 4 * 1024 * 1024);
+	trouble_end(&trouble, "a full store");
 }
 END_TEST
 

@@ -161,7 +161,7 @@ START_TEST(an_answer_about_a_session_makes_no_sense_and_is_maybe) {
 END_TEST
 
 START_TEST(the_deadline_after_a_send_is_maybe_and_before_it_a_timeout) {
-	client = fake_open_stateless(100);
+	client = fake_open_stateless(1000);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	fake.servers[0].reach = REACH_REFUSED;

@@ -211,6 +211,28 @@ START_TEST(a_stream_that_carried_other_answers_is_kept) {
 }
 END_TEST
 
+START_TEST(a_deadline_below_attempt_ms_costs_no_link_that_was_not_silent_for_that_long) {
+	client = fake_open(100);
+	ck_assert_int_eq(get(), KV_OK);
+	for (unsigned i = 0; i < 9; i++) {
+		fake_fails(REQUEST_GET, ATTEMPT_UNANSWERED);
+		ck_assert_int_eq(get(), KV_TIMEOUT);
+	}
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 9)->link, 1);
+
+	/* An answer begins the count anew; ten more are attempt_ms. */
+	ck_assert_int_eq(get(), KV_OK);
+	for (unsigned i = 0; i < 10; i++) {
+		fake_fails(REQUEST_GET, ATTEMPT_UNANSWERED);
+		ck_assert_int_eq(get(), KV_TIMEOUT);
+	}
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 20)->link, 1);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 21)->link, 2);
+	fake_close(client);
+}
+END_TEST
+
 START_TEST(a_lost_datagram_is_sent_again_on_the_same_socket) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open(0);
@@ -236,7 +258,7 @@ END_TEST
 
 START_TEST(a_datagram_server_that_was_silent_until_the_deadline_is_looked_for_by_the_next_call) {
 	fake.servers[0].is_datagram = true;
-	client = fake_open(100);
+	client = fake_open(1000);
 	fake_fails(REQUEST_GET, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(get(), KV_TIMEOUT);
 	ck_assert_int_eq(get(), KV_OK);
@@ -284,6 +306,7 @@ int main(void) {
 	    a_call_that_is_late_after_pausing_sends_nothing_more,
 	    a_stream_that_was_silent_during_an_attempt_is_dropped,
 	    a_stream_that_carried_other_answers_is_kept,
+	    a_deadline_below_attempt_ms_costs_no_link_that_was_not_silent_for_that_long,
 	    a_lost_datagram_is_sent_again_on_the_same_socket,
 	    a_datagram_server_that_is_silent_three_times_is_looked_for,
 	    a_datagram_server_that_was_silent_until_the_deadline_is_looked_for_by_the_next_call,

@@ -12,6 +12,7 @@ struct link {
 	size_t server;
 	bool is_broken;
 	bool is_heard;
+	uint64_t answered_ms; /* last; 0: never */
 };
 
 struct queue {
@@ -64,8 +65,8 @@ static bool fake_is_usable(const struct link *link) {
 }
 
 static bool fake_heard_since(const struct link *link, uint64_t since_ms) {
-	(void)since_ms;
-	return link->is_heard;
+	/* What was answered at that very moment came before: nothing here takes time by itself. */
+	return link->is_heard || link->answered_ms > since_ms;
 }
 
 /* What a server does that was told nothing. */
@@ -125,6 +126,8 @@ static enum attempt fake_attempt(struct link *link, const struct request *reques
 		fake.now_ms = deadline_ms;
 	else
 		fake.now_ms += step.takes_ms;
+	if (step.outcome == ATTEMPT_ANSWERED)
+		link->answered_ms = fake.now_ms;
 	*response = step.response;
 	if (!is_scripted)
 		answer(server, request, response);

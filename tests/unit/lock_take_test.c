@@ -215,6 +215,7 @@ START_TEST(a_name_has_1_to_1024_bytes) {
 	struct kv_lock *lock = a;
 
 	ck_assert_int_eq(kv_lock_open(client, (struct kv_bytes){NULL, 0}, &lock), KV_INVALID);
+	ck_assert_int_eq(kv_lock_open(client, (struct kv_bytes){NULL, 1}, &lock), KV_INVALID);
 	ck_assert_ptr_null(lock);
 	ck_assert_int_eq(kv_lock_open(client, (struct kv_bytes){bytes, KV_KEY_MAX + 1}, &lock),
 			 KV_INVALID);
