@@ -16,6 +16,7 @@ BINDIR     := $(PREFIX)/bin
 SBINDIR    := $(PREFIX)/sbin
 LIBDIR     := $(PREFIX)/lib
 INCLUDEDIR := $(PREFIX)/include
+UNITDIR    := $(PREFIX)/lib/systemd/system
 MANDIR     := $(PREFIX)/share/man
 
 # A missing library is said here in one line, not by the compiler in many.
@@ -23,7 +24,7 @@ NEEDS_NOTHING := clean help uninstall house-rules lint format format-check
 ifneq ($(filter-out $(NEEDS_NOTHING),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell for tool in $(PKG) $(RPCGEN); do \
                        command -v $$tool >/dev/null || echo $$tool; done; \
-                   for library in libtirpc libxxhash jansson nettle; do \
+                   for library in libtirpc libxxhash libisal jansson nettle; do \
                        $(PKG) --exists $$library 2>/dev/null || echo $$library; done)
 ifneq ($(MISSING),)
 $(error $(MISSING) not found: run tools/setup)
@@ -32,6 +33,7 @@ endif
 
 TIRPC_CFLAGS := $(shell $(PKG) --cflags libtirpc 2>/dev/null)
 TIRPC_LIBS   := $(shell $(PKG) --libs libtirpc 2>/dev/null)
+ISAL_LIBS    := $(shell $(PKG) --libs libisal 2>/dev/null)
 XXHASH_LIBS  := $(shell $(PKG) --libs libxxhash 2>/dev/null)
 CHECK_LIBS   := $(shell $(PKG) --libs check 2>/dev/null)
 KVCTL_LIBS   := $(shell $(PKG) --libs jansson nettle 2>/dev/null)
@@ -77,7 +79,7 @@ LOCK   := $(call objects,lock)
 KVCTL  := $(call objects,kvctl)
 CLERK  := $(patsubst %,$(BUILD)/obj/client/%.o, \
             attempt backoff channel clerk client memo session verdict wait)
-CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store session service)
+CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store session state service)
 
 # --- Programs and libraries ----------------------------------------------------------------------
 
@@ -89,7 +91,8 @@ CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store sess
 all: $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/libkv.so $(BUILD)/libkv.a
 
 $(BUILD)/kvd: $(SERVER) $(BASE) $(RPC)/server_xdr.o
-	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(TIRPC_LIBS) $(XXHASH_LIBS)
+	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(TIRPC_LIBS) $(XXHASH_LIBS) \
+	    $(ISAL_LIBS)
 
 $(BUILD)/kvctl: $(KVCTL) $(BUILD)/libkv.a
 	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(KVCTL_LIBS) $(TIRPC_LIBS)
@@ -155,7 +158,12 @@ CORE_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests
 CLIENT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/client_*.c))
 LOCK_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/lock_*.c))
 BASE_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/base_*.c))
-UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS)
+SNAPSHOT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
+                    $(wildcard tests/unit/snapshot*_test.c))
+JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
+                   $(wildcard tests/unit/journal_*_test.c))
+UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS) $(SNAPSHOT_TESTS) \
+                $(JOURNAL_TESTS)
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
 EDGE_TESTS := $(BUILD)/tests/unit/client_link_test $(BUILD)/tests/unit/client_connection_test
@@ -170,6 +178,21 @@ $(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
 $(EDGE_TESTS): $(BASE)
 $(BASE_TESTS): $(BASE)
 $(CORE_TESTS): $(CORE) $(BASE)
+$(SNAPSHOT_TESTS): $(CORE) $(BASE) \
+    $(patsubst %,$(BUILD)/obj/server/%.o,batch disk heap snapshot snapshotter)
+$(SNAPSHOT_TESTS): private TEST_LIBS = $(ISAL_LIBS)
+$(BUILD)/tests/unit/snapshot_crash_test: tests/unit/fake_disk.c tests/unit/fake_file.c
+# It refuses processes, descriptors and threads.
+$(BUILD)/tests/unit/snapshotter_test: private TEST_LIBS = $(ISAL_LIBS) \
+    -Wl,--wrap=fork,--wrap=pidfd_open,--wrap=pthread_create
+# The journal and what stands on it: the test is the disk.
+$(JOURNAL_TESTS): $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c \
+    $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal journal_file journal_read)
+$(JOURNAL_TESTS): private TEST_LIBS = $(ISAL_LIBS)
+$(BUILD)/tests/unit/journal_crash_test: tests/unit/crash_run.c
+# It refuses memory.
+$(BUILD)/tests/unit/journal_damage_test: private TEST_LIBS = $(ISAL_LIBS) \
+    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(CLIENT_TESTS): $(BASE)
 # The client without sockets: the test is the outside world.
 $(filter $(BUILD)/tests/unit/client_clerk%,$(CLIENT_TESTS)): $(CLERK) tests/unit/fake_transport.c
@@ -241,18 +264,36 @@ asan:
 ## tsan: all tests with the thread sanitizer
 tsan:
 	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(UNRANDOM) \
-	    $(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread check
+	    $(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread UNIT_TESTS='$(UNIT_TESTS_QUICK:$(BUILD)/%=$(BUILD)/tsan/%)' check
 
-# What valgrind runs: all units, and against kvd what exercises most of it in little time.
+# The simulated disk is one thread that does the same things very often: asan runs it.
+UNIT_TESTS_QUICK = $(filter-out %/journal_crash_test %/journal_damage_test %/snapshot_file_test \
+                     %/snapshotter_test,$(UNIT_TESTS))
+
+# What valgrind runs: such units, and against kvd what exercises most of it in little time.
 VALGRIND       = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
-VALGRIND_TESTS = $(UNIT_TESTS) $(filter %/duplicate_test %/input_test,$(SYSTEM_TESTS))
+VALGRIND_TESTS = $(UNIT_TESTS_QUICK) $(filter %/duplicate_test %/input_test,$(SYSTEM_TESTS))
 
 ## valgrind: the unit tests, and some others with kvd, under valgrind
 valgrind:
 	$(LOCKED) $(MAKE) tests
-	@WRAPPER="$(VALGRIND)" $(RUN) $(UNIT_TESTS)
+	@WRAPPER="$(VALGRIND)" $(RUN) $(UNIT_TESTS_QUICK)
 	@KVD_WRAPPER="$(VALGRIND)" CK_TIMEOUT_MULTIPLIER=10 $(RUN) \
-	    $(filter-out $(UNIT_TESTS),$(VALGRIND_TESTS))
+	    $(filter-out $(UNIT_TESTS_QUICK),$(VALGRIND_TESTS))
+
+## torture: a durable kvd killed KILLS=200 times under load
+KILLS ?= 200
+torture: $(BUILD)/kvd $(BUILD)/tests/system/crash_test
+	KILLS=$(KILLS) BUILD=$(BUILD) KVD=$(BUILD)/kvd $(BUILD)/tests/system/crash_test
+
+## bench-durable: how fast durable Puts are, beside Redis if it is there
+bench-durable: $(BUILD)/kvd $(BUILD)/bench/durable
+	@place=$$(mktemp -d ./durable.XXXXXX) && $(BUILD)/bench/durable $(BUILD)/kvd $$place \
+	    $$(command -v redis-server); rm -rf $$place
+$(BUILD)/bench/durable: bench/durable.c $(BUILD)/libkv.a | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) -I$(BUILD)/include -o $@ $(filter %.c %.a,$^) \
+	    $(ALL_LDFLAGS) $(TIRPC_LIBS)
 
 # --- Fuzzing (clang's libFuzzer) -----------------------------------------------------------------
 
@@ -264,6 +305,7 @@ FUZZ_PROGRAMS := $(FUZZERS:%=$(BUILD)/tests/fuzz/%)
 $(BUILD)/tests/fuzz/address_fuzz: $(BUILD)/obj/base/address.o
 $(BUILD)/tests/fuzz/stream_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
     $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
+$(BUILD)/tests/fuzz/state_fuzz: $(CORE)
 $(FUZZ_PROGRAMS): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) -Wno-missing-prototypes $(CFLAGS) -I$(BUILD)/include -Ibase \
@@ -319,10 +361,13 @@ install: all
 	@mkdir -p $(DESTDIR)$(LIBDIR)/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/kv.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/kv.pc
+	@mkdir -p $(DESTDIR)$(UNITDIR)
+	sed -e 's|@PREFIX@|$(PREFIX)|' server/kvd.service.in > $(DESTDIR)$(UNITDIR)/kvd.service
 ## uninstall: remove what install put there
 uninstall:
 	@for entry in $(INSTALLED); do rm -f "$(DESTDIR)$${entry##*:}" || exit 1; done
-	rm -f $(DESTDIR)$(LIBDIR)/libkv.so $(DESTDIR)$(LIBDIR)/pkgconfig/kv.pc
+	rm -f $(DESTDIR)$(LIBDIR)/libkv.so $(DESTDIR)$(LIBDIR)/pkgconfig/kv.pc \
+	    $(DESTDIR)$(UNITDIR)/kvd.service
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(INCLUDEDIR)/kv
 
 ## clean: remove everything that was built
@@ -333,7 +378,7 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile | awk -F ': ' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-.PHONY: all examples unit-tests tests unit check demo asan tsan valgrind fuzz-programs fuzz format \
+.PHONY: all torture bench-durable examples unit-tests tests unit check demo asan tsan valgrind fuzz-programs fuzz format \
         format-check house-rules lint install uninstall clean help
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)

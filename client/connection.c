@@ -56,6 +56,7 @@ static size_t default_list(struct address list[ADDRESS_LIST_MAX]) {
 	    address_parse(text, &list[count]) == NULL)
 		count++;
 	list[count++] = (struct address){.kind = ADDRESS_LOCAL, .path = "/run/kvd.sock"};
+	list[count++] = (struct address){.kind = ADDRESS_LOCAL, .path = "/run/kvd/kvd.sock"};
 	list[count++] = (struct address){.kind = ADDRESS_TCP, .host = "localhost"};
 	return count;
 }

@@ -58,7 +58,8 @@ struct kv_options {
 	 * Where the server is, e.g. "tcp:kv.example.org:7000", "local:/run/kvd.sock", or several
 	 * with commas, tried in turn: local:/path, tcp:HOST[:PORT], HOST, udp:HOST[:PORT]; IPv6 in
 	 * brackets; no port: rpcbind is asked. NULL: $KV_SERVER if set, else the local sockets
-	 * ($XDG_RUNTIME_DIR/kvd.sock, /run/kvd.sock), then tcp:localhost by rpcbind. Copied.
+	 * ($XDG_RUNTIME_DIR/kvd.sock, /run/kvd.sock, /run/kvd/kvd.sock), then tcp:localhost by
+	 * rpcbind. Copied.
 	 */
 	const char *server;
 

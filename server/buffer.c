@@ -97,19 +97,29 @@ static void free_buffer(struct memory *memory, struct buffer *buffer) {
 	memory_free(memory, buffer, size);
 }
 
-bool view_make(struct memory *memory, struct kv_bytes bytes, struct view *view) {
+bool view_make_blank(struct memory *memory, size_t size, struct view *view, void **bytes) {
 	struct buffer *buffer = NULL;
 
-	assert(bytes.size <= INT32_MAX);
-	if (bytes.size > 0) {
-		buffer = bytes.size <= NEAR_MAX
-			     ? make_near(memory, bytes.size)
-			     : make_far(memory, bytes.size, memory_round(bytes.size));
+	assert(size <= INT32_MAX);
+	*bytes = NULL;
+	if (size > 0) {
+		buffer = size <= NEAR_MAX ? make_near(memory, size)
+					  : make_far(memory, size, memory_round(size));
 		if (buffer == NULL)
 			return false;
-		memcpy(bytes_of(buffer), bytes.data, bytes.size);
+		*bytes = bytes_of(buffer);
 	}
-	*view = (struct view){.buffer = buffer, .size = (uint32_t)bytes.size};
+	*view = (struct view){.buffer = buffer, .size = (uint32_t)size};
+	return true;
+}
+
+bool view_make(struct memory *memory, struct kv_bytes bytes, struct view *view) {
+	void *copy;
+
+	if (!view_make_blank(memory, bytes.size, view, &copy))
+		return false;
+	if (bytes.size > 0)
+		memcpy(copy, bytes.data, bytes.size);
 	return true;
 }
 

@@ -32,6 +32,12 @@ struct view {
 bool view_make(struct memory *memory, struct kv_bytes bytes, struct view *view);
 
 /*
+ * The same with `size` bytes that the caller writes, to *bytes, before anyone else sees them. Of no
+ * bytes *bytes is NULL.
+ */
+bool view_make_blank(struct memory *memory, size_t size, struct view *view, void **bytes);
+
+/*
  * The view of the whole buffer, for an owner that keeps the pointer alone. It is the owner's one
  * view, not another. NULL: an empty view.
  */

@@ -18,8 +18,9 @@
 
 #include "operation.h"
 
-struct stream;
 struct datagrams;
+struct procedure;
+struct stream;
 
 /*
  * Invariant: exactly one answer leaves for each call, through its xp_reply, which then frees the
@@ -32,7 +33,8 @@ struct call {
 	uint32_t reply_max; /* bytes of value that an answer can carry here */
 	XDR arguments;	    /* over the record, at the arguments */
 	struct reply reply;
-	struct call *next; /* of those to be used again */
+	const struct procedure *procedure;
+	struct call *next; /* of those that wait for the journal, or to be used again */
 
 	struct stream *stream;	     /* over a stream, or ... */
 	struct datagrams *datagrams; /* ... over udp, with: */

@@ -65,6 +65,9 @@ struct dispatch {
 	count_others *others;
 	void *context;
 	uint64_t now_ms;
+	uint64_t durable;     /* position, see dispatch_settle() */
+	struct call *waiting; /* for the journal, in the order in which they came */
+	struct call **waiting_end;
 	struct call *spare;
 	unsigned spare_count;
 	struct counters counters;
@@ -85,12 +88,19 @@ struct dispatch *dispatch_new(struct service *service, uint32_t program, count_o
 	dispatch->program = program;
 	dispatch->others = others;
 	dispatch->context = context;
+	dispatch->waiting_end = &dispatch->waiting;
 	return dispatch;
 }
 
 void dispatch_free(struct dispatch *dispatch) {
 	if (dispatch == NULL)
 		return;
+	while (dispatch->waiting != NULL) {
+		struct call *call = dispatch->waiting;
+
+		dispatch->waiting = call->next;
+		dispatch_call_free(dispatch, call);
+	}
 	while (dispatch->spare != NULL) {
 		struct call *call = dispatch->spare;
 
@@ -395,11 +405,21 @@ static enum auth_stat authenticate(struct dispatch *dispatch, struct call *call,
 	return answer;
 }
 
+static void answer(struct dispatch *dispatch, struct call *call) {
+	const struct procedure *procedure = call->procedure;
+	union result result;
+
+	memset(&result, 0, sizeof(result));
+	procedure->fill(dispatch, call, &result);
+	/* An answer that cannot be sent is the peer's to ask for again. */
+	(void)svc_sendreply(&call->xprt, procedure->encode, (char *)&result);
+}
+
 static void run_procedure(struct dispatch *dispatch, struct call *call,
 			  const struct procedure *procedure) {
 	union arguments arguments;
-	union result result;
 
+	call->procedure = procedure;
 	memset(&arguments, 0, sizeof(arguments));
 	if (!svc_getargs(&call->xprt, procedure->decode, (char *)&arguments)) {
 		(void)svc_freeargs(&call->xprt, procedure->decode, (char *)&arguments);
@@ -408,10 +428,32 @@ static void run_procedure(struct dispatch *dispatch, struct call *call,
 	}
 	procedure->run(dispatch, call, &arguments);
 	(void)svc_freeargs(&call->xprt, procedure->decode, (char *)&arguments);
-	memset(&result, 0, sizeof(result));
-	procedure->fill(dispatch, call, &result);
-	/* An answer that cannot be sent is the peer's to ask for again. */
-	(void)svc_sendreply(&call->xprt, procedure->encode, (char *)&result);
+	/* "An answer leaves only when everything it shows is durable, whatever its status." */
+	if (call->reply.position <= dispatch->durable) {
+		answer(dispatch, call);
+		return;
+	}
+	call->next = NULL;
+	*dispatch->waiting_end = call;
+	dispatch->waiting_end = &call->next;
+}
+
+void dispatch_settle(struct dispatch *dispatch, uint64_t position) {
+	struct call **link = &dispatch->waiting;
+
+	dispatch->durable = position;
+	/* A Get waits for its own key only, so positions are not in order. */
+	while (*link != NULL) {
+		struct call *call = *link;
+
+		if (call->reply.position > position) {
+			link = &call->next;
+			continue;
+		}
+		*link = call->next;
+		answer(dispatch, call);
+	}
+	dispatch->waiting_end = link;
 }
 
 /* Whoever calls an unknown program, version or procedure is told so: RFC 5531, 9. */

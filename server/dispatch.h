@@ -19,13 +19,22 @@ struct dispatch;
 /* Fills in the counters of the rooms that dispatch does not know. */
 typedef void count_others(void *context, struct counters *counters);
 
-/* Answers calls to `program`, version 1. NULL: no memory. */
+/*
+ * Answers calls to `program`, version 1. NULL: no memory. Calls that wait for the journal when it
+ * is freed are never answered.
+ */
 struct dispatch *dispatch_new(struct service *service, uint32_t program, count_others *others,
 			      void *context);
 void dispatch_free(struct dispatch *dispatch);
 
 /* Each turn has one time. */
 void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms);
+
+/*
+ * The journal is durable up to `position`: answers that show no more than that leave now, and from
+ * now on at once. Without a journal every answer does.
+ */
+void dispatch_settle(struct dispatch *dispatch, uint64_t position);
 
 /*
  * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max), all zero.

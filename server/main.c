@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "chance.h"
+#include "journal.h"
 #include "log.h"
+#include "notify.h"
 #include "options.h"
+#include "recovery.h"
 #include "registrar.h"
 #include "svc_run.h"
 
@@ -40,13 +43,14 @@ static void open_standard_descriptors(void) {
 		(void)close(fd);
 }
 
-/* SIGTERM and SIGINT are read by the turn; a peer that hangs up is no reason to die. */
+/* SIGTERM, SIGINT and SIGUSR1 are read by the turn; a peer that hangs up is no reason to die. */
 static void set_signals(void) {
 	sigset_t signals;
 
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGUSR1);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 }
@@ -82,17 +86,64 @@ static unsigned connections_allowed(unsigned wanted, const struct listeners *lis
 	return (unsigned)apart;
 }
 
-static struct service *make_service(const struct options *options) {
+/* What kvd is made of besides sockets. `journal` is NULL if everything is in memory only. */
+struct house {
+	struct recovery recovery;
+	struct journal *journal;
+	struct snapshotter *snapshotter;
+	struct service *service;
+};
+
+static bool make_service(struct house *house, const struct options *options) {
 	struct identity identity = {.epoch = chance_id(), .seed = chance_id()};
 	struct service_limits limits = {.value_max = options->value_max,
 					.memory_max = options->memory_max,
 					.sessions_max = options->sessions_max,
 					.lease_ms = options->lease_ms};
-
-	struct recorder nowhere = {.journal = NULL};
+	struct recorder recorder = {.journal = NULL};
 
 	chance_fill(identity.store, sizeof(identity.store));
-	return service_new(&identity, &limits, &nowhere);
+	if (options->data != NULL) {
+		memcpy(identity.store, house->recovery.store, sizeof(identity.store));
+		house->journal = journal_new();
+		if (house->journal == NULL) {
+			log_error("cannot make a journal: %s", strerror(errno));
+			return false;
+		}
+		recorder = journal_recorder(house->journal);
+	}
+	house->service = service_new(&identity, &limits, &recorder);
+	if (house->service == NULL)
+		log_error("no memory to start with");
+	return house->service != NULL;
+}
+
+static bool recover(struct house *house) {
+	if (!recovery_run(&house->recovery, house->service))
+		return false;
+	house->snapshotter =
+	    snapshotter_new(&house->recovery.disk, house->service, house->recovery.snapshot.size);
+	if (house->snapshotter != NULL &&
+	    journal_start(house->journal, house->recovery.file, house->recovery.last))
+		return true;
+	log_error("cannot start the journal: %s", strerror(errno));
+	return false;
+}
+
+/* Everything that was kept, as it was. Binding comes first: it fails sooner. */
+static bool house_open(struct house *house, const struct options *options) {
+	*house = (struct house){.journal = NULL};
+	return (options->data == NULL || recovery_open(&house->recovery, options->data)) &&
+	       make_service(house, options);
+}
+
+static void house_close(struct house *house) {
+	snapshotter_free(house->snapshotter);
+	if (house->journal != NULL)
+		(void)journal_stop(house->journal);
+	journal_free(house->journal);
+	service_free(house->service);
+	recovery_close(&house->recovery);
 }
 
 /* Without rpcbind, clients must be able to name the server themselves. */
@@ -152,32 +203,52 @@ static bool say_ready(const struct listeners *listeners) {
 	return dup2(STDERR_FILENO, STDOUT_FILENO) >= 0;
 }
 
-static bool serve(const struct options *options, struct service *service,
-		  struct listeners *listeners) {
+static bool serve(const struct options *options, struct house *house, struct listeners *listeners) {
 	struct server_options server_options = {
 	    .program = options->program,
+	    .journal = house->journal,
+	    .snapshotter = house->snapshotter,
+	    .replayed = house->recovery.replayed,
+	    .time_ms = house->recovery.time_ms,
 	    .streams = {.connections_max = connections_allowed(options->connections_max, listeners),
 			.held_max = options->memory_max / 4 > held_least ? options->memory_max / 4
 									 : held_least}};
-	struct server *server = server_new(service, listeners, &server_options);
+	struct server *server = server_new(house->service, listeners, &server_options);
 	struct registrar *registrar = NULL;
 	bool served = false;
 
 	if (server == NULL)
 		return false;
 	if (enter_rpcbind(options, listeners, &registrar)) {
-		served = say_ready(listeners) && svc_run_turns(server);
+		if (say_ready(listeners)) {
+			notify("READY=1");
+			served = svc_run_turns(server);
+		}
 		registrar_stop(registrar, RPCBIND_STOP_MS);
 	}
 	server_free(server);
 	return served;
 }
 
+static bool run(const struct options *options) {
+	struct listeners listeners;
+	struct house house;
+	bool served = false;
+
+	if (house_open(&house, options) &&
+	    (options->address_count > 0
+		 ? listeners_open(&listeners, options->addresses, options->address_count)
+		 : listeners_open_default(&listeners))) {
+		served = (house.journal == NULL || recover(&house)) &&
+			 serve(options, &house, &listeners);
+		listeners_close(&listeners);
+	}
+	house_close(&house);
+	return served;
+}
+
 int main(int argc, char **argv) {
 	struct options options;
-	struct listeners listeners;
-	struct service *service;
-	bool served;
 
 	open_standard_descriptors();
 	log_open("kvd", 0);
@@ -190,17 +261,9 @@ int main(int argc, char **argv) {
 		break;
 	}
 	log_open("kvd", options.verbosity);
+	if (options.check != NULL)
+		return recovery_check(options.check) ? EXIT_SUCCESS : EXIT_CANNOT_SERVE;
 	set_signals();
 	set_malloc();
-	if (!(options.address_count > 0
-		  ? listeners_open(&listeners, options.addresses, options.address_count)
-		  : listeners_open_default(&listeners)))
-		return EXIT_CANNOT_SERVE;
-	service = make_service(&options);
-	if (service == NULL)
-		log_error("no memory to start with");
-	served = service != NULL && serve(&options, service, &listeners);
-	service_free(service);
-	listeners_close(&listeners);
-	return served ? EXIT_SUCCESS : EXIT_CANNOT_SERVE;
+	return run(&options) ? EXIT_SUCCESS : EXIT_CANNOT_SERVE;
 }

@@ -22,12 +22,15 @@ enum {
 	OPTION_CONNECTIONS_MAX,
 	OPTION_SESSIONS_MAX,
 	OPTION_LEASE,
+	OPTION_CHECK,
 };
 
 /* RFC 5531, 8.1: what programs of the user's own may be called. */
 static const uint64_t program_least = 1, program_most = UINT32_MAX;
 
 static const struct option long_options[] = {
+    {"data", required_argument, NULL, 'd'},
+    {"check", required_argument, NULL, OPTION_CHECK},
     {"listen", required_argument, NULL, 'l'},
     {"no-rpcbind", no_argument, NULL, 'n'},
     {"program", required_argument, NULL, 'P'},
@@ -43,12 +46,16 @@ static const struct option long_options[] = {
 };
 
 /* The first one makes a missing value ':'. */
-static const char letters[] = ":l:nP:vh";
+static const char letters[] = ":d:l:nP:vh";
 
 static const char usage[] =
-    "usage: kvd [-l ADDRESS]... [-n] [-P PROGRAM] [-v]... [OPTION]...\n"
-    "Serves a key/value store over ONC RPC, in memory: when it stops, everything is gone.\n"
+    "usage: kvd [-d DIR] [-l ADDRESS]... [-n] [-P PROGRAM] [-v]... [OPTION]...\n"
+    "       kvd --check DIR\n"
+    "Serves a key/value store over ONC RPC.\n"
     "\n"
+    "  -d, --data DIR          keep everything in DIR, durable before it is answered; without it\n"
+    "                          everything is in memory and gone when kvd stops\n"
+    "      --check DIR         verify what is in DIR, print what it holds, and exit\n"
     "  -l, --listen ADDRESS    tcp:HOST[:PORT], udp:HOST[:PORT] or local:PATH; may be repeated\n"
     "                          (default: tcp and udp on 127.0.0.1 and ::1, and a local socket)\n"
     "  -n, --no-rpcbind        do not register with rpcbind\n"
@@ -187,7 +194,11 @@ enum options_answer options_read(int argc, char **argv, struct options *options)
 			say_unknown(option, argv);
 			return OPTIONS_WRONG;
 		}
-		if (option == 'l')
+		if (option == 'd')
+			options->data = optarg;
+		else if (option == OPTION_CHECK)
+			options->check = optarg;
+		else if (option == 'l')
 			good = read_address(optarg, options);
 		else if (option == 'n')
 			options->use_rpcbind = false;

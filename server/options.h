@@ -13,6 +13,8 @@
 struct options {
 	struct address addresses[LISTENERS_MAX]; /* -l; none: the usual places */
 	unsigned address_count;
+	const char *data;  /* -d; NULL: memory only */
+	const char *check; /* --check; NULL: serve */
 	bool use_rpcbind;
 	uint32_t program;
 	int verbosity;

@@ -443,6 +443,20 @@ bool service_apply(struct service *service, const struct operation *operation, u
 	return true;
 }
 
+uint64_t service_time(const struct service *service) {
+	return service->now_ms;
+}
+
+enum state_answer service_save(const struct service *service, state_put *put, void *context) {
+	return state_save(&service->store, &service->sessions, service->now_ms, put, context);
+}
+
+enum state_answer service_load(struct service *service, uint64_t size, state_get *get,
+			       void *context) {
+	return state_load(&service->store, &service->sessions, &service->now_ms, size, get,
+			  context);
+}
+
 void service_count(const struct service *service, struct service_counters *counters) {
 	*counters = (struct service_counters){
 	    .keys = service->store.entries.count,

@@ -21,6 +21,7 @@
  */
 
 #include "operation.h"
+#include "state.h"
 
 /* Who this store and this start of the server are. Never changes while a service lives. */
 struct identity {
@@ -101,6 +102,21 @@ uint64_t service_expire(struct service *service, unsigned most, uint64_t now_ms)
  */
 bool service_apply(struct service *service, const struct operation *operation, uint64_t now_ms,
 		   struct reply *reply);
+
+/* The latest time that it has seen. */
+uint64_t service_time(const struct service *service);
+
+/* Hands over the whole state as bytes: see state.h. It changes nothing, counts of views included.
+ */
+enum state_answer service_save(const struct service *service, state_put *put, void *context);
+
+/*
+ * Takes the state in that service_save() handed over, of at most `size` bytes, whatever the limits
+ * are now. What was written counts as durable (position 0). The service must be as service_new()
+ * made it; after another answer than STATE_DONE it is only fit for service_free().
+ */
+enum state_answer service_load(struct service *service, uint64_t size, state_get *get,
+			       void *context);
 
 /* What `kvctl status` shows. Names and meanings are listed in docs/PROTOCOL.md. */
 struct service_counters {

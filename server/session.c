@@ -171,6 +171,12 @@ static struct slot *slot_at(struct session *session, uint32_t slot) {
 	return slot <= session->others_count ? &session->others[slot - 1] : NULL;
 }
 
+const struct slot *session_slot(const struct session *session, uint32_t slot) {
+	const struct slot *found = slot_at((struct session *)session, slot);
+
+	return found == NULL || found->seq == 0 ? NULL : found;
+}
+
 enum admission session_admit(const struct session *session, const struct operation *operation,
 			     uint64_t hash) {
 	if (session == NULL)

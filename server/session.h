@@ -83,6 +83,9 @@ void session_add(struct sessions *sessions, struct session *session, uint64_t no
 /* Ends it: takes it out and frees it, with all that it remembers. */
 void session_end(struct sessions *sessions, struct session *session);
 
+/* What it remembers of this slot; NULL: nothing, for it has never been used. */
+const struct slot *session_slot(const struct session *session, uint32_t slot);
+
 /* A call named it: its lease begins anew. */
 void session_renew(struct sessions *sessions, struct session *session, uint64_t now_ms);
 

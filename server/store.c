@@ -73,26 +73,33 @@ bool store_fits(const struct store *store, const struct entry *entry,
 	return added <= freed || store->memory->used + (added - freed) <= store->memory->limit;
 }
 
-static bool prepare_new(struct store *store, const struct operation *operation,
-			struct change *change) {
-	struct kv_bytes key = operation->key;
-
+/* An entry that holds nothing yet, with the memory to insert it. NULL: there is none. */
+static struct entry *make_entry(struct store *store, struct kv_bytes key) {
 	assert(key.size > 0 && key.size <= KEY_MAX);
 	if (!table_reserve(&store->entries))
-		return false;
+		return NULL;
 	struct entry *entry = memory_allocate(store->memory, entry_size(key.size));
 	if (entry == NULL)
-		return false;
-	if (!view_make(store->memory, operation->value, &change->value)) {
-		memory_free(store->memory, entry, entry_size(key.size));
-		return false;
-	}
+		return NULL;
 	entry->value = NULL;
 	/* Where versions of new keys start: above every version that a key ever gone had. */
 	entry->version = 0;
 	entry->position = 0;
 	entry->key_size = (uint16_t)key.size;
 	memcpy(entry->key, key.data, key.size);
+	return entry;
+}
+
+static bool prepare_new(struct store *store, const struct operation *operation,
+			struct change *change) {
+	struct entry *entry = make_entry(store, operation->key);
+
+	if (entry == NULL)
+		return false;
+	if (!view_make(store->memory, operation->value, &change->value)) {
+		free_entry(store->memory, entry);
+		return false;
+	}
 	change->entry = entry;
 	change->is_new = true;
 	return true;
@@ -144,4 +151,33 @@ void store_commit(struct store *store, struct change *change, const struct opera
 		table_insert(&store->entries, &entry->link);
 	reply->current = entry->version;
 	*change = (struct change){0};
+}
+
+/* What store_each() carries along. */
+struct visit {
+	store_visit *visit;
+	void *context;
+};
+
+static bool visit_link(void *context, const struct table_link *link) {
+	const struct visit *visit = context;
+
+	return visit->visit(visit->context, (const struct entry *)link);
+}
+
+bool store_each(const struct store *store, store_visit *visit, void *context) {
+	struct visit carried = {.visit = visit, .context = context};
+
+	return table_each(&store->entries, &carried, visit_link);
+}
+
+bool store_restore(struct store *store, struct kv_bytes key, uint64_t version, struct view value) {
+	struct entry *entry = make_entry(store, key);
+
+	if (entry == NULL)
+		return false;
+	entry->version = version;
+	entry->value = value.buffer;
+	table_insert(&store->entries, &entry->link);
+	return true;
 }

@@ -71,4 +71,14 @@ void store_abandon(struct store *store, struct change *change);
 void store_commit(struct store *store, struct change *change, const struct operation *operation,
 		  uint64_t position, struct reply *reply);
 
+/* Shows each entry, in no order, as long as `visit` answers true. False: it did not. */
+typedef bool store_visit(void *context, const struct entry *entry);
+bool store_each(const struct store *store, store_visit *visit, void *context);
+
+/*
+ * Adds an entry as it was when it was saved: `value` becomes its own, and counts as durable. The
+ * key must not be there yet. False: no memory, and nothing is changed.
+ */
+bool store_restore(struct store *store, struct kv_bytes key, uint64_t version, struct view value);
+
 #endif

@@ -11,14 +11,20 @@
 
 #include <stdbool.h>
 
+#include "journal.h"
 #include "listener.h"
 #include "service.h"
+#include "snapshotter.h"
 #include "transport_stream.h"
 
 struct server;
 
 struct server_options {
 	uint32_t program;
+	struct journal *journal; /* NULL: everything is in memory only, else with: */
+	struct snapshotter *snapshotter;
+	uint64_t replayed; /* bytes of the journal that are in no snapshot */
+	uint64_t time_ms;  /* logged last: the server's time goes on from there */
 	struct stream_limits streams;
 };
 

@@ -105,6 +105,22 @@ size_t table_growth(const struct table *table) {
 	return memory_cost(sizeof(struct table_segment)) + room_growth;
 }
 
+static void count_bucket(struct table *table) {
+	table->buckets++;
+	if (table->buckets == 2 * table->base)
+		table->base *= 2;
+}
+
+bool table_presize(struct table *table, size_t count) {
+	assert(table->count == 0);
+	while (is_split_due(table, count)) {
+		if (table->buckets == table->segment_count * SEGMENT_SIZE && !add_segment(table))
+			return false;
+		count_bucket(table);
+	}
+	return true;
+}
+
 static void split(struct table *table) {
 	size_t added = table->buckets;
 	struct table_link **from = head(table, added - table->base);
@@ -121,9 +137,7 @@ static void split(struct table *table) {
 		link->next = *to;
 		*to = link;
 	}
-	table->buckets++;
-	if (table->buckets == 2 * table->base)
-		table->base *= 2;
+	count_bucket(table);
 }
 
 /* Undoes the last split, and gives segments back that this leaves empty. */
@@ -172,6 +186,18 @@ void table_remove(struct table *table, struct table_link *link) {
 
 struct table_link *table_bucket(const struct table *table, uint64_t hash) {
 	return *head_for(table, hash);
+}
+
+bool table_each(const struct table *table, void *context,
+		bool (*visit)(void *context, const struct table_link *link)) {
+	for (size_t bucket = 0; bucket < table->buckets; bucket++) {
+		const struct table_link *link = *head(table, bucket);
+
+		for (; link != NULL; link = link->next)
+			if (!visit(context, link))
+				return false;
+	}
+	return true;
 }
 
 void table_drain(struct table *table, void *context,

@@ -55,6 +55,12 @@ bool table_reserve(struct table *table);
 /* What table_reserve() would add to memory->used. */
 size_t table_growth(const struct table *table);
 
+/*
+ * Makes an empty table as large as `count` inserts would, so that they need not. False: no memory,
+ * and it may be a little larger.
+ */
+bool table_presize(struct table *table, size_t count);
+
 /* Adds an element; after table_reserve(). */
 void table_insert(struct table *table, struct table_link *link);
 
@@ -66,6 +72,13 @@ void table_remove(struct table *table, struct table_link *link);
  * compare, for others may be there too.
  */
 struct table_link *table_bucket(const struct table *table, uint64_t hash);
+
+/*
+ * Shows each element, in no order, as long as `visit` answers true. False: it did not. Meanwhile
+ * the table stays as it is.
+ */
+bool table_each(const struct table *table, void *context,
+		bool (*visit)(void *context, const struct table_link *link));
 
 /* Hands each element over, in no order, and leaves the table empty. `release` may free it. */
 void table_drain(struct table *table, void *context,

@@ -22,7 +22,9 @@ enum {
 
 struct datagrams {
 	struct watch watch;
+	int epoll;
 	int family;
+	bool is_paused;
 	struct dispatch *dispatch;
 	struct datagram_counters counters;
 	_Alignas(8) char in[WIRE_DATAGRAM_MAX + 1];
@@ -143,11 +145,21 @@ static bool receive(struct datagrams *datagrams, struct call *call) {
 	return true;
 }
 
+void datagrams_pause(struct datagrams *datagrams, bool is_paused) {
+	struct epoll_event event = {.events = is_paused ? 0 : EPOLLIN,
+				    .data.ptr = &datagrams->watch};
+
+	if (datagrams->is_paused == is_paused)
+		return;
+	datagrams->is_paused = is_paused;
+	(void)epoll_ctl(datagrams->epoll, EPOLL_CTL_MOD, datagrams->watch.fd, &event);
+}
+
 static void datagrams_ready(struct watch *watch, uint32_t events) {
 	struct datagrams *datagrams = (struct datagrams *)(void *)watch;
 
 	(void)events;
-	for (int count = 0; count < DATAGRAMS_A_TURN; count++) {
+	for (int count = 0; count < DATAGRAMS_A_TURN && !datagrams->is_paused; count++) {
 		struct call *call = dispatch_call(datagrams->dispatch);
 
 		if (call == NULL)
@@ -176,6 +188,7 @@ struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *
 		return NULL;
 	}
 	datagrams->watch = (struct watch){.fd = fd, .ready = datagrams_ready};
+	datagrams->epoll = epoll;
 	datagrams->family = family;
 	datagrams->dispatch = dispatch;
 	event.data.ptr = &datagrams->watch;

@@ -29,6 +29,9 @@ struct datagram_counters {
 struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *dispatch);
 void datagrams_free(struct datagrams *datagrams);
 
+/* No more calls are taken until it is over: the journal is behind. */
+void datagrams_pause(struct datagrams *datagrams, bool is_paused);
+
 /* Adds its counters. */
 void datagrams_count(const struct datagrams *datagrams, struct datagram_counters *counters);
 

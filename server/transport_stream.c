@@ -29,7 +29,8 @@ enum {
  *
  * Invariants: it is on `pacing` exactly while it owes its peer bytes or its peer owes it the rest
  * of a record; on `flushing` while it has answers that this turn made; on `closed` once it is shut,
- * until the next flush. `held` is what account() makes of it, and streams->counters.held the sum.
+ * until the next flush and no call names it. `held` is what account() makes of it, and
+ * streams->counters.held the sum.
  */
 struct stream {
 	struct watch watch;
@@ -43,6 +44,7 @@ struct stream {
 	size_t unparsed_size;
 
 	struct outbox outbox;
+	unsigned owed; /* calls that are under way: they name this stream */
 	size_t held;
 	size_t unsent;
 	uint32_t events; /* that epoll watches for */
@@ -72,6 +74,7 @@ struct streams {
 	struct stream *pacing_last;
 	struct stream *flushing;
 	struct stream *closed;
+	bool is_paused;
 	uint64_t now_ms;
 	/* Aligned as records need it: see dispatch_record(). */
 	_Alignas(8) uint8_t scratch[SCRATCH_SIZE];
@@ -212,6 +215,7 @@ static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	bool encoded = false;
 
 	reply->rm_xid = call->xid;
+	stream->owed--;
 	if (!stream->is_closed) {
 		encoded = outbox_reply(&stream->outbox, reply, call->reply.value);
 		if (!encoded)
@@ -241,10 +245,12 @@ static void run_record(struct stream *stream, struct kv_bytes record) {
 		return;
 	}
 	call->stream = stream;
+	stream->owed++;
 	call->xprt.xp_ops = &stream_ops;
 	call->xprt.xp_fd = stream->watch.fd;
 	call->reply_max = UINT32_MAX;
 	if (!dispatch_record(streams->dispatch, call, record)) {
+		stream->owed--;
 		dispatch_call_free(streams->dispatch, call);
 		stream_cut(stream, "what it sent is no RPC call");
 	}
@@ -253,7 +259,8 @@ static void run_record(struct stream *stream, struct kv_bytes record) {
 /* --- Records ------------------------------------------------------------------------------- */
 
 static bool is_stalled(const struct stream *stream) {
-	return stream->outbox.size > STREAM_UNREAD_MAX;
+	return stream->outbox.size > STREAM_UNREAD_MAX || stream->owed >= STREAM_OWED_MAX ||
+	       stream->streams->is_paused;
 }
 
 static bool is_reading(const struct stream *stream) {
@@ -345,7 +352,7 @@ static void receive(struct stream *stream) {
 	while (got < 0 && errno == EINTR);
 	if (got < 0 && errno == EAGAIN)
 		return;
-	if (got == 0 && stream->outbox.size > 0) {
+	if (got == 0 && (stream->outbox.size > 0 || stream->owed > 0)) {
 		stream->is_ended = true;
 		return;
 	}
@@ -383,7 +390,7 @@ static void stream_flush(struct stream *stream) {
 static void settle(struct stream *stream) {
 	uint32_t events = 0;
 
-	if (stream->is_ended && stream->outbox.size == 0)
+	if (stream->is_ended && stream->outbox.size == 0 && stream->owed == 0)
 		stream_close(stream);
 	if (stream->is_closed)
 		return;
@@ -411,6 +418,22 @@ static void stream_ready(struct watch *watch, uint32_t events) {
 	settle(stream);
 }
 
+/* Calls under way still name their stream. */
+static void free_closed(struct streams *streams) {
+	struct stream **link = &streams->closed;
+
+	while (*link != NULL) {
+		struct stream *stream = *link;
+
+		if (stream->owed > 0) {
+			link = &stream->closed_next;
+			continue;
+		}
+		*link = stream->closed_next;
+		free(stream);
+	}
+}
+
 void streams_flush(struct streams *streams) {
 	while (streams->flushing != NULL) {
 		struct stream *stream = streams->flushing;
@@ -423,11 +446,18 @@ void streams_flush(struct streams *streams) {
 		resume(stream); /* may put it on the list again */
 		settle(stream);
 	}
-	while (streams->closed != NULL) {
-		struct stream *stream = streams->closed;
+	free_closed(streams);
+}
 
-		streams->closed = stream->closed_next;
-		free(stream);
+void streams_pause(struct streams *streams, bool is_paused) {
+	/* Those that have something to read notice when they do: see settle(). */
+	streams->is_paused = is_paused;
+	for (struct stream *stream = streams->all; stream != NULL && !is_paused;) {
+		struct stream *next = stream->next;
+
+		resume(stream);
+		settle(stream);
+		stream = next;
 	}
 }
 
@@ -543,7 +573,12 @@ void streams_free(struct streams *streams) {
 		return;
 	while (streams->all != NULL)
 		stream_close(streams->all);
-	streams->flushing = NULL;
-	streams_flush(streams);
+	/* Calls that were under way are gone, or will be given up. */
+	while (streams->closed != NULL) {
+		struct stream *stream = streams->closed;
+
+		streams->closed = stream->closed_next;
+		free(stream);
+	}
 	free(streams);
 }

@@ -27,6 +27,7 @@ enum {
 	STREAM_PACE_BYTES = 64 * 1024,	/* ... moves this much, or all of it */
 	STREAM_RELIEF_MS = 1000,	/* in place of STREAM_PACE_MS, when memory is short */
 	STREAM_UNREAD_MAX = 256 * 1024, /* bytes of answers waiting before reading stops */
+	STREAM_OWED_MAX = 4096,		/* calls under way on one connection, likewise */
 };
 
 struct stream_limits {
@@ -46,7 +47,7 @@ struct stream_counters {
 
 /*
  * Connections are watched in `epoll`, and their calls go to `dispatch`. NULL: no memory.
- * streams_free() closes them all.
+ * streams_free() closes them all; calls under way must not be answered any more.
  */
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
 			    struct dispatch *dispatch, struct memory *memory);
@@ -60,6 +61,9 @@ void streams_set_time(struct streams *streams, uint64_t now_ms);
  * is a constant string for the log: "tcp" or "local".
  */
 void streams_take(struct streams *streams, int fd, const char *transport);
+
+/* No more calls are taken until it is over: the journal is behind. */
+void streams_pause(struct streams *streams, bool is_paused);
 
 /* After the events of a turn: sends what it made, and frees what was closed since the last time. */
 void streams_flush(struct streams *streams);

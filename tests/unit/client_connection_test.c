@@ -411,11 +411,11 @@ START_TEST(without_a_list_the_environment_counts_then_the_usual_places) {
 
 	(void)unsetenv("KV_SERVER");
 	(void)unsetenv("XDG_RUNTIME_DIR");
-	ck_assert_uint_eq(addresses_of(NULL), 2);
+	ck_assert_uint_eq(addresses_of(NULL), 3);
 	(void)setenv("XDG_RUNTIME_DIR", "/run/user/1", 1);
-	ck_assert_uint_eq(addresses_of(NULL), 3);
+	ck_assert_uint_eq(addresses_of(NULL), 4);
 	(void)setenv("KV_SERVER", "", 1);
-	ck_assert_uint_eq(addresses_of(NULL), 3);
+	ck_assert_uint_eq(addresses_of(NULL), 4);
 	(void)setenv("KV_SERVER", "a,b,c,d", 1);
 	ck_assert_uint_eq(addresses_of(NULL), 4);
 	ck_assert_uint_eq(addresses_of("a"), 1);

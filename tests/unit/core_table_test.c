@@ -198,6 +198,64 @@ START_TEST(drain_hands_each_element_over_once) {
 }
 END_TEST
 
+START_TEST(a_presized_table_is_as_large_as_one_that_grew_and_needs_no_more) {
+	static const size_t counts[] = {0, 1, 1023, 1024, 1025, 5000, MANY};
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		nothing_is_left();
+		start();
+		ck_assert(table_presize(&table, counts[i]));
+		size_t presized = memory.used;
+		size_t buckets = table.buckets;
+		for (size_t j = 0; j < counts[i]; j++)
+			insert(j);
+		ck_assert_uint_eq(memory.used, presized);
+		ck_assert_uint_eq(table.buckets, buckets);
+		for (size_t j = 0; j < counts[i]; j++)
+			ck_assert(found(j));
+		nothing_is_left();
+		start();
+		for (size_t j = 0; j < counts[i]; j++)
+			insert(j);
+		ck_assert_uint_eq(memory.used, presized);
+		ck_assert_uint_eq(table.buckets, buckets);
+	}
+}
+END_TEST
+
+START_TEST(without_memory_presize_fails_and_the_table_can_be_used) {
+	for (unsigned fail_in = 1; fail_in < 8; fail_in++) {
+		memory.fail_in = fail_in;
+		ck_assert(!table_presize(&table, MANY));
+	}
+	memory.fail_in = 0;
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert(found(i));
+}
+END_TEST
+
+static bool count_up_to(void *context, const struct table_link *link) {
+	size_t *left = context;
+
+	ck_assert(((const struct element *)link)->number % 3 == 0);
+	return --*left > 0;
+}
+
+START_TEST(each_element_is_shown_once_until_the_visitor_has_enough) {
+	size_t left = MANY + 1;
+
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	ck_assert(table_each(&table, &left, count_up_to));
+	ck_assert_uint_eq(left, 1);
+	left = 10;
+	ck_assert(!table_each(&table, &left, count_up_to));
+	ck_assert_uint_eq(left, 0);
+}
+END_TEST
+
 static void add(TCase *tests) {
 	tcase_add_checked_fixture(tests, start, nothing_is_left);
 	tcase_add_test(tests, what_was_inserted_is_found_at_every_size);
@@ -209,6 +267,9 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, without_memory_reserve_fails_and_the_table_is_as_it_was);
 	tcase_add_test(tests, elements_of_one_hash_are_all_found);
 	tcase_add_test(tests, drain_hands_each_element_over_once);
+	tcase_add_test(tests, a_presized_table_is_as_large_as_one_that_grew_and_needs_no_more);
+	tcase_add_test(tests, without_memory_presize_fails_and_the_table_can_be_used);
+	tcase_add_test(tests, each_element_is_shown_once_until_the_visitor_has_enough);
 }
 
 int main(void) {

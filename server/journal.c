@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "journal.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "codec.h"
+
+enum {
+	PADDING = 8, /* behind a payload: see journal_file_append() */
+	FIRST_CAPACITY = 64 * 1024,
+	KEPT_CAPACITY = 1 << 20, /* a larger buffer is given back once it was written */
+	RETRY_S = 1,		 /* when the disk was full */
+};
+
+/* A batch: room for its header, its payload, room for its padding. */
+struct pile {
+	uint8_t *bytes;
+	size_t capacity;
+	size_t payload;
+	uint32_t count;
+};
+
+/*
+ * The turn owns `gathering`, `recorded` and `room`; the thread owns `file`. What both use is under
+ * the mutex, `writing` so: the turn fills it while has_batch is false, the thread reads it while it
+ * is true.
+ *
+ * `room` is what the segment in use will have left once all batches handed over are written;
+ * has_spare becomes true when a spare segment was made, false when a batch is planned into it.
+ */
+struct journal {
+	struct pile gathering;
+	uint64_t recorded; /* position of the last operation */
+	uint64_t room;
+	uint64_t segment_room;
+	uint64_t durable_seen;
+	bool is_behind;
+	int event;
+	pthread_t thread;
+	bool has_thread;
+
+	struct journal_file *file;
+
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	struct pile writing;
+	uint64_t writing_last; /* position */
+	bool has_batch;
+	bool has_spare;
+	bool is_disk_full;
+	bool is_stopping;
+	bool has_failed;
+	uint64_t durable;
+	uint64_t to_forget; /* position of a snapshot; 0: nothing is to be done */
+	uint64_t batches;
+	uint64_t bytes;
+	char why[JOURNAL_WHY_SIZE];
+};
+
+struct journal *journal_new(void) {
+	struct journal *journal = calloc(1, sizeof(*journal));
+
+	if (journal == NULL)
+		return NULL;
+	journal->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (journal->event < 0) {
+		free(journal);
+		return NULL;
+	}
+	(void)pthread_mutex_init(&journal->mutex, NULL);
+	(void)pthread_cond_init(&journal->changed, NULL);
+	return journal;
+}
+
+void journal_free(struct journal *journal) {
+	if (journal == NULL)
+		return;
+	(void)close(journal->event);
+	(void)pthread_cond_destroy(&journal->changed);
+	(void)pthread_mutex_destroy(&journal->mutex);
+	free(journal->gathering.bytes);
+	free(journal->writing.bytes);
+	free(journal);
+}
+
+/* --- The thread ---------------------------------------------------------------------------------
+ */
+
+static void tell_turn(struct journal *journal) {
+	uint64_t one = 1;
+
+	/* It can only fail if the counter is full, and then the turn has been told. */
+	(void)!write(journal->event, &one, sizeof(one));
+}
+
+/* With the mutex held, which is given up meanwhile. */
+static void write_batch(struct journal *journal) {
+	struct pile *batch = &journal->writing;
+	bool written;
+
+	(void)pthread_mutex_unlock(&journal->mutex);
+	written = journal_file_append(journal->file, batch->bytes, batch->payload, batch->count,
+				      journal->why);
+	(void)pthread_mutex_lock(&journal->mutex);
+	if (written) {
+		journal->durable = journal->writing_last;
+		journal->batches++;
+		journal->bytes += journal_file_batch_size(batch->payload);
+	} else {
+		journal->has_failed = true;
+	}
+	journal->has_batch = false;
+	(void)pthread_cond_broadcast(&journal->changed);
+	tell_turn(journal);
+}
+
+/*
+ * With the mutex held, which is given up meanwhile. As much of the spare as keeps ahead of what was
+ * just written, so that it is there when the segment is full.
+ */
+static enum journal_spare make_spare(struct journal *journal, size_t written) {
+	enum journal_spare spare;
+	size_t pieces = 2 * written / (1 << 20) + 1;
+
+	(void)pthread_mutex_unlock(&journal->mutex);
+	do
+		spare = journal_file_make_spare(journal->file);
+	while (spare == SPARE_BEGUN && --pieces > 0);
+	(void)pthread_mutex_lock(&journal->mutex);
+	switch (spare) {
+	case SPARE_READY:
+		journal->has_spare = true;
+		journal->is_disk_full = false;
+		tell_turn(journal);
+		break;
+	case SPARE_BEGUN:
+		break;
+	case SPARE_NO_ROOM:
+		journal->is_disk_full = true;
+		tell_turn(journal);
+		break;
+	}
+	return spare;
+}
+
+static void wait_a_while(struct journal *journal) {
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += RETRY_S;
+	(void)pthread_cond_timedwait(&journal->changed, &journal->mutex, &until);
+}
+
+/* With the mutex held, which is given up meanwhile. */
+static void forget(struct journal *journal) {
+	uint64_t position = journal->to_forget;
+
+	journal->to_forget = 0;
+	(void)pthread_mutex_unlock(&journal->mutex);
+	journal_file_forget(journal->file, position);
+	(void)pthread_mutex_lock(&journal->mutex);
+}
+
+/* The file's spare is the journal's until a batch goes there. */
+static bool needs_spare(const struct journal *journal) {
+	return !journal->has_spare && !journal->has_batch;
+}
+
+static void *journal_thread(void *argument) {
+	struct journal *journal = argument;
+	enum journal_spare spare = SPARE_BEGUN;
+
+	(void)pthread_mutex_lock(&journal->mutex);
+	while (!journal->has_failed && (journal->has_batch || !journal->is_stopping)) {
+		size_t written = journal->has_batch ? journal->writing.payload : 0;
+
+		if (journal->has_batch)
+			write_batch(journal);
+		if (journal->is_stopping || journal->has_failed)
+			continue;
+		if (journal->to_forget > 0)
+			forget(journal);
+		if (!journal->has_spare)
+			spare = make_spare(journal, written);
+		if (journal->has_batch || journal->to_forget > 0 || journal->is_stopping)
+			continue;
+		if (needs_spare(journal) && spare == SPARE_NO_ROOM)
+			wait_a_while(journal);
+		else if (!needs_spare(journal))
+			(void)pthread_cond_wait(&journal->changed, &journal->mutex);
+	}
+	(void)pthread_mutex_unlock(&journal->mutex);
+	return NULL;
+}
+
+bool journal_start(struct journal *journal, struct journal_file *file, uint64_t last) {
+	journal->file = file;
+	journal->room = journal_file_room(file);
+	journal->segment_room = journal_file_segment_room(file);
+	journal->recorded = journal->durable = journal->durable_seen = last;
+	/* The first spare is made before the first call comes. */
+	while (!journal->has_spare && !journal->is_disk_full)
+		switch (journal_file_make_spare(file)) {
+		case SPARE_READY:
+			journal->has_spare = true;
+			break;
+		case SPARE_BEGUN:
+			break;
+		case SPARE_NO_ROOM:
+			journal->is_disk_full = true;
+			break;
+		}
+	journal->has_thread = pthread_create(&journal->thread, NULL, journal_thread, journal) == 0;
+	return journal->has_thread;
+}
+
+/* --- The turn -----------------------------------------------------------------------------------
+ */
+
+static bool batch_reserve(struct pile *batch, size_t more) {
+	size_t needed = JOURNAL_BATCH_HEADER_SIZE + batch->payload + more + PADDING;
+	size_t capacity = batch->capacity == 0 ? FIRST_CAPACITY : batch->capacity;
+	uint8_t *bytes;
+
+	if (needed <= batch->capacity)
+		return true;
+	while (capacity < needed)
+		capacity *= 2;
+	bytes = realloc(batch->bytes, capacity);
+	if (bytes == NULL)
+		return false;
+	batch->bytes = bytes;
+	batch->capacity = capacity;
+	return true;
+}
+
+static void batch_clear(struct pile *batch) {
+	batch->payload = 0;
+	batch->count = 0;
+	if (batch->capacity > KEPT_CAPACITY) {
+		free(batch->bytes);
+		*batch = (struct pile){.bytes = NULL};
+	}
+}
+
+/* "A batch is applied only if its bytes are already reserved on disk." */
+static bool reserve(void *context, const struct operation *operation) {
+	struct journal *journal = context;
+	size_t size = codec_size(operation);
+	uint64_t batch_size = journal_file_batch_size(journal->gathering.payload + size);
+	bool fits = batch_size <= journal->room;
+
+	if (!fits && batch_size <= journal->segment_room) {
+		(void)pthread_mutex_lock(&journal->mutex);
+		fits = journal->has_spare;
+		(void)pthread_mutex_unlock(&journal->mutex);
+	}
+	return fits && batch_reserve(&journal->gathering, size);
+}
+
+static uint64_t record(void *context, const struct operation *operation, uint64_t now_ms) {
+	struct journal *journal = context;
+	struct pile *batch = &journal->gathering;
+
+	codec_put(batch->bytes + JOURNAL_BATCH_HEADER_SIZE + batch->payload, operation, now_ms);
+	batch->payload += codec_size(operation);
+	batch->count++;
+	return ++journal->recorded;
+}
+
+struct recorder journal_recorder(struct journal *journal) {
+	return (struct recorder){.journal = journal, .reserve = reserve, .record = record};
+}
+
+/* With the mutex held. */
+static void hand_over(struct journal *journal) {
+	struct pile empty = journal->writing;
+	uint64_t size = journal_file_batch_size(journal->gathering.payload);
+
+	batch_clear(&empty);
+	journal->writing = journal->gathering;
+	journal->gathering = empty;
+	journal->writing_last = journal->recorded;
+	journal->has_batch = true;
+	if (size > journal->room) {
+		assert(journal->has_spare);
+		journal->has_spare = false;
+		journal->room = journal->segment_room;
+	}
+	journal->room -= size;
+	(void)pthread_cond_broadcast(&journal->changed);
+}
+
+/* With the mutex held. */
+static void look(struct journal *journal) {
+	size_t behind =
+	    journal->gathering.payload + (journal->has_batch ? journal->writing.payload : 0);
+	bool is_short = !journal->has_spare && !journal->is_disk_full &&
+			journal->room < 2 * (uint64_t)JOURNAL_BEHIND_MAX;
+
+	journal->durable_seen = journal->durable;
+	journal->is_behind = behind > JOURNAL_BEHIND_MAX || is_short;
+}
+
+void journal_turn(struct journal *journal) {
+	(void)pthread_mutex_lock(&journal->mutex);
+	if (journal->gathering.count > 0 && !journal->has_batch && !journal->has_failed)
+		hand_over(journal);
+	look(journal);
+	(void)pthread_mutex_unlock(&journal->mutex);
+}
+
+int journal_fd(const struct journal *journal) {
+	return journal->event;
+}
+
+uint64_t journal_durable(struct journal *journal) {
+	uint64_t count;
+
+	(void)!read(journal->event, &count, sizeof(count));
+	(void)pthread_mutex_lock(&journal->mutex);
+	look(journal);
+	(void)pthread_mutex_unlock(&journal->mutex);
+	return journal->durable_seen;
+}
+
+uint64_t journal_recorded(const struct journal *journal) {
+	return journal->recorded;
+}
+
+void journal_forget(struct journal *journal, uint64_t position) {
+	(void)pthread_mutex_lock(&journal->mutex);
+	journal->to_forget = position;
+	(void)pthread_cond_broadcast(&journal->changed);
+	(void)pthread_mutex_unlock(&journal->mutex);
+}
+
+bool journal_is_behind(const struct journal *journal) {
+	return journal->is_behind;
+}
+
+const char *journal_failure(struct journal *journal) {
+	bool has_failed;
+
+	(void)pthread_mutex_lock(&journal->mutex);
+	has_failed = journal->has_failed;
+	(void)pthread_mutex_unlock(&journal->mutex);
+	/* The thread writes it once, before it says so. */
+	return has_failed ? journal->why : NULL;
+}
+
+bool journal_stop(struct journal *journal) {
+	if (!journal->has_thread)
+		return true;
+	(void)pthread_mutex_lock(&journal->mutex);
+	while (journal->has_batch && !journal->has_failed)
+		(void)pthread_cond_wait(&journal->changed, &journal->mutex);
+	if (journal->gathering.count > 0 && !journal->has_failed)
+		hand_over(journal);
+	journal->is_stopping = true;
+	(void)pthread_cond_broadcast(&journal->changed);
+	(void)pthread_mutex_unlock(&journal->mutex);
+	(void)pthread_join(journal->thread, NULL);
+	journal->has_thread = false;
+	journal->durable_seen = journal->durable;
+	journal_file_close(journal->file, !journal->has_failed);
+	return !journal->has_failed;
+}
+
+void journal_count(struct journal *journal, struct journal_counters *counters) {
+	(void)pthread_mutex_lock(&journal->mutex);
+	*counters = (struct journal_counters){
+	    .batches = journal->batches,
+	    .bytes = journal->bytes,
+	    .behind =
+		journal->gathering.payload + (journal->has_batch ? journal->writing.payload : 0),
+	    .is_disk_full = journal->is_disk_full,
+	};
+	(void)pthread_mutex_unlock(&journal->mutex);
+}

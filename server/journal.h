@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef JOURNAL_H
+#define JOURNAL_H
+
+/*
+ * journal.h - keeps what the turn records. The turn gathers a batch in memory; a thread writes and
+ * syncs one batch while the next one gathers. So the disk sets the size of the batches.
+ *
+ * All functions are the turn's. It waits for nothing but in journal_stop().
+ */
+
+#include "journal_file.h"
+#include "service.h"
+
+struct journal;
+
+enum {
+	JOURNAL_BEHIND_MAX = 16 << 20, /* bytes not yet durable, before no more calls are taken */
+	JOURNAL_SEGMENT_SIZE = 64 << 20,
+};
+
+/* NULL: no memory, or no descriptor (errno). It keeps nothing before journal_start(). */
+struct journal *journal_new(void);
+/* Frees what journal_stop() left. NULL is fine. */
+void journal_free(struct journal *journal);
+
+/*
+ * Goes on behind position `last`, where `file`, which is the journal's now, ends. Makes the next
+ * segment first. False: no thread to be had.
+ */
+bool journal_start(struct journal *journal, struct journal_file *file, uint64_t last);
+
+/* What a service records with. */
+struct recorder journal_recorder(struct journal *journal);
+
+/* The turn ends: what it gathered goes to the disk, as soon as that is free. */
+void journal_turn(struct journal *journal);
+
+/* Readable when journal_durable(), journal_is_behind() or journal_failure() may have changed. */
+int journal_fd(const struct journal *journal);
+
+/* Takes the news in. Operations up to this position survive. */
+uint64_t journal_durable(struct journal *journal);
+
+/* Position of the last operation recorded. */
+uint64_t journal_recorded(const struct journal *journal);
+
+/* A snapshot holds everything up to `position`: what is older may go, when the disk has time. */
+void journal_forget(struct journal *journal, uint64_t position);
+
+/* No more calls should be taken until this is false again. */
+bool journal_is_behind(const struct journal *journal);
+
+/* Why the process must stop: a write or a sync failed, and nobody knows what is on the disk. NULL:
+ * it need not. */
+const char *journal_failure(struct journal *journal);
+
+/* Makes everything durable, marks a clean stop, and ends the thread. False: journal_failure(). */
+bool journal_stop(struct journal *journal);
+
+struct journal_counters {
+	uint64_t batches;
+	uint64_t bytes;	   /* written */
+	uint64_t behind;   /* bytes not yet durable */
+	bool is_disk_full; /* there is no room for another segment */
+};
+void journal_count(struct journal *journal, struct journal_counters *counters);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "recovery.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "chance.h"
+#include "clock.h"
+#include "codec.h"
+#include "journal.h"
+#include "journal_read.h"
+#include "log.h"
+
+enum {
+	PROGRESS_MS = 1000,
+	OPERATIONS_A_LOOK = 65536, /* between two looks at the clock */
+};
+
+/* What reading carries along. */
+struct reading {
+	struct service *service;
+	uint64_t operations;
+	uint64_t bytes;
+	uint64_t time_ms; /* logged last */
+	uint64_t said_ms; /* by the clock */
+};
+
+static bool is_time_to_speak(struct reading *reading) {
+	uint64_t now_ms = clock_ms();
+
+	if (now_ms - reading->said_ms < PROGRESS_MS)
+		return false;
+	reading->said_ms = now_ms;
+	return true;
+}
+
+static void snapshot_goes_on(void *context, uint64_t done, uint64_t size) {
+	if (size > 0 && is_time_to_speak(context))
+		log_info("reading the snapshot: %" PRIu64 " of %" PRIu64 " MiB", done >> 20,
+			 size >> 20);
+}
+
+static bool replay_one(void *context, uint64_t position, const struct operation *operation,
+		       uint64_t time_ms) {
+	struct reading *reading = context;
+
+	(void)position;
+	reading->time_ms = time_ms;
+	reading->bytes += codec_size(operation);
+	if (++reading->operations % OPERATIONS_A_LOOK == 0 && is_time_to_speak(reading))
+		log_info("reading the journal: %" PRIu64 " operations so far", reading->operations);
+	return service_apply(reading->service, operation, time_ms, NULL);
+}
+
+/* The snapshot to begin with; size 0: there is none. False: logged. */
+static bool find_snapshot(struct disk *disk, struct snapshot *snapshot) {
+	struct reading reading = {.said_ms = clock_ms()};
+	char why[SNAPSHOT_WHY_SIZE];
+
+	memset(snapshot, 0, sizeof(*snapshot));
+	switch (snapshot_newest(disk, snapshot_goes_on, &reading, snapshot, why)) {
+	case SEARCH_NONE:
+		memset(snapshot, 0, sizeof(*snapshot));
+		return true;
+	case SEARCH_FOUND:
+		if (why[0] != '\0')
+			log_warn("%s; going on from an older snapshot", why);
+		return true;
+	case SEARCH_BAD:
+		break;
+	}
+	log_error("%s", why);
+	return false;
+}
+
+static bool load_snapshot(struct disk *disk, const struct snapshot *snapshot,
+			  struct reading *reading) {
+	char why[SNAPSHOT_WHY_SIZE];
+
+	if (snapshot->size == 0)
+		return true;
+	reading->time_ms = snapshot->time_ms;
+	if (snapshot_load(disk, snapshot->position, snapshot_goes_on, reading, reading->service,
+			  why))
+		return true;
+	log_error("%s", why);
+	return false;
+}
+
+bool recovery_open(struct recovery *recovery, const char *directory) {
+	char why[JOURNAL_WHY_SIZE];
+
+	*recovery = (struct recovery){.has_disk = false};
+	recovery->has_disk = disk_open(directory, true, &recovery->disk, why, sizeof(why));
+	if (!recovery->has_disk) {
+		log_error("%s", why);
+		return false;
+	}
+	if (!find_snapshot(&recovery->disk, &recovery->snapshot))
+		return false;
+	if (recovery->snapshot.size > 0)
+		memcpy(recovery->store, recovery->snapshot.store, STORE_ID_SIZE);
+	else if (!journal_peek(&recovery->disk, recovery->store))
+		chance_fill(recovery->store, sizeof(recovery->store));
+	return true;
+}
+
+void recovery_close(struct recovery *recovery) {
+	if (recovery->has_disk)
+		disk_close(&recovery->disk);
+	recovery->has_disk = false;
+}
+
+/* Whether journal and snapshot are of one store. */
+static bool is_one_store(const uint8_t one[STORE_ID_SIZE], const uint8_t other[STORE_ID_SIZE]) {
+	if (memcmp(one, other, STORE_ID_SIZE) == 0)
+		return true;
+	log_error("the snapshot and the journal belong to different stores: restore a copy of the "
+		  "directory");
+	return false;
+}
+
+bool recovery_run(struct recovery *recovery, struct service *service) {
+	static const struct journal_file_options options = {.segment_size = JOURNAL_SEGMENT_SIZE,
+							    .chance = chance_id};
+	struct reading reading = {.service = service, .said_ms = clock_ms()};
+	struct disk *disk = &recovery->disk;
+	uint64_t began_ms = clock_ms();
+	uint8_t store[STORE_ID_SIZE];
+	struct journal_found found;
+	char why[JOURNAL_WHY_SIZE];
+	int error = snapshot_discard(disk);
+
+	if (error < 0) {
+		log_error("cannot remove an unfinished snapshot: %s", strerror(-error));
+		return false;
+	}
+	if (!load_snapshot(disk, &recovery->snapshot, &reading))
+		return false;
+	memcpy(store, recovery->store, STORE_ID_SIZE);
+	recovery->file = journal_file_open(disk, &options, store, recovery->snapshot.position,
+					   replay_one, &reading, &found, why);
+	if (recovery->file == NULL) {
+		log_error("%s", why);
+		return false;
+	}
+	if (!is_one_store(store, recovery->store)) {
+		journal_file_close(recovery->file, false);
+		return false;
+	}
+	recovery->last = found.last;
+	recovery->time_ms = reading.time_ms;
+	recovery->replayed = reading.bytes;
+	if (found.torn > 0)
+		log_info("the last batch was cut short by a crash and is left out (%" PRIu64
+			 " bytes): nobody had been answered",
+			 found.torn);
+	if (found.missing > 0)
+		log_warn("the last segment lacks %" PRIu64 " bytes: it was cut after it was "
+			 "written, and what was answered may be lost with them",
+			 found.missing);
+	log_info("%" PRIu64 " entries from a snapshot and %" PRIu64 " operations from the journal "
+		 "in %" PRIu64 " ms%s",
+		 recovery->snapshot.entries, reading.operations, clock_ms() - began_ms,
+		 found.last > 0 && !found.was_stopped ? " (the last stop was not a clean one)"
+						      : "");
+	return true;
+}
+
+static void print_found(const struct snapshot *snapshot, const struct journal_found *found,
+			const struct service *service) {
+	struct service_counters counters;
+
+	service_count(service, &counters);
+	(void)printf("snapshot_position %" PRIu64 "\nsnapshot_bytes %" PRIu64 "\nsegments %" PRIu64
+		     "\nfirst_operation %" PRIu64 "\nlast_operation %" PRIu64 "\nkeys %" PRIu64
+		     "\nsessions %" PRIu64 "\nclean_stop %s\ntorn_bytes %" PRIu64 "\n",
+		     snapshot->position, snapshot->size, found->segments, found->first, found->last,
+		     counters.keys, counters.sessions, found->was_stopped ? "yes" : "no",
+		     found->torn);
+}
+
+static bool check_journal(struct disk *disk, const struct snapshot *snapshot,
+			  struct reading *reading, struct journal_found *found) {
+	uint8_t store[STORE_ID_SIZE];
+	char why[JOURNAL_WHY_SIZE];
+
+	memcpy(store, snapshot->store, STORE_ID_SIZE);
+	if (!journal_file_check(disk, store, snapshot->position, replay_one, reading, found, why)) {
+		log_error("%s", why);
+		return false;
+	}
+	if (found->missing > 0) {
+		log_error("the last segment lacks %" PRIu64 " bytes: restore a copy of the "
+			  "directory",
+			  found->missing);
+		return false;
+	}
+	return snapshot->size == 0 || found->segments == 0 || is_one_store(store, snapshot->store);
+}
+
+static bool check_all(struct disk *disk) {
+	const struct service_limits limits = {.value_max = VALUE_MAX,
+					      .memory_max = SIZE_MAX / 2,
+					      .sessions_max = UINT32_MAX,
+					      .lease_ms = 1};
+	struct identity identity = {.epoch = 1, .seed = chance_id()};
+	struct reading reading = {.said_ms = clock_ms()};
+	struct snapshot snapshot;
+	struct journal_found found;
+	bool sound;
+
+	if (!find_snapshot(disk, &snapshot))
+		return false;
+	memcpy(identity.store, snapshot.store, STORE_ID_SIZE);
+	reading.service = service_new(&identity, &limits, NULL);
+	if (reading.service == NULL) {
+		log_error("no memory to check with");
+		return false;
+	}
+	sound = load_snapshot(disk, &snapshot, &reading) &&
+		check_journal(disk, &snapshot, &reading, &found);
+	if (sound)
+		print_found(&snapshot, &found, reading.service);
+	service_free(reading.service);
+	return sound;
+}
+
+bool recovery_check(const char *directory) {
+	char why[JOURNAL_WHY_SIZE];
+	struct disk disk;
+	bool sound;
+
+	if (!disk_open(directory, false, &disk, why, sizeof(why))) {
+		log_error("%s", why);
+		return false;
+	}
+	sound = check_all(&disk);
+	disk_close(&disk);
+	return sound;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RECOVERY_H
+#define RECOVERY_H
+
+/* recovery.h - from a directory to a service as it was: the snapshot, then the journal. */
+
+#include "journal_file.h"
+#include "service.h"
+#include "snapshot.h"
+
+struct recovery {
+	struct disk disk;
+	bool has_disk;
+	uint8_t store[STORE_ID_SIZE]; /* the one found, or a new one */
+	struct snapshot snapshot;     /* the one to begin with; size 0: there is none */
+	struct journal_file *file;    /* after recovery_run(): to be given to journal_start() */
+	uint64_t last;		      /* position of the last operation */
+	uint64_t time_ms;	      /* logged last */
+	uint64_t replayed;	      /* bytes of the journal that are not in the snapshot */
+};
+
+/*
+ * Takes a directory (which must exist) for this process and looks whose store it is. Every function
+ * here that answers false has logged one line that says why, and how to mend it. After true, or
+ * false, recovery_close().
+ */
+bool recovery_open(struct recovery *recovery, const char *directory);
+
+/* Fills an empty service with what is there, and makes the journal ready to go on. */
+bool recovery_run(struct recovery *recovery, struct service *service);
+
+/* Gives the directory back. The journal file is not closed. */
+void recovery_close(struct recovery *recovery);
+
+/*
+ * `kvd --check DIR`: reads everything, verifies every checksum, changes nothing, and prints what is
+ * there on standard output. False: it is not sound (said on standard error).
+ */
+bool recovery_check(const char *directory);
+
+#endif

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every crash: clients, the real service and the real journal on a disk that crashes at each of its
+ * changes, with every outcome that may be found afterwards, and again while that is recovered from
+ * or soon after. What was answered is there, once, with its reply; nothing else is.
+ *
+ * The seed is printed; an argument or $SEED repeats it. $STEPS: calls of the long run; $PAIRS: how
+ * many second events are tried at each place (0: all).
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <time.h>
+
+#include "crash_run.h"
+
+enum {
+	USUAL_STEPS = 4000,
+	USUAL_PAIRS = 4,
+	SHORT_STEPS = 150,
+	PAIR_STEPS = 50,
+	SMALL_SEGMENT = SEGMENT_HEADER_SIZE + 2048,
+	SEGMENT = 16384,
+	CHOICES_MAX = 5,    /* up to so many things pending, each combination is tried */
+	PATTERNS = 12,	    /* else so many */
+	EVICTED_UP_TO = 16, /* the call of the next process by which the cache has dropped it */
+};
+
+static uint64_t seed;
+static uint64_t steps = USUAL_STEPS;
+static uint64_t pairs = USUAL_PAIRS;
+static uint64_t recoveries;
+static uint64_t evictions;
+
+/* --- Events --------------------------------------------------------------------------------- */
+
+/* How a process ends: at a change of the disk that is not done, done, done in part, or refused. */
+static const struct ending {
+	const char *name;
+	uint64_t bytes;
+	bool fails;
+} endings[] = {
+    {"died before", 0, false},
+    {"died after", UINT64_MAX, false},
+    {"was refused", 0, true},
+    {"died after 512 bytes of", 512, false},
+    {"died after 700 bytes of", 700, false},
+};
+
+enum {
+	ENDINGS = sizeof(endings) / sizeof(endings[0]),
+	ENDINGS_APART = 3, /* those that differ for all that is no write */
+};
+
+static struct fake_plan plan_of(const struct ending *ending, uint64_t at) {
+	return (struct fake_plan){.crash_at = ending->fails ? 0 : at,
+				  .crash_bytes = ending->bytes,
+				  .fail_change = ending->fails ? at : 0,
+				  .error = -EIO};
+}
+
+/* What is left of a write when the power goes, thing by thing. */
+struct pattern {
+	size_t things;
+	size_t number;
+	uint64_t chance;
+};
+
+static size_t patterns_of(size_t things) {
+	return things <= CHOICES_MAX ? (size_t)1 << things : PATTERNS;
+}
+
+static bool keep(void *context, size_t thing) {
+	struct pattern *pattern = context;
+	size_t middle = pattern->things / 2;
+
+	if (pattern->things <= CHOICES_MAX)
+		return (pattern->number >> thing & 1) != 0;
+	switch (pattern->number) {
+	case 0:
+		return false;
+	case 1:
+		return true;
+	case 2:
+		return thing < middle;
+	case 3:
+		return thing >= middle;
+	case 4:
+		return thing == 0;
+	case 5:
+		return thing != 0;
+	case 6:
+		return thing + 1 == pattern->things;
+	case 7:
+		return thing + 1 != pattern->things;
+	}
+	pattern->chance = pattern->chance * 6364136223846793005 + 1442695040888963407;
+	return (pattern->chance >> 40 & 1) != 0;
+}
+
+/*
+ * What is found when the next process looks: number 0: all that was written, for the machine lived;
+ * 1: the same, but the cache drops, sooner or later, what it only believes to be clean; from 2 on:
+ * the power was lost. Answers how many there are.
+ */
+static size_t aftermaths(const struct fake_disk *disk) {
+	return 2 + patterns_of(fake_disk_pending(disk));
+}
+
+static void suffer(struct fake_disk *disk, size_t aftermath) {
+	struct pattern pattern = {.things = fake_disk_pending(disk), .chance = seed + aftermath};
+	const struct fake_plan evict = {.evict_at = 1 + evictions % EVICTED_UP_TO};
+
+	if (aftermath < 2) {
+		fake_disk_kill(disk);
+		if (aftermath == 1) {
+			fake_disk_plan(disk, &evict);
+			evictions++;
+		}
+		return;
+	}
+	pattern.number = aftermath - 2;
+	fake_disk_lose_power(disk, keep, &pattern);
+}
+
+static const char *tell(char text[256], const struct fake_disk *disk, const struct ending *ending,
+			uint64_t at, size_t aftermath) {
+	(void)snprintf(text, 256, "SEED=%llu: %s change %llu (%s), then %zu",
+		       (unsigned long long)seed, ending->name, (unsigned long long)at,
+		       fake_disk_last(disk), aftermath);
+	return text;
+}
+
+/* --- One event ------------------------------------------------------------------------------ */
+
+/* After all events: the last process is stopped as it should be, and another one finds it so. */
+static void end_well(struct run *run, const char *complain) {
+	struct run *next;
+
+	if (run == NULL || !run_go_on(run, RUN_FEW_STEPS))
+		ck_abort_msg("%s: %s", complain, run == NULL ? "" : run->journal.why);
+	run_stop(run, true);
+	next = run_take_up(run, fake_disk_copy(run->journal.disk), complain);
+	must(next != NULL, complain);
+	must(next->journal.found.was_stopped || next->journal.found.segments == 0,
+	     "the clean stop is not seen");
+	run_free(next);
+	run_free(run);
+	recoveries += 2;
+}
+
+/* A run from the beginning, up to where the disk strikes. */
+static struct run *run_until(const struct fake_plan *plan, uint64_t segment, unsigned count) {
+	struct run *run = run_new(seed, segment);
+
+	fake_disk_plan(run->journal.disk, plan);
+	if (!run_go_on(run, count)) {
+		ck_assert(fake_disk_struck(run->journal.disk));
+		/* Who lives, if only to hear of an error, stops. */
+		run_stop(run, false);
+	}
+	return run;
+}
+
+static uint64_t changes_of(uint64_t segment, unsigned count) {
+	struct run *run = run_until(NULL, segment, count);
+	uint64_t changes = fake_disk_changes(run->journal.disk);
+
+	run_free(run);
+	return changes;
+}
+
+static bool is_write(const struct fake_disk *disk) {
+	return strncmp(fake_disk_last(disk), "write", 5) == 0;
+}
+
+START_TEST(after_every_crash_all_that_was_answered_is_there_once) {
+	uint64_t changes = changes_of(SMALL_SEGMENT, SHORT_STEPS);
+
+	for (uint64_t at = 1; at <= changes; at++)
+		for (size_t i = 0; i < ENDINGS; i++) {
+			struct fake_plan plan = plan_of(&endings[i], at);
+			struct run *run = run_until(&plan, SMALL_SEGMENT, SHORT_STEPS);
+			size_t count = aftermaths(run->journal.disk);
+			char complain[256];
+
+			if (i >= ENDINGS_APART && !is_write(run->journal.disk))
+				count = 0;
+			for (size_t j = 0; j < count; j++) {
+				struct fake_disk *disk = fake_disk_copy(run->journal.disk);
+
+				(void)tell(complain, run->journal.disk, &endings[i], at, j);
+				suffer(disk, j);
+				end_well(run_take_up(run, disk, complain), complain);
+			}
+			run_free(run);
+		}
+	printf("figure: %llu places to crash at, %llu recoveries\n", (unsigned long long)changes,
+	       (unsigned long long)recoveries);
+	ck_assert_uint_gt(changes, 100);
+}
+END_TEST
+
+/* --- Two events ----------------------------------------------------------------------------- */
+
+/* A disk as the first event left it, and the run that had answered what must be on it. */
+struct left {
+	struct run *run;
+	const struct fake_disk *disk;
+	const char *story;
+};
+
+/* What comes after a second event at change `at`. False: the next process ended before. */
+static bool second_event(const struct left *left, uint64_t at, const struct ending *ending,
+			 uint64_t aftermath) {
+	const struct fake_plan plan = plan_of(ending, at);
+	struct fake_disk *disk = fake_disk_copy(left->disk);
+	struct run *run;
+	char complain[1024];
+	char text[256];
+	bool has_struck;
+
+	fake_disk_plan(disk, &plan);
+	run = run_take_up(left->run, disk, left->story);
+	if (run != NULL && !run_go_on(run, RUN_FEW_STEPS))
+		run_stop(run, false);
+	has_struck = fake_disk_struck(disk);
+	if (has_struck) {
+		struct fake_disk *found = fake_disk_copy(disk);
+
+		aftermath %= aftermaths(disk);
+		(void)snprintf(complain, sizeof(complain), "%s; %s", left->story,
+			       tell(text, disk, ending, at, aftermath));
+		suffer(found, aftermath);
+		/* Who died in recovery answered nobody. */
+		end_well(run_take_up(run != NULL ? run : left->run, found, complain), complain);
+	}
+	if (run == NULL)
+		fake_disk_free(disk);
+	run_free(run);
+	return has_struck;
+}
+
+/* At each change of recovery and soon after: some second events, or all. */
+static void all_second_events(const struct left *left, uint64_t *turn) {
+	bool strikes = true;
+
+	for (uint64_t at = 1; strikes; at++) {
+		if (pairs != 0) {
+			for (uint64_t i = 0; i < pairs; i++, *turn += 1)
+				strikes = second_event(left, at, &endings[*turn % ENDINGS],
+						       *turn / ENDINGS);
+			continue;
+		}
+		for (size_t i = 0; i < ENDINGS && strikes; i++)
+			for (size_t j = 0; j < 2 + PATTERNS && strikes; j++)
+				strikes = second_event(left, at, &endings[i], j);
+	}
+}
+
+START_TEST(after_every_pair_of_crashes_all_that_was_answered_is_there_once) {
+	uint64_t changes = changes_of(SMALL_SEGMENT, PAIR_STEPS);
+	uint64_t turn = 0;
+
+	for (uint64_t at = 1; at <= changes; at++)
+		for (size_t i = 0; i < ENDINGS; i++) {
+			struct fake_plan plan = plan_of(&endings[i], at);
+			struct run *run = run_until(&plan, SMALL_SEGMENT, PAIR_STEPS);
+			size_t count = aftermaths(run->journal.disk);
+			char story[256];
+
+			if (i >= ENDINGS_APART && !is_write(run->journal.disk))
+				count = 0;
+			for (size_t j = 0; j < count; j++) {
+				struct fake_disk *disk = fake_disk_copy(run->journal.disk);
+				const struct left left = {run, disk, story};
+
+				(void)tell(story, run->journal.disk, &endings[i], at, j);
+				suffer(disk, j);
+				all_second_events(&left, &turn);
+				fake_disk_free(disk);
+			}
+			run_free(run);
+		}
+	printf("figure: %llu places for the first event, %llu recoveries\n",
+	       (unsigned long long)changes, (unsigned long long)recoveries);
+}
+END_TEST
+
+/* --- A long run ----------------------------------------------------------------------------- */
+
+/* Called before each change of the disk: what if it ended here? */
+static void what_if(void *context, struct fake_disk *disk, uint64_t change) {
+	struct run *run = context;
+	struct fake_disk *found = fake_disk_copy(disk);
+	size_t aftermath = change % aftermaths(disk);
+	char complain[256];
+
+	(void)tell(complain, disk, &endings[0], change, aftermath);
+	suffer(found, aftermath);
+	if (change % 32 == 0) {
+		end_well(run_take_up(run, found, complain), complain);
+	} else {
+		run_look(run, found, complain);
+		recoveries++;
+	}
+}
+
+START_TEST(a_long_run_can_end_anywhere) {
+	struct run *run = run_new(seed, SEGMENT);
+	struct fake_plan plan = {.before = what_if, .context = run};
+	uint64_t changes = 0;
+
+	for (uint64_t done = 0; done < steps; done += 200) {
+		fake_disk_plan(run->journal.disk, &plan);
+		ck_assert(run_go_on(run, 200));
+		/* As with snapshots: old segments go, also while all else is told to end. */
+		if (done % 400 == 0)
+			run_forget(run);
+		changes += fake_disk_changes(run->journal.disk);
+	}
+	fake_disk_plan(run->journal.disk, NULL);
+	printf("figure: %zu operations, %llu places to end at, %llu recoveries\n",
+	       run->journal.tape.count, (unsigned long long)changes,
+	       (unsigned long long)recoveries);
+	end_well(run_take_up(run, fake_disk_copy(run->journal.disk), "at the end"), "at the end");
+	run_free(run);
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_set_timeout(tests, 3600);
+	tcase_add_test(tests, after_every_crash_all_that_was_answered_is_there_once);
+	tcase_add_test(tests, after_every_pair_of_crashes_all_that_was_answered_is_there_once);
+	tcase_add_test(tests, a_long_run_can_end_anywhere);
+}
+
+int main(int argc, char **argv) {
+	const char *wanted = argc > 1 ? argv[1] : getenv("SEED");
+	const char *how_far = getenv("STEPS");
+	const char *how_many = getenv("PAIRS");
+
+	seed = wanted != NULL ? strtoull(wanted, NULL, 0) : (uint64_t)time(NULL);
+	if (how_far != NULL)
+		steps = strtoull(how_far, NULL, 0);
+	if (how_many != NULL)
+		pairs = strtoull(how_many, NULL, 0);
+	/* Disks are copied all the time. */
+	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
+	(void)mallopt(M_MMAP_THRESHOLD, 256 << 20);
+	printf("SEED=%llu\n", (unsigned long long)seed);
+	(void)fflush(stdout);
+	return run_suite("crash", add);
+}
