@@ -182,9 +182,9 @@ $(SNAPSHOT_TESTS): $(CORE) $(BASE) \
     $(patsubst %,$(BUILD)/obj/server/%.o,batch disk heap snapshot snapshotter)
 $(SNAPSHOT_TESTS): private TEST_LIBS = $(ISAL_LIBS)
 $(BUILD)/tests/unit/snapshot_crash_test: tests/unit/fake_disk.c tests/unit/fake_file.c
-# It refuses processes, descriptors and threads.
+# It refuses processes, memory and threads.
 $(BUILD)/tests/unit/snapshotter_test: private TEST_LIBS = $(ISAL_LIBS) \
-    -Wl,--wrap=fork,--wrap=pidfd_open,--wrap=pthread_create
+    -Wl,--wrap=fork,--wrap=epoll_ctl,--wrap=pthread_create
 # The journal and what stands on it: the test is the disk.
 $(JOURNAL_TESTS): $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c \
     $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal journal_file journal_read)
@@ -281,6 +281,10 @@ valgrind:
 	@KVD_WRAPPER="$(VALGRIND)" CK_TIMEOUT_MULTIPLIER=10 $(RUN) \
 	    $(filter-out $(UNIT_TESTS_QUICK),$(VALGRIND_TESTS))
 
+## mutants: take each safeguard of the journal out, one at a time, and see the tests fail
+mutants:
+	@BUILD=$(abspath $(BUILD)) bash tests/mutants
+
 ## torture: a durable kvd killed KILLS=200 times under load
 KILLS ?= 200
 torture: $(BUILD)/kvd $(BUILD)/tests/system/crash_test
@@ -322,7 +326,7 @@ fuzz:
 
 C_SOURCES = $(wildcard $(foreach folder,base client lock server kvctl examples bench \
                 tests/unit tests/system tests/support tests/fuzz,$(folder)/*.c $(folder)/*.h))
-SCRIPTS   = $(wildcard tools/* .ci/run examples/*.sh tests/run tests/fuzz/run tests/*/*.sh)
+SCRIPTS   = $(wildcard tools/* .ci/run examples/*.sh tests/run tests/mutants tests/fuzz/run tests/*/*.sh)
 
 ## format: lay out every C file as .clang-format says
 format:
@@ -378,7 +382,7 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile | awk -F ': ' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-.PHONY: all torture bench-durable examples unit-tests tests unit check demo asan tsan valgrind fuzz-programs fuzz format \
-        format-check house-rules lint install uninstall clean help
+.PHONY: all torture mutants bench-durable examples unit-tests tests unit check demo asan tsan valgrind \
+        fuzz-programs fuzz format format-check house-rules lint install uninstall clean help
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)

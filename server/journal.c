@@ -65,6 +65,7 @@ struct journal {
 
 struct journal *journal_new(void) {
 	struct journal *journal = calloc(1, sizeof(*journal));
+	pthread_condattr_t monotonic;
 
 	if (journal == NULL)
 		return NULL;
@@ -74,7 +75,11 @@ struct journal *journal_new(void) {
 		return NULL;
 	}
 	(void)pthread_mutex_init(&journal->mutex, NULL);
-	(void)pthread_cond_init(&journal->changed, NULL);
+	/* The time of day may be set back for hours. */
+	(void)pthread_condattr_init(&monotonic);
+	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&journal->changed, &monotonic);
+	(void)pthread_condattr_destroy(&monotonic);
 	return journal;
 }
 
@@ -152,7 +157,7 @@ static enum journal_spare make_spare(struct journal *journal, size_t written) {
 static void wait_a_while(struct journal *journal) {
 	struct timespec until;
 
-	(void)clock_gettime(CLOCK_REALTIME, &until);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += RETRY_S;
 	(void)pthread_cond_timedwait(&journal->changed, &journal->mutex, &until);
 }
@@ -356,8 +361,11 @@ const char *journal_failure(struct journal *journal) {
 }
 
 bool journal_stop(struct journal *journal) {
-	if (!journal->has_thread)
+	if (!journal->has_thread) {
+		journal_file_close(journal->file, false);
+		journal->file = NULL;
 		return true;
+	}
 	(void)pthread_mutex_lock(&journal->mutex);
 	while (journal->has_batch && !journal->has_failed)
 		(void)pthread_cond_wait(&journal->changed, &journal->mutex);
@@ -370,6 +378,7 @@ bool journal_stop(struct journal *journal) {
 	journal->has_thread = false;
 	journal->durable_seen = journal->durable;
 	journal_file_close(journal->file, !journal->has_failed);
+	journal->file = NULL;
 	return !journal->has_failed;
 }
 

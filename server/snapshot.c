@@ -108,22 +108,14 @@ int snapshot_discard(struct disk *disk) {
 	return error == -ENOENT ? 0 : error;
 }
 
-/* After a rename that failed: whether the name is there all the same. */
-static bool is_there(struct disk *disk, const char *name) {
-	int file = disk->open(disk->context, name, DISK_READ);
-
-	if (file >= 0)
-		disk->close(disk->context, file);
-	return file != -ENOENT;
-}
-
 enum snapshot_publication snapshot_publish(struct disk *disk, uint64_t position, int *error) {
 	char name[DISK_NAME_MAX];
 
 	snapshot_name(position, name);
 	*error = disk->rename(disk->context, temporary_name, name);
+	/* After an input/output error nobody knows whether the name is there. */
 	if (*error < 0)
-		return is_there(disk, name) ? PUBLICATION_UNKNOWN : PUBLICATION_REFUSED;
+		return *error == -EIO ? PUBLICATION_UNKNOWN : PUBLICATION_REFUSED;
 	*error = disk->sync_names(disk->context);
 	return *error < 0 ? PUBLICATION_UNKNOWN : PUBLICATION_DONE;
 }

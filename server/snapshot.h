@@ -56,7 +56,7 @@ int snapshot_write(struct disk *disk, const struct service *service, uint64_t po
 
 enum snapshot_publication {
 	PUBLICATION_DONE,
-	PUBLICATION_REFUSED, /* it has no name; as if nothing was done */
+	PUBLICATION_REFUSED, /* it has no name, or has it and is whole: nothing depends on it */
 	/*
 	 * The names could not be synced, those that the journal made meanwhile neither: the process
 	 * must stop, and a restart finds out.

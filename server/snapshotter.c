@@ -13,7 +13,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +23,7 @@
 
 enum {
 	NICENESS = 10,
-	GATE_MS = 5000, /* for the child to close its descriptors */
+	WORD_MS = 5000, /* for the child to close its descriptors */
 	RETRY_MIN_MS = 10 * 1000,
 	RETRY_MAX_MS = 10 * 60 * 1000,
 };
@@ -48,7 +47,7 @@ struct chore {
 
 enum phase {
 	IDLE,
-	WRITING, /* `child` and `child_fd` are there */
+	WRITING, /* `child` and `life` are there */
 	WAITING, /* "snapshot.tmp" is whole */
 	WORKING, /* `chore` is under way, by `thread` if has_thread */
 };
@@ -59,7 +58,7 @@ struct snapshotter {
 	struct page *page;
 	int news;  /* an epoll of the two below */
 	int event; /* the chore is done */
-	int child_fd;
+	int life;  /* of a pipe whose other end the child has for as long as it lives */
 	pid_t child;
 	enum phase phase;
 	struct chore chore;
@@ -98,7 +97,7 @@ struct snapshotter *snapshotter_new(struct disk *disk, const struct service *ser
 		return NULL;
 	snapshotter->disk = disk;
 	snapshotter->service = service;
-	snapshotter->child_fd = -1;
+	snapshotter->life = -1;
 	snapshotter->retry_ms = RETRY_MIN_MS;
 	snapshotter->counters.last_bytes = last_bytes;
 	snapshotter->page = mmap(NULL, sizeof(*snapshotter->page), PROT_READ | PROT_WRITE,
@@ -119,12 +118,13 @@ int snapshotter_fd(const struct snapshotter *snapshotter) {
 /* --- The child ----------------------------------------------------------------------------------
  */
 
-/* False: the kernel cannot (errno). */
-static bool close_all_but(int kept) {
+/* Keeps `life` as standard input. False: the kernel cannot (errno). */
+static bool close_all_but(int kept, int life) {
 	unsigned first = STDERR_FILENO + 1;
 
+	if (dup2(life, STDIN_FILENO) < 0)
+		return false;
 	/* Not closed, so that no file gets a number that a careless line may be written to. */
-	(void)dup2(STDERR_FILENO, STDIN_FILENO);
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 	if (kept >= (int)first) {
 		if (kept > (int)first && close_range(first, (unsigned)kept - 1, 0) != 0)
@@ -167,13 +167,13 @@ static void tell_progress(void *context, uint64_t done, uint64_t size) {
  * Other threads of the parent may have held any lock when they were left behind; malloc's are in
  * order (glibc sees to it), and nothing here takes others.
  */
-static _Noreturn void be_child(const struct snapshotter *snapshotter, pid_t parent) {
+static _Noreturn void be_child(const struct snapshotter *snapshotter, pid_t parent, int life) {
 	struct page *page = snapshotter->page;
 
 	/* Who died before the kernel was asked is not noticed by it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(EXIT_FAILURE);
-	if (!close_all_but(snapshotter->disk->directory)) {
+	if (!close_all_but(snapshotter->disk->directory, life) || write(STDIN_FILENO, "", 1) != 1) {
 		atomic_store(&page->error, -errno);
 		_exit(EXIT_FAILURE);
 	}
@@ -196,19 +196,25 @@ static void kill_child(pid_t child) {
 }
 
 /*
- * Until the child has closed it, and with it all else: a socket that the parent closed meanwhile
- * would stay open, and in the parent's epoll, where nobody could take it out any more.
+ * Until the child says that it has closed all else: a socket that the parent closed meanwhile would
+ * stay open, and in the parent's epoll, where nobody could take it out any more. 0, or a negative
+ * errno.
  */
-static int wait_at_gate(int gate) {
-	struct pollfd closed = {.fd = gate, .events = POLLIN};
+static int wait_for_word(const struct snapshotter *snapshotter, int life) {
+	struct pollfd word = {.fd = life, .events = POLLIN};
+	char byte;
 	int count;
 
 	do
-		count = poll(&closed, 1, GATE_MS);
+		count = poll(&word, 1, WORD_MS);
 	while (count < 0 && errno == EINTR);
-	if (count > 0)
+	if (count <= 0)
+		return count < 0 ? -errno : -ETIMEDOUT;
+	if (read(life, &byte, 1) == 1)
 		return 0;
-	return count < 0 ? -errno : -ETIMEDOUT;
+	/* It is dead already. */
+	int error = atomic_load(&snapshotter->page->error);
+	return error < 0 ? error : -ECHILD;
 }
 
 /* Forks with all signals blocked, for their handlers are the parent's. -1: it failed (errno). */
@@ -235,50 +241,43 @@ static pid_t fork_blocked(void) {
 /* 0, or a negative errno. */
 static int fork_child(struct snapshotter *snapshotter) {
 	pid_t parent = getpid();
-	int gate[2];
-	int error;
+	int life[2];
 
-	if (pipe2(gate, O_CLOEXEC) != 0)
+	if (pipe2(life, O_CLOEXEC) != 0)
 		return -errno;
 	pid_t child = fork_blocked();
 	if (child == 0)
-		be_child(snapshotter, parent);
-	error = child < 0 ? -errno : 0;
-	(void)close(gate[1]);
-	if (child > 0)
-		error = wait_at_gate(gate[0]);
-	(void)close(gate[0]);
-	if (child < 0)
-		return error;
-	int child_fd = error == 0 ? pidfd_open(child, 0) : -1;
-	if (error == 0 && (child_fd < 0 || !add_to_news(snapshotter, child_fd)))
+		be_child(snapshotter, parent, life[1]);
+	int error = child < 0 ? -errno : 0;
+	(void)close(life[1]);
+	if (error == 0)
+		error = wait_for_word(snapshotter, life[0]);
+	if (error == 0 && !add_to_news(snapshotter, life[0]))
 		error = -errno;
-	if (error < 0) {
-		kill_child(child);
-		close_fd(child_fd);
-		return error;
+	if (error == 0) {
+		snapshotter->child = child;
+		snapshotter->life = life[0];
+		return 0;
 	}
-	snapshotter->child = child;
-	snapshotter->child_fd = child_fd;
-	return 0;
+	if (child > 0)
+		kill_child(child);
+	(void)close(life[0]);
+	return error;
 }
 
 /* False: it is still at work. Else *error is 0 if it ended well. */
 static bool reap(struct snapshotter *snapshotter, int *error) {
-	siginfo_t end = {.si_pid = 0};
+	int status = 0;
+	pid_t ended = waitpid(snapshotter->child, &status, WNOHANG);
 
-	if (waitid(P_PIDFD, (id_t)snapshotter->child_fd, &end, WEXITED | WNOHANG) != 0) {
-		*error = -errno;
-	} else if (end.si_pid == 0) {
+	if (ended == 0 || (ended < 0 && errno == EINTR))
 		return false;
-	} else {
-		*error = atomic_load(&snapshotter->page->error);
-		/* It was killed, or found its parent gone. */
-		if (*error == 0 && (end.si_code != CLD_EXITED || end.si_status != EXIT_SUCCESS))
-			*error = -ECHILD;
-	}
-	(void)close(snapshotter->child_fd);
-	snapshotter->child_fd = -1;
+	*error = ended < 0 ? -errno : atomic_load(&snapshotter->page->error);
+	/* It was killed, or found its parent gone. */
+	if (*error == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_SUCCESS))
+		*error = -ECHILD;
+	(void)close(snapshotter->life);
+	snapshotter->life = -1;
 	return true;
 }
 
@@ -467,7 +466,7 @@ void snapshotter_free(struct snapshotter *snapshotter) {
 		break;
 	case WRITING:
 		kill_child(snapshotter->child);
-		close_fd(snapshotter->child_fd);
+		close_fd(snapshotter->life);
 		(void)snapshot_discard(snapshotter->disk);
 		break;
 	case WAITING:

@@ -220,7 +220,7 @@ static bool happens(struct fake_disk *disk, enum fate fate) {
 	case FATE_CRASH:
 		return disk->plan.crash_bytes > 0;
 	case FATE_FAIL:
-		return draw(disk) % 2 == 0;
+		return !disk->plan.does_nothing && draw(disk) % 2 == 0;
 	case FATE_DEAD:
 		break;
 	}
@@ -257,7 +257,7 @@ static keep_function *sync_takes(struct fake_disk *disk, enum fate fate, struct 
 	*luck = (struct luck){.disk = disk};
 	if (fate != FATE_FAIL)
 		return happens(disk, fate) ? keep_all : NULL;
-	luck->mode = draw(disk) % 3;
+	luck->mode = disk->plan.does_nothing ? 0 : draw(disk) % 3;
 	return keep_by_luck;
 }
 
@@ -346,7 +346,7 @@ static int write_file(void *context, int handle, const void *data, size_t size, 
 		done = disk->plan.crash_bytes < size ? disk->plan.crash_bytes : size;
 		break;
 	case FATE_FAIL:
-		done = draw(disk) % (size + 1);
+		done = disk->plan.does_nothing ? 0 : draw(disk) % (size + 1);
 		break;
 	case FATE_DEAD:
 		break;
@@ -500,10 +500,12 @@ struct disk *fake_disk_of(struct fake_disk *disk) {
 }
 
 void fake_disk_plan(struct fake_disk *disk, const struct fake_plan *plan) {
+	(void)pthread_mutex_lock(&disk->mutex);
 	disk->plan = plan == NULL ? (struct fake_plan){0} : *plan;
 	disk->calls = disk->changes = 0;
 	disk->has_struck = disk->has_crashed = false;
 	disk->struck[0] = '\0';
+	(void)leave(disk, 0);
 }
 
 uint64_t fake_disk_calls(const struct fake_disk *disk) {

@@ -14,7 +14,8 @@
  * it, no later sync writes it, and of the disk nobody knows. The same for names.
  *
  * What is left open in this picture is drawn from the disk's own chance: the same seed and the same
- * calls make the same run. Many threads may call its functions (struct disk); all else is for one.
+ * calls make the same run. Many threads may call its functions (struct disk) and fake_disk_plan();
+ * all else is for one.
  */
 
 #include <stdbool.h>
@@ -42,6 +43,8 @@ struct fake_plan {
 	/* The same, counting changes. */
 	uint64_t fail_change;
 	int error; /* negative */
+	/* What fails did nothing; else it did what chance gives. */
+	bool does_nothing;
 	bool is_lasting;
 
 	/* From this call on the cache has dropped what it believed to be clean. 0: never. */

@@ -5,7 +5,7 @@
  * or soon after. What was answered is there, once, with its reply; nothing else is.
  *
  * The seed is printed; an argument or $SEED repeats it. $STEPS: calls of the long run; $PAIRS: how
- * many second events are tried at each place (0: all).
+ * many second events are tried at each place (0: all). $ROWS: how many rows of more events.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -15,12 +15,14 @@
 
 enum {
 	USUAL_STEPS = 4000,
-	USUAL_PAIRS = 4,
+	USUAL_PAIRS = 2,
+	USUAL_ROWS = 2000,
 	SHORT_STEPS = 150,
 	PAIR_STEPS = 50,
 	SMALL_SEGMENT = SEGMENT_HEADER_SIZE + 2048,
 	SEGMENT = 16384,
-	CHOICES_MAX = 5,    /* up to so many things pending, each combination is tried */
+	CHOICES_MAX = 5, /* up to so many things pending, each combination is tried */
+	EVENTS_MAX = 7,
 	PATTERNS = 12,	    /* else so many */
 	EVICTED_UP_TO = 16, /* the call of the next process by which the cache has dropped it */
 };
@@ -28,6 +30,7 @@ enum {
 static uint64_t seed;
 static uint64_t steps = USUAL_STEPS;
 static uint64_t pairs = USUAL_PAIRS;
+static uint64_t rows = USUAL_ROWS;
 static uint64_t recoveries;
 static uint64_t evictions;
 
@@ -38,24 +41,29 @@ static const struct ending {
 	const char *name;
 	uint64_t bytes;
 	bool fails;
+	bool does_nothing;
 } endings[] = {
-    {"died before", 0, false},
-    {"died after", UINT64_MAX, false},
-    {"was refused", 0, true},
-    {"died after 512 bytes of", 512, false},
-    {"died after 700 bytes of", 700, false},
+    {"died before", 0, false, false},
+    {"died after", UINT64_MAX, false, false},
+    {"was refused", 0, true, true},
+    {"was refused, in part,", 0, true, false},
+    {"died after 512 bytes of", 512, false, false},
+    {"died after 700 bytes of", 700, false, false},
 };
 
 enum {
 	ENDINGS = sizeof(endings) / sizeof(endings[0]),
-	ENDINGS_APART = 3, /* those that differ for all that is no write */
+	ENDINGS_APART = 4, /* those that differ for all that is no write */
 };
 
 static struct fake_plan plan_of(const struct ending *ending, uint64_t at) {
-	return (struct fake_plan){.crash_at = ending->fails ? 0 : at,
+	/* A cache may drop what it believes to be clean at any time. */
+	return (struct fake_plan){.evict_at = evictions++ % (2 * EVICTED_UP_TO),
+				  .crash_at = ending->fails ? 0 : at,
 				  .crash_bytes = ending->bytes,
 				  .fail_change = ending->fails ? at : 0,
-				  .error = -EIO};
+				  .error = -EIO,
+				  .does_nothing = ending->does_nothing};
 }
 
 /* What is left of a write when the power goes, thing by thing. */
@@ -141,7 +149,8 @@ static void end_well(struct run *run, const char *complain) {
 	run_stop(run, true);
 	next = run_take_up(run, fake_disk_copy(run->journal.disk), complain);
 	must(next != NULL, complain);
-	must(next->journal.found.was_stopped || next->journal.found.segments == 0,
+	/* Who wrote nothing leaves no mark. */
+	must(next->journal.found.was_stopped || run->journal.durable == run->borrowed,
 	     "the clean stop is not seen");
 	run_free(next);
 	run_free(run);
@@ -286,6 +295,69 @@ START_TEST(after_every_pair_of_crashes_all_that_was_answered_is_there_once) {
 }
 END_TEST
 
+/* --- Many events ---------------------------------------------------------------------------- */
+
+static uint64_t dice;
+
+static uint64_t draw(uint64_t below) {
+	dice = dice * 6364136223846793005 + 1442695040888963407;
+	return (dice >> 33) % below;
+}
+
+/* One process after another, none of which ends well, but the last. */
+static void row_of_events(unsigned events) {
+	struct run *runs[EVENTS_MAX + 1] = {run_new(seed + draw(1 << 30), SMALL_SEGMENT)};
+	struct fake_disk *disk = runs[0]->journal.disk;
+	const struct ending *ending = &endings[draw(ENDINGS)];
+	uint64_t at = 1 + draw(60);
+	struct fake_plan plan = plan_of(ending, at);
+	struct fake_disk *found;
+	char complain[256];
+	size_t last = 0;
+	size_t aftermath;
+
+	fake_disk_plan(disk, &plan);
+	if (!run_go_on(runs[0], SHORT_STEPS / 2))
+		run_stop(runs[0], false);
+	for (unsigned i = 0; i < events; i++) {
+		struct run *next;
+
+		found = fake_disk_copy(disk);
+		aftermath = draw(aftermaths(disk));
+		(void)tell(complain, disk, ending, at, aftermath);
+		if (i > 0 && disk != runs[last]->journal.disk)
+			fake_disk_free(disk);
+		suffer(found, aftermath);
+		disk = found;
+		ending = &endings[draw(ENDINGS)];
+		at = 1 + draw(25);
+		plan = plan_of(ending, at);
+		fake_disk_plan(disk, &plan);
+		next = run_take_up(runs[last], disk, complain);
+		if (next != NULL) {
+			runs[++last] = next;
+			if (!run_go_on(next, RUN_FEW_STEPS))
+				run_stop(next, false);
+		}
+	}
+	found = fake_disk_copy(disk);
+	if (disk != runs[last]->journal.disk)
+		fake_disk_free(disk);
+	suffer(found, draw(aftermaths(found)));
+	end_well(run_take_up(runs[last], found, complain), complain);
+	do
+		run_free(runs[last]);
+	while (last-- > 0);
+}
+
+START_TEST(after_any_row_of_events_all_that_was_answered_is_there_once) {
+	dice = seed;
+	for (uint64_t i = 0; i < rows; i++)
+		row_of_events(1 + (unsigned)draw(EVENTS_MAX));
+	printf("figure: %llu rows of up to %d events\n", (unsigned long long)rows, EVENTS_MAX + 1);
+}
+END_TEST
+
 /* --- A long run ----------------------------------------------------------------------------- */
 
 /* Called before each change of the disk: what if it ended here? */
@@ -331,19 +403,26 @@ static void add(TCase *tests) {
 	tcase_set_timeout(tests, 3600);
 	tcase_add_test(tests, after_every_crash_all_that_was_answered_is_there_once);
 	tcase_add_test(tests, after_every_pair_of_crashes_all_that_was_answered_is_there_once);
+	tcase_add_test(tests, after_any_row_of_events_all_that_was_answered_is_there_once);
 	tcase_add_test(tests, a_long_run_can_end_anywhere);
 }
 
-int main(int argc, char **argv) {
-	const char *wanted = argc > 1 ? argv[1] : getenv("SEED");
-	const char *how_far = getenv("STEPS");
-	const char *how_many = getenv("PAIRS");
+/* A number of the environment. */
+static void ask(const char *name, uint64_t *number) {
+	const char *text = getenv(name);
 
-	seed = wanted != NULL ? strtoull(wanted, NULL, 0) : (uint64_t)time(NULL);
-	if (how_far != NULL)
-		steps = strtoull(how_far, NULL, 0);
-	if (how_many != NULL)
-		pairs = strtoull(how_many, NULL, 0);
+	if (text != NULL)
+		*number = strtoull(text, NULL, 0);
+}
+
+int main(int argc, char **argv) {
+	seed = (uint64_t)time(NULL);
+	ask("SEED", &seed);
+	ask("STEPS", &steps);
+	ask("PAIRS", &pairs);
+	ask("ROWS", &rows);
+	if (argc > 1)
+		seed = strtoull(argv[1], NULL, 0);
 	/* Disks are copied all the time. */
 	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 20);

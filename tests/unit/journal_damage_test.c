@@ -45,7 +45,7 @@ void *__wrap_realloc(void *block, size_t size) {
 /* Batches of one to three small operations: each Put says who it is. */
 static bool put_batch(struct journal_world *journal) {
 	size_t more = journal->tape.count % 3;
-	char value[48];
+	char value[48] = "";
 
 	for (size_t i = 0; i <= more; i++) {
 		uint64_t number = journal->tape.count + 1;

@@ -4,12 +4,14 @@
  *
  * $KEYS says how many keys the large one has.
  */
+#include <time.h>
+
 #include "clock.h"
 #include "snapshot_place.h"
 
 enum {
 	USUAL_KEYS = 1000000,
-	LOAD_MS = 2000, /* for so many */
+	LOAD_MS = 2000, /* for so many, of the processor's time: others may use it too */
 	CHUNK_MAX = 256 * 1024,
 };
 
@@ -288,11 +290,13 @@ START_TEST(a_million_keys_are_loaded_in_less_than_two_seconds) {
 	uint64_t saved_ns = clock_ns();
 	ck_assert_int_eq(snapshot_publish(&place.disk, 1, &error), PUBLICATION_DONE);
 	struct service *service = another(world.service);
+	clock_t before = clock();
 	uint64_t searching_ns = clock_ns();
 	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
 	uint64_t found_ns = clock_ns();
 	ck_assert_msg(snapshot_load(&place.disk, 1, NULL, NULL, service, why), "%s", why);
 	uint64_t loaded_ns = clock_ns();
+	clock_t worked = clock() - before;
 	printf("figure: %llu keys, %llu MB: written and synced in %llu ms, verified in %llu ms, "
 	       "loaded in %llu ms\n",
 	       (unsigned long long)keys, (unsigned long long)snapshot.size / 1000000,
@@ -302,7 +306,7 @@ START_TEST(a_million_keys_are_loaded_in_less_than_two_seconds) {
 	ck_assert_uint_eq(snapshot.entries, keys);
 	ck_assert_uint_le(service_memory(service)->used, used(&world));
 	if (!is_slowed_down() && keys <= USUAL_KEYS)
-		ck_assert_uint_lt((loaded_ns - searching_ns) / 1000000, LOAD_MS);
+		ck_assert_int_lt(worked / (CLOCKS_PER_SEC / 1000), LOAD_MS);
 	service_free(service);
 }
 END_TEST
