@@ -58,6 +58,7 @@ struct journal {
 	bool has_failed;
 	uint64_t durable;
 	uint64_t to_forget; /* position of a snapshot; 0: nothing is to be done */
+	size_t spare_owed;  /* pieces of it to be made before the next batch is written */
 	uint64_t batches;
 	uint64_t bytes;
 	char why[JOURNAL_WHY_SIZE];
@@ -86,6 +87,8 @@ struct journal *journal_new(void) {
 void journal_free(struct journal *journal) {
 	if (journal == NULL)
 		return;
+	assert(!journal->has_thread);
+	journal_file_close(journal->file, false);
 	(void)close(journal->event);
 	(void)pthread_cond_destroy(&journal->changed);
 	(void)pthread_mutex_destroy(&journal->mutex);
@@ -94,7 +97,7 @@ void journal_free(struct journal *journal) {
 	free(journal);
 }
 
-/* --- The thread ---------------------------------------------------------------------------------
+/* --- What the thread does -----------------------------------------------------------------------
  */
 
 static void tell_turn(struct journal *journal) {
@@ -105,7 +108,7 @@ static void tell_turn(struct journal *journal) {
 }
 
 /* With the mutex held, which is given up meanwhile. */
-static void write_batch(struct journal *journal) {
+static enum journal_work write_batch(struct journal *journal) {
 	struct pile *batch = &journal->writing;
 	bool written;
 
@@ -117,27 +120,28 @@ static void write_batch(struct journal *journal) {
 		journal->durable = journal->writing_last;
 		journal->batches++;
 		journal->bytes += journal_file_batch_size(batch->payload);
+		/* The spare keeps ahead: it is there when the segment is full. */
+		journal->spare_owed = 2 * batch->payload / (1 << 20) + 1;
 	} else {
 		journal->has_failed = true;
 	}
 	journal->has_batch = false;
 	(void)pthread_cond_broadcast(&journal->changed);
 	tell_turn(journal);
+	return written ? JOURNAL_WROTE : JOURNAL_FAILED;
 }
 
-/*
- * With the mutex held, which is given up meanwhile. As much of the spare as keeps ahead of what was
- * just written, so that it is there when the segment is full.
- */
-static enum journal_spare make_spare(struct journal *journal, size_t written) {
+/* With the mutex held, which is given up meanwhile. */
+static enum journal_work make_spare(struct journal *journal) {
 	enum journal_spare spare;
-	size_t pieces = 2 * written / (1 << 20) + 1;
+	size_t pieces = journal->spare_owed;
 
 	(void)pthread_mutex_unlock(&journal->mutex);
 	do
 		spare = journal_file_make_spare(journal->file);
-	while (spare == SPARE_BEGUN && --pieces > 0);
+	while (spare == SPARE_BEGUN && pieces-- > 1);
 	(void)pthread_mutex_lock(&journal->mutex);
+	journal->spare_owed = 0;
 	switch (spare) {
 	case SPARE_READY:
 		journal->has_spare = true;
@@ -149,9 +153,51 @@ static enum journal_spare make_spare(struct journal *journal, size_t written) {
 	case SPARE_NO_ROOM:
 		journal->is_disk_full = true;
 		tell_turn(journal);
-		break;
+		return JOURNAL_NO_ROOM;
 	}
-	return spare;
+	return JOURNAL_PREPARED;
+}
+
+/* With the mutex held, which is given up meanwhile. */
+static enum journal_work forget(struct journal *journal) {
+	uint64_t position = journal->to_forget;
+
+	journal->to_forget = 0;
+	(void)pthread_mutex_unlock(&journal->mutex);
+	journal_file_forget(journal->file, position);
+	(void)pthread_mutex_lock(&journal->mutex);
+	return JOURNAL_PREPARED;
+}
+
+/*
+ * With the mutex held, which is given up meanwhile. A batch comes first; but after one, the rest
+ * gets its turn, even if the next batch waits already.
+ */
+static enum journal_work step(struct journal *journal) {
+	bool is_batch_first = journal->spare_owed == 0 || journal->is_stopping;
+
+	if (journal->has_failed)
+		return JOURNAL_FAILED;
+	if (journal->has_batch && is_batch_first)
+		return write_batch(journal);
+	if (journal->is_stopping)
+		return JOURNAL_IDLE;
+	if (journal->to_forget > 0)
+		return forget(journal);
+	/* The file's spare is the journal's until the batch that is planned into it is there. */
+	if (!journal->has_spare && (!journal->has_batch || journal->spare_owed > 0))
+		return make_spare(journal);
+	journal->spare_owed = 0;
+	return journal->has_batch ? write_batch(journal) : JOURNAL_IDLE;
+}
+
+enum journal_work journal_step(struct journal *journal) {
+	enum journal_work work;
+
+	(void)pthread_mutex_lock(&journal->mutex);
+	work = step(journal);
+	(void)pthread_mutex_unlock(&journal->mutex);
+	return work;
 }
 
 static void wait_a_while(struct journal *journal) {
@@ -162,65 +208,49 @@ static void wait_a_while(struct journal *journal) {
 	(void)pthread_cond_timedwait(&journal->changed, &journal->mutex, &until);
 }
 
-/* With the mutex held, which is given up meanwhile. */
-static void forget(struct journal *journal) {
-	uint64_t position = journal->to_forget;
-
-	journal->to_forget = 0;
-	(void)pthread_mutex_unlock(&journal->mutex);
-	journal_file_forget(journal->file, position);
-	(void)pthread_mutex_lock(&journal->mutex);
-}
-
-/* The file's spare is the journal's until a batch goes there. */
-static bool needs_spare(const struct journal *journal) {
-	return !journal->has_spare && !journal->has_batch;
+static bool has_work(const struct journal *journal) {
+	return journal->has_batch || journal->to_forget > 0 || journal->is_stopping;
 }
 
 static void *journal_thread(void *argument) {
 	struct journal *journal = argument;
-	enum journal_spare spare = SPARE_BEGUN;
+	bool goes_on = true;
 
 	(void)pthread_mutex_lock(&journal->mutex);
-	while (!journal->has_failed && (journal->has_batch || !journal->is_stopping)) {
-		size_t written = journal->has_batch ? journal->writing.payload : 0;
-
-		if (journal->has_batch)
-			write_batch(journal);
-		if (journal->is_stopping || journal->has_failed)
-			continue;
-		if (journal->to_forget > 0)
-			forget(journal);
-		if (!journal->has_spare)
-			spare = make_spare(journal, written);
-		if (journal->has_batch || journal->to_forget > 0 || journal->is_stopping)
-			continue;
-		if (needs_spare(journal) && spare == SPARE_NO_ROOM)
-			wait_a_while(journal);
-		else if (!needs_spare(journal))
-			(void)pthread_cond_wait(&journal->changed, &journal->mutex);
-	}
+	while (goes_on)
+		switch (step(journal)) {
+		case JOURNAL_WROTE:
+		case JOURNAL_PREPARED:
+			break;
+		case JOURNAL_IDLE:
+			goes_on = !journal->is_stopping;
+			if (goes_on)
+				(void)pthread_cond_wait(&journal->changed, &journal->mutex);
+			break;
+		case JOURNAL_NO_ROOM:
+			if (!has_work(journal))
+				wait_a_while(journal);
+			break;
+		case JOURNAL_FAILED:
+			goes_on = false;
+			break;
+		}
 	(void)pthread_mutex_unlock(&journal->mutex);
 	return NULL;
 }
 
-bool journal_start(struct journal *journal, struct journal_file *file, uint64_t last) {
+void journal_begin(struct journal *journal, struct journal_file *file, uint64_t last) {
 	journal->file = file;
 	journal->room = journal_file_room(file);
 	journal->segment_room = journal_file_segment_room(file);
 	journal->recorded = journal->durable = journal->durable_seen = last;
 	/* The first spare is made before the first call comes. */
 	while (!journal->has_spare && !journal->is_disk_full)
-		switch (journal_file_make_spare(file)) {
-		case SPARE_READY:
-			journal->has_spare = true;
-			break;
-		case SPARE_BEGUN:
-			break;
-		case SPARE_NO_ROOM:
-			journal->is_disk_full = true;
-			break;
-		}
+		(void)journal_step(journal);
+}
+
+bool journal_start(struct journal *journal, struct journal_file *file, uint64_t last) {
+	journal_begin(journal, file, last);
 	journal->has_thread = pthread_create(&journal->thread, NULL, journal_thread, journal) == 0;
 	return journal->has_thread;
 }
@@ -360,21 +390,28 @@ const char *journal_failure(struct journal *journal) {
 	return has_failed ? journal->why : NULL;
 }
 
-bool journal_stop(struct journal *journal) {
-	if (!journal->has_thread) {
-		journal_file_close(journal->file, false);
-		journal->file = NULL;
-		return true;
-	}
-	(void)pthread_mutex_lock(&journal->mutex);
+/* With the mutex held. Until no batch is on its way. */
+static void await_batch(struct journal *journal) {
 	while (journal->has_batch && !journal->has_failed)
-		(void)pthread_cond_wait(&journal->changed, &journal->mutex);
+		if (journal->has_thread)
+			(void)pthread_cond_wait(&journal->changed, &journal->mutex);
+		else
+			(void)step(journal);
+}
+
+bool journal_stop(struct journal *journal) {
+	if (journal->file == NULL)
+		return !journal->has_failed;
+	(void)pthread_mutex_lock(&journal->mutex);
+	await_batch(journal);
 	if (journal->gathering.count > 0 && !journal->has_failed)
 		hand_over(journal);
 	journal->is_stopping = true;
 	(void)pthread_cond_broadcast(&journal->changed);
+	await_batch(journal);
 	(void)pthread_mutex_unlock(&journal->mutex);
-	(void)pthread_join(journal->thread, NULL);
+	if (journal->has_thread)
+		(void)pthread_join(journal->thread, NULL);
 	journal->has_thread = false;
 	journal->durable_seen = journal->durable;
 	journal_file_close(journal->file, !journal->has_failed);

@@ -19,15 +19,32 @@ enum {
 	JOURNAL_SEGMENT_SIZE = 64 << 20,
 };
 
-/* NULL: no memory, or no descriptor (errno). It keeps nothing before journal_start(). */
+/* NULL: no memory, or no descriptor (errno). It keeps nothing before it was begun or started. */
 struct journal *journal_new(void);
-/* Frees what journal_stop() left. NULL is fine. */
+/*
+ * Frees what journal_stop() left. One that was begun and not stopped is left as a crash would leave
+ * it. NULL is fine.
+ */
 void journal_free(struct journal *journal);
 
 /*
  * Goes on behind position `last`, where `file`, which is the journal's now, ends. Makes the next
- * segment first. False: no thread to be had.
+ * segment first. Nothing is written but by journal_step(): for a simulation, which has no threads.
  */
+void journal_begin(struct journal *journal, struct journal_file *file, uint64_t last);
+
+enum journal_work {
+	JOURNAL_WROTE,	  /* a batch is durable: there is news */
+	JOURNAL_PREPARED, /* it did something else, and may have more to do */
+	JOURNAL_IDLE,	  /* there is nothing to do */
+	JOURNAL_NO_ROOM,  /* nothing but to look, later, whether the disk has room again */
+	JOURNAL_FAILED,	  /* see journal_failure(); nothing is ever written again */
+};
+
+/* One piece of the thread's work, which may wait for the disk. Not beside a thread. */
+enum journal_work journal_step(struct journal *journal);
+
+/* The same as journal_begin(), and a thread that steps on. False: no thread to be had. */
 bool journal_start(struct journal *journal, struct journal_file *file, uint64_t last);
 
 /* What a service records with. */
@@ -55,7 +72,8 @@ bool journal_is_behind(const struct journal *journal);
  * it need not. */
 const char *journal_failure(struct journal *journal);
 
-/* Makes everything durable, marks a clean stop, and ends the thread. False: journal_failure(). */
+/* Makes everything durable, marks a clean stop, and ends the thread, if there is one. False:
+ * journal_failure(). */
 bool journal_stop(struct journal *journal);
 
 struct journal_counters {

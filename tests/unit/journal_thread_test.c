@@ -381,6 +381,111 @@ START_TEST(what_a_snapshot_holds_is_forgotten) {
 }
 END_TEST
 
+/* --- Without a thread ---------------------------------------------------------------------------
+ */
+
+static void go_on_by_hand(void) {
+	stop();
+	begin(SEGMENT);
+	journal_begin(journal, world.file, world.found.last);
+	world.file = NULL;
+}
+
+START_TEST(without_a_thread_it_does_what_each_step_says) {
+	unsigned prepared = 0;
+	enum journal_work work;
+
+	go_on_by_hand();
+	ck_assert_int_eq(journal_step(journal), JOURNAL_IDLE);
+	ck_assert(put(10));
+	ck_assert_int_eq(journal_step(journal), JOURNAL_IDLE);
+	journal_turn(journal);
+	ck_assert(put(10));
+	journal_turn(journal);
+	ck_assert_uint_eq(journal_durable(journal), 0);
+	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
+	ck_assert_uint_eq(journal_durable(journal), 1);
+	/* The second one was gathered meanwhile; the first has the spare made in between. */
+	journal_turn(journal);
+	while ((work = journal_step(journal)) == JOURNAL_PREPARED)
+		prepared++;
+	ck_assert_uint_gt(prepared, 0);
+	ck_assert_int_eq(work, JOURNAL_WROTE);
+	ck_assert_uint_eq(journal_durable(journal), 2);
+	do
+		work = journal_step(journal);
+	while (work == JOURNAL_PREPARED);
+	ck_assert_int_eq(work, JOURNAL_IDLE);
+}
+END_TEST
+
+START_TEST(without_a_thread_a_stop_makes_all_durable) {
+	go_on_by_hand();
+	ck_assert(put(10));
+	journal_turn(journal);
+	for (unsigned i = 0; i < 50; i++)
+		ck_assert(put(100));
+	ck_assert(journal_stop(journal));
+	ck_assert_uint_eq(journal_durable(journal), 51);
+	assert_found(51, true);
+}
+END_TEST
+
+START_TEST(without_a_thread_a_failure_is_told_and_is_the_end) {
+	struct fake_plan plan = {.before = pass, .fail_change = 2, .error = -EIO};
+
+	go_on_by_hand();
+	ck_assert(put(10));
+	journal_turn(journal);
+	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
+	while (journal_step(journal) == JOURNAL_PREPARED)
+		;
+	fake_disk_plan(world.disk, &plan);
+	ck_assert(put(10));
+	journal_turn(journal);
+	ck_assert_int_eq(journal_step(journal), JOURNAL_FAILED);
+	ck_assert_ptr_nonnull(journal_failure(journal));
+	ck_assert_int_eq(journal_step(journal), JOURNAL_FAILED);
+	ck_assert_uint_eq(journal_durable(journal), 1);
+	ck_assert(!journal_stop(journal));
+	ck_assert(!journal_stop(journal));
+}
+END_TEST
+
+START_TEST(without_a_thread_a_full_disk_is_looked_at_step_by_step) {
+	struct fake_plan full = {.capacity = 2 * SEGMENT + 100};
+	enum journal_work work = JOURNAL_IDLE;
+
+	go_on_by_hand();
+	fake_disk_plan(world.disk, &full);
+	while (put(1000)) {
+		journal_turn(journal);
+		do
+			work = journal_step(journal);
+		while (work == JOURNAL_PREPARED || work == JOURNAL_WROTE);
+		ck_assert_uint_eq(journal_durable(journal), world.tape.count);
+	}
+	ck_assert_int_eq(work, JOURNAL_NO_ROOM);
+	ck_assert_int_eq(journal_step(journal), JOURNAL_NO_ROOM);
+	full.capacity = 0;
+	fake_disk_plan(world.disk, &full);
+	ck_assert_int_eq(journal_step(journal), JOURNAL_PREPARED);
+	ck_assert(put(1000));
+}
+END_TEST
+
+START_TEST(one_that_is_not_stopped_is_left_as_a_crash_leaves_it) {
+	go_on_by_hand();
+	ck_assert(put(10));
+	journal_turn(journal);
+	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
+	ck_assert(put(10));
+	journal_free(journal);
+	assert_found(1, false);
+	journal = journal_new();
+}
+END_TEST
+
 /* --- A real disk ---------------------------------------------------------------------------- */
 
 static uint64_t live_on(struct disk *disk, uint64_t more) {
@@ -444,6 +549,11 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room);
 	tcase_add_test(tests, a_large_segment_is_made_without_pauses_once_there_is_room);
 	tcase_add_test(tests, what_a_snapshot_holds_is_forgotten);
+	tcase_add_test(tests, without_a_thread_it_does_what_each_step_says);
+	tcase_add_test(tests, without_a_thread_a_stop_makes_all_durable);
+	tcase_add_test(tests, without_a_thread_a_failure_is_told_and_is_the_end);
+	tcase_add_test(tests, without_a_thread_a_full_disk_is_looked_at_step_by_step);
+	tcase_add_test(tests, one_that_is_not_stopped_is_left_as_a_crash_leaves_it);
 	tcase_add_test(tests, it_does_the_same_on_a_real_disk);
 }
 
