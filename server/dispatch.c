@@ -62,8 +62,7 @@ struct procedure {
 struct dispatch {
 	struct service *service;
 	uint32_t program;
-	count_others *others;
-	void *context;
+	struct dispatch_others others;
 	uint64_t now_ms;
 	uint64_t durable;     /* position, see dispatch_settle() */
 	struct call *waiting; /* for the journal, in the order in which they came */
@@ -78,16 +77,15 @@ struct dispatch {
 	_Alignas(8) char raw_verifier[WIRE_CREDENTIAL_MAX];
 };
 
-struct dispatch *dispatch_new(struct service *service, uint32_t program, count_others *others,
-			      void *context) {
+struct dispatch *dispatch_new(struct service *service, uint32_t program,
+			      const struct dispatch_others *others) {
 	struct dispatch *dispatch = calloc(1, sizeof(*dispatch));
 
 	if (dispatch == NULL)
 		return NULL;
 	dispatch->service = service;
 	dispatch->program = program;
-	dispatch->others = others;
-	dispatch->context = context;
+	dispatch->others = *others;
 	dispatch->waiting_end = &dispatch->waiting;
 	return dispatch;
 }
@@ -324,7 +322,7 @@ static void count(struct dispatch *dispatch) {
 	counters_add(counters, "calls_run", service.calls_run);
 	counters_add(counters, "calls_replayed", service.calls_replayed);
 	counters_add(counters, "calls_refused", service.calls_refused);
-	dispatch->others(dispatch->context, counters);
+	dispatch->others.count(dispatch->others.context, counters);
 }
 
 static void fill_status(struct dispatch *dispatch, const struct call *call, union result *result) {

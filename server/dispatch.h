@@ -19,12 +19,26 @@ struct dispatch;
 /* Fills in the counters of the rooms that dispatch does not know. */
 typedef void count_others(void *context, struct counters *counters);
 
+enum snapshot_answer {
+	SNAPSHOT_BEGINS,     /* at the end of this turn */
+	SNAPSHOT_NEXT,	     /* one is under way; another one begins when it ends */
+	SNAPSHOT_NO_JOURNAL, /* everything is in memory only */
+};
+
+/* The rest of the server. It is copied. */
+struct dispatch_others {
+	count_others *count;
+	/* Asks for a snapshot of what was recorded until the end of this turn, and more. */
+	enum snapshot_answer (*want_snapshot)(void *context);
+	void *context;
+};
+
 /*
  * Answers calls to `program`, version 1. NULL: no memory. Calls that wait for the journal when it
- * is freed are never answered.
+ * is freed are never answered; NULL is fine.
  */
-struct dispatch *dispatch_new(struct service *service, uint32_t program, count_others *others,
-			      void *context);
+struct dispatch *dispatch_new(struct service *service, uint32_t program,
+			      const struct dispatch_others *others);
 void dispatch_free(struct dispatch *dispatch);
 
 /* Each turn has one time. */

@@ -55,6 +55,7 @@ static void begin(struct scene *scene) {
 	    .value_max = 4096, .memory_max = 1 << 20, .sessions_max = 4, .lease_ms = 1000};
 	static const struct stream_limits streams = {.connections_max = 2, .held_max = 1 << 20};
 	static const struct recorder nowhere = {0};
+	static const struct dispatch_others others = {.count = no_others};
 	int ends[2];
 
 	last_id = 0;
@@ -64,7 +65,7 @@ static void begin(struct scene *scene) {
 	scene->peer = ends[0];
 	scene->service = service_new(&identity, &limits, &nowhere);
 	must(scene->service != NULL);
-	scene->dispatch = dispatch_new(scene->service, 0x20004b56, no_others, NULL);
+	scene->dispatch = dispatch_new(scene->service, 0x20004b56, &others);
 	must(scene->dispatch != NULL);
 	scene->streams =
 	    streams_new(scene->epoll, &streams, scene->dispatch, service_memory(scene->service));

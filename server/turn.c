@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "turn.h"
+
+#include <stdlib.h>
+
+#include "counters.h"
+#include "log.h"
+
+enum { EXPIRIES_A_TURN = 256 }; /* sessions that end, so that a turn stays short */
+
+struct turn {
+	struct service *service;
+	struct dispatch *dispatch;
+	struct journal *journal;
+	struct snapshotter *snapshotter;
+	uint64_t replayed; /* bytes, before this start */
+	uint64_t now_ms;
+	bool is_snapshot_under_way;
+	bool is_snapshot_wanted;
+	count_others *transports;
+	void *context;
+};
+
+static void count_journal(const struct turn *turn, struct counters *counters) {
+	struct journal_counters journal;
+
+	journal_count(turn->journal, &journal);
+	counters_add(counters, "journal_batches", journal.batches);
+	counters_add(counters, "journal_bytes", journal.bytes);
+	counters_add(counters, "journal_behind", journal.behind);
+	counters_add(counters, "disk_full", journal.is_disk_full ? 1 : 0);
+}
+
+static void count_snapshots(const struct turn *turn, struct counters *counters) {
+	struct snapshotter_counters snapshots;
+
+	snapshotter_count(turn->snapshotter, &snapshots);
+	counters_add(counters, "snapshots", snapshots.published);
+	counters_add(counters, "snapshots_failed", snapshots.failed);
+	counters_add(counters, "snapshot_position", snapshots.last_position);
+	counters_add(counters, "snapshot_bytes", snapshots.last_bytes);
+	counters_add(counters, "snapshot_ms", snapshots.last_ms);
+	counters_add(counters, "snapshot_pause_us", snapshots.pause_us);
+	counters_add(counters, "snapshot_writing", snapshots.bytes);
+}
+
+static void count(void *context, struct counters *counters) {
+	const struct turn *turn = context;
+
+	if (turn->transports != NULL)
+		turn->transports(turn->context, counters);
+	if (turn->journal != NULL)
+		count_journal(turn, counters);
+	if (turn->snapshotter != NULL)
+		count_snapshots(turn, counters);
+}
+
+static enum snapshot_answer want_snapshot(void *context) {
+	return turn_want_snapshot(context);
+}
+
+struct turn *turn_new(const struct turn_options *options) {
+	struct turn *turn = calloc(1, sizeof(*turn));
+	const struct dispatch_others others = {
+	    .count = count, .want_snapshot = want_snapshot, .context = turn};
+
+	if (turn == NULL)
+		return NULL;
+	turn->service = options->service;
+	turn->journal = options->journal;
+	turn->snapshotter = options->snapshotter;
+	turn->replayed = options->replayed;
+	turn->transports = options->transports;
+	turn->context = options->context;
+	turn->dispatch = dispatch_new(options->service, options->program, &others);
+	if (turn->dispatch != NULL)
+		return turn;
+	turn_free(turn);
+	return NULL;
+}
+
+void turn_free(struct turn *turn) {
+	if (turn == NULL)
+		return;
+	dispatch_free(turn->dispatch);
+	free(turn);
+}
+
+struct dispatch *turn_dispatch(struct turn *turn) {
+	return turn->dispatch;
+}
+
+void turn_begin(struct turn *turn, uint64_t now_ms) {
+	turn->now_ms = now_ms;
+	dispatch_set_time(turn->dispatch, now_ms);
+}
+
+/* --- Snapshots ----------------------------------------------------------------------------------
+ */
+
+enum snapshot_answer turn_want_snapshot(struct turn *turn) {
+	if (turn->snapshotter == NULL)
+		return SNAPSHOT_NO_JOURNAL;
+	turn->is_snapshot_wanted = true;
+	return turn->is_snapshot_under_way ? SNAPSHOT_NEXT : SNAPSHOT_BEGINS;
+}
+
+/* What became of the one under way. False: the disk failed (logged). */
+static bool poll_snapshot(struct turn *turn, uint64_t durable) {
+	uint64_t position = 0;
+
+	switch (snapshotter_poll(turn->snapshotter, durable, turn->now_ms, &position)) {
+	case SNAPSHOTTER_WRITING:
+	case SNAPSHOTTER_WAITING:
+	case SNAPSHOTTER_PUBLISHING:
+		turn->is_snapshot_under_way = true;
+		return true;
+	case SNAPSHOTTER_PUBLISHED:
+		journal_forget(turn->journal, position);
+		break;
+	case SNAPSHOTTER_IDLE:
+	case SNAPSHOTTER_FAILED:
+		break;
+	case SNAPSHOTTER_BROKEN:
+		return false;
+	}
+	turn->is_snapshot_under_way = false;
+	return true;
+}
+
+static void begin_snapshot(struct turn *turn) {
+	struct journal_counters journal;
+	uint64_t bytes;
+
+	if (turn->is_snapshot_under_way)
+		return;
+	journal_count(turn->journal, &journal);
+	bytes = turn->replayed + journal.bytes;
+	if (!turn->is_snapshot_wanted &&
+	    !snapshotter_is_due(turn->snapshotter, bytes, turn->now_ms))
+		return;
+	turn->is_snapshot_wanted = false;
+	/* If it fails, that was logged; whoever wants one may ask again. */
+	turn->is_snapshot_under_way = snapshotter_start(
+	    turn->snapshotter, journal_recorded(turn->journal), bytes, turn->now_ms);
+}
+
+/* --- The journal --------------------------------------------------------------------------------
+ */
+
+static bool say_failure(struct turn *turn) {
+	log_error("%s: what is on the disk is not known, so kvd stops; start it again to find out",
+		  journal_failure(turn->journal));
+	return false;
+}
+
+bool turn_end(struct turn *turn) {
+	struct journal *journal = turn->journal;
+	uint64_t durable;
+
+	if (journal == NULL)
+		return true;
+	durable = journal_durable(journal);
+	if (journal_failure(journal) != NULL)
+		return say_failure(turn);
+	dispatch_settle(turn->dispatch, durable);
+	journal_turn(journal);
+	if (turn->snapshotter == NULL)
+		return true;
+	if (!poll_snapshot(turn, durable))
+		return false;
+	begin_snapshot(turn);
+	return true;
+}
+
+bool turn_is_behind(const struct turn *turn) {
+	return turn->journal != NULL && journal_is_behind(turn->journal);
+}
+
+uint64_t turn_tend(struct turn *turn) {
+	uint64_t due_ms = service_expire(turn->service, EXPIRIES_A_TURN, turn->now_ms);
+
+	/* Sessions that ended are recorded too, and so is what the transports ran meanwhile. */
+	if (turn->journal != NULL)
+		journal_turn(turn->journal);
+	/* Somebody asked since turn_end(). */
+	return turn->is_snapshot_wanted && !turn->is_snapshot_under_way ? 0 : due_ms;
+}
+
+bool turn_stop(struct turn *turn) {
+	if (turn->journal == NULL)
+		return true;
+	if (!journal_stop(turn->journal))
+		return say_failure(turn);
+	dispatch_settle(turn->dispatch, journal_durable(turn->journal));
+	return true;
+}
