@@ -9,7 +9,10 @@
 
 #define LOG_FORMAT __attribute__((format(printf, 1, 2)))
 
-/* `name` stands before each line and must outlive the log; `verbosity` counts the -v. */
+/*
+ * `name` stands before each line and must outlive the log; `verbosity` counts the -v, and below 0
+ * nothing is said.
+ */
 void log_open(const char *name, int verbosity);
 
 /* Somebody must act, or the process cannot go on. */

@@ -10,6 +10,7 @@
 #include "codec.h"
 #include "journal.h"
 #include "journal_read.h"
+#include "little.h"
 #include "log.h"
 
 enum {
@@ -88,22 +89,35 @@ static bool load_snapshot(struct disk *disk, const struct snapshot *snapshot,
 	return false;
 }
 
-bool recovery_open(struct recovery *recovery, const char *directory) {
-	char why[JOURNAL_WHY_SIZE];
-
-	*recovery = (struct recovery){.has_disk = false};
-	recovery->has_disk = disk_open(directory, true, &recovery->disk, why, sizeof(why));
-	if (!recovery->has_disk) {
-		log_error("%s", why);
-		return false;
-	}
+/* Whose store it is: a new one if there is nothing. */
+static bool find_store(struct recovery *recovery) {
 	if (!find_snapshot(&recovery->disk, &recovery->snapshot))
 		return false;
 	if (recovery->snapshot.size > 0)
 		memcpy(recovery->store, recovery->snapshot.store, STORE_ID_SIZE);
 	else if (!journal_peek(&recovery->disk, recovery->store))
-		chance_fill(recovery->store, sizeof(recovery->store));
+		for (size_t i = 0; i < STORE_ID_SIZE; i += sizeof(uint64_t))
+			little_put64(recovery->store + i, recovery->options.chance());
 	return true;
+}
+
+bool recovery_open(struct recovery *recovery, const char *directory) {
+	char why[JOURNAL_WHY_SIZE];
+
+	*recovery = (struct recovery){
+	    .options = {.segment_size = JOURNAL_SEGMENT_SIZE, .chance = chance_id}};
+	recovery->has_disk = disk_open(directory, true, &recovery->disk, why, sizeof(why));
+	if (!recovery->has_disk) {
+		log_error("%s", why);
+		return false;
+	}
+	return find_store(recovery);
+}
+
+bool recovery_open_disk(struct recovery *recovery, const struct disk *disk,
+			const struct journal_file_options *options) {
+	*recovery = (struct recovery){.disk = *disk, .options = *options};
+	return find_store(recovery);
 }
 
 void recovery_close(struct recovery *recovery) {
@@ -122,8 +136,6 @@ static bool is_one_store(const uint8_t one[STORE_ID_SIZE], const uint8_t other[S
 }
 
 bool recovery_run(struct recovery *recovery, struct service *service) {
-	static const struct journal_file_options options = {.segment_size = JOURNAL_SEGMENT_SIZE,
-							    .chance = chance_id};
 	struct reading reading = {.service = service, .said_ms = clock_ms()};
 	struct disk *disk = &recovery->disk;
 	uint64_t began_ms = clock_ms();
@@ -139,8 +151,9 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 	if (!load_snapshot(disk, &recovery->snapshot, &reading))
 		return false;
 	memcpy(store, recovery->store, STORE_ID_SIZE);
-	recovery->file = journal_file_open(disk, &options, store, recovery->snapshot.position,
-					   replay_one, &reading, &found, why);
+	recovery->file =
+	    journal_file_open(disk, &recovery->options, store, recovery->snapshot.position,
+			      replay_one, &reading, &found, why);
 	if (recovery->file == NULL) {
 		log_error("%s", why);
 		return false;

@@ -2,7 +2,10 @@
 #ifndef RECOVERY_H
 #define RECOVERY_H
 
-/* recovery.h - from a directory to a service as it was: the snapshot, then the journal. */
+/*
+ * recovery.h - from a directory to a service as it was: the snapshot, then the journal. Every
+ * function here that answers false has logged one line that says why, and how to mend it.
+ */
 
 #include "journal_file.h"
 #include "service.h"
@@ -10,7 +13,8 @@
 
 struct recovery {
 	struct disk disk;
-	bool has_disk;
+	bool has_disk; /* it is to be closed */
+	struct journal_file_options options;
 	uint8_t store[STORE_ID_SIZE]; /* the one found, or a new one */
 	struct snapshot snapshot;     /* the one to begin with; size 0: there is none */
 	struct journal_file *file;    /* after recovery_run(): to be given to journal_start() */
@@ -20,16 +24,22 @@ struct recovery {
 };
 
 /*
- * Takes a directory (which must exist) for this process and looks whose store it is. Every function
- * here that answers false has logged one line that says why, and how to mend it. After true, or
+ * Takes a directory (which must exist) for this process and looks whose store it is. After true, or
  * false, recovery_close().
  */
 bool recovery_open(struct recovery *recovery, const char *directory);
 
+/*
+ * The same over a disk that stays the caller's, and outlives the recovery and its journal file; the
+ * segments are made as `options` say, and `options->chance` draws the id of a new store, too.
+ */
+bool recovery_open_disk(struct recovery *recovery, const struct disk *disk,
+			const struct journal_file_options *options);
+
 /* Fills an empty service with what is there, and makes the journal ready to go on. */
 bool recovery_run(struct recovery *recovery, struct service *service);
 
-/* Gives the directory back. The journal file is not closed. */
+/* Gives the directory back, or lets go of the disk. The journal file is not closed. */
 void recovery_close(struct recovery *recovery);
 
 /*
