@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef REPORT_H
+#define REPORT_H
+
+/* report.h - what the checker found, for people: lines of text, and a page with a timeline. */
+
+#include "checker.h"
+
+/* The verdict and, of a history that cannot be ordered, the part that shows it. */
+void report_print(FILE *file, const struct history *history, const struct checker_report *report);
+
+/*
+ * The same as a page of HTML that needs nothing else: a timeline with a lane for each client.
+ * False: the file could not be written.
+ */
+bool report_html(FILE *file, const struct history *history, const struct checker_report *report);
+
+#endif
