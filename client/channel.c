@@ -9,12 +9,28 @@
 
 #include "wait.h"
 
+/* One address of the list. */
+struct way {
+	bool look_again; /* where it leads is to be asked anew */
+	bool led_here;	 /* its last word, in this life, was this store */
+};
+
+/* What became of the addresses that were tried since the last one was used, or all were tried. */
+struct round {
+	size_t tried;
+	size_t elsewhere; /* lead to another store */
+	size_t refused;	  /* refused HELLO */
+	enum kv_status refusal;
+};
+
 /*
  * Invariants, under the mutex:
  *  - line.link, unless NULL, was told by `store`; it leads to address `at`.
  *  - A change of the store is a change of the life. `forgotten` < `life`; the life `forgotten` had
  *    something to remember when it ended, so whoever belongs to it, or to one before it, is told.
  *  - One thread at a time seeks. It holds no lock while it connects, says HELLO or pauses.
+ *  - `round` belongs to whoever seeks. A call that ends in the middle of it leaves the rest to the
+ *    next one: calls shorter than a round would never get to its end otherwise.
  */
 struct channel {
 	const struct transport *transport;
@@ -33,15 +49,9 @@ struct channel {
 	uint64_t forgotten;
 
 	size_t at;	  /* the address in use, or to be tried next */
-	bool *look_again; /* of each address */
+	struct way *ways; /* of each address */
+	struct round round;
 	char reason[512];
-};
-
-/* What became of the addresses that were tried in one round. */
-struct round {
-	size_t elsewhere; /* lead to another store */
-	size_t refused;	  /* refused HELLO */
-	enum kv_status refusal;
 };
 
 struct channel *channel_new(const struct transport *transport) {
@@ -49,8 +59,8 @@ struct channel *channel_new(const struct transport *transport) {
 
 	if (channel == NULL)
 		return NULL;
-	channel->look_again = calloc(transport->address_count, sizeof(*channel->look_again));
-	if (channel->look_again == NULL) {
+	channel->ways = calloc(transport->address_count, sizeof(*channel->ways));
+	if (channel->ways == NULL) {
 		free(channel);
 		return NULL;
 	}
@@ -71,7 +81,7 @@ void channel_free(struct channel *channel, bool is_child) {
 		(void)pthread_cond_destroy(&channel->found);
 		(void)pthread_mutex_destroy(&channel->mutex);
 	}
-	free(channel->look_again);
+	free(channel->ways);
 	free(channel);
 }
 
@@ -132,16 +142,40 @@ bool channel_remember(struct channel *channel, uint64_t life) {
 	return still_lives;
 }
 
+static void begin_life(struct channel *channel) {
+	channel->life++;
+	for (size_t i = 0; i < channel->transport->address_count; i++)
+		channel->ways[i].led_here = false;
+}
+
 /*
  * "If every address leads elsewhere, the call ends with KV_BADSESSION, and the next call starts
- * afresh": each handle's next one.
+ * afresh": each handle's next one. Every address that ever led to this store, that is. One that
+ * never did, and does not answer, says nothing, and most lists have one. But one that did, and does
+ * not answer, may be the store's own server on its way up. True: the store is forgotten.
  */
-static void forget(struct channel *channel) {
+static bool forget_if_gone(struct channel *channel) {
+	bool is_gone = channel->round.elsewhere > 0;
+
 	(void)pthread_mutex_lock(&channel->mutex);
-	channel->forgotten = channel->life++;
-	channel->has_store = false;
-	channel->is_remembered = false;
+	for (size_t i = 0; i < channel->transport->address_count; i++)
+		is_gone = is_gone && !channel->ways[i].led_here;
+	if (is_gone) {
+		channel->forgotten = channel->life;
+		channel->has_store = false;
+		channel->is_remembered = false;
+		begin_life(channel);
+	}
 	(void)pthread_mutex_unlock(&channel->mutex);
+	return is_gone;
+}
+
+/* The last word of that address is another store. */
+static void note_elsewhere(struct channel *channel, size_t at) {
+	(void)pthread_mutex_lock(&channel->mutex);
+	channel->ways[at].led_here = false;
+	(void)pthread_mutex_unlock(&channel->mutex);
+	channel->round.elsewhere++;
 }
 
 /*
@@ -160,7 +194,7 @@ static bool adopt(struct channel *channel, struct link *link, const struct respo
 		return false;
 	}
 	if (is_other)
-		channel->life++;
+		begin_life(channel);
 	channel->has_store = true;
 	memcpy(channel->store, hello->store, STORE_ID_SIZE);
 	old = channel->line.link;
@@ -172,7 +206,8 @@ static bool adopt(struct channel *channel, struct link *link, const struct respo
 				      .value_max = hello->value_max,
 				      .datagram_max = hello->datagram_max};
 	channel->is_hello_due = false;
-	channel->look_again[channel->at] = false;
+	channel->round = (struct round){0};
+	channel->ways[channel->at] = (struct way){.led_here = true};
 	(void)pthread_mutex_unlock(&channel->mutex);
 	if (old != NULL)
 		channel->transport->drop(old);
@@ -187,7 +222,7 @@ static bool is_current(const struct channel *channel, const struct line *line) {
 
 /* Refused connections, a HELLO that failed, PROG_UNAVAIL and PROG_MISMATCH mean "look again". */
 static void move_on(struct channel *channel) {
-	channel->look_again[channel->at] = true;
+	channel->ways[channel->at].look_again = true;
 	channel->at = (channel->at + 1) % channel->transport->address_count;
 }
 
@@ -223,30 +258,41 @@ void channel_leave(struct channel *channel, const struct line *line) {
 
 /* --- Seeking ------------------------------------------------------------------------------- */
 
-static void refuse(struct round *round, enum kv_status status) {
-	round->refused++;
-	/* A HELLO that told no epoch, or was sent one back, makes no sense. */
-	round->refusal = status == KV_OK || status == KV_EPOCH ? KV_PROTOCOL : status;
+/* What HELLO came to on a link. */
+enum greeting {
+	GREETING_DONE,	    /* the link is the channel's now */
+	GREETING_ELSEWHERE, /* another store was told */
+	GREETING_REFUSED,
+	GREETING_NONE,
+};
+
+/* Another store, once heard of, is the better reason than whoever did not answer after it. */
+static enum greeting fail(struct channel *channel, enum greeting greeting) {
+	if (channel->round.elsewhere == 0)
+		keep_reason(channel, channel->transport->reason(channel->transport->context));
+	return greeting;
 }
 
-/* "HELLO, the first call on each connection." True: the link is the channel's now. */
-static bool hello(struct channel *channel, struct link *link, struct backoff *backoff,
-		  struct round *round) {
+static enum greeting refuse(struct channel *channel, enum kv_status status) {
+	/* A HELLO that told no epoch, or was sent one back, makes no sense. */
+	channel->round.refusal = status == KV_OK || status == KV_EPOCH ? KV_PROTOCOL : status;
+	return fail(channel, GREETING_REFUSED);
+}
+
+/* "HELLO, the first call on each connection." */
+static enum greeting hello(struct channel *channel, struct link *link, struct backoff *backoff) {
 	const struct transport *transport = channel->transport;
 	struct request request = {.kind = REQUEST_HELLO, .xid = channel_xid(channel)};
 	struct response response = {0};
 
 	switch (transport->attempt(link, &request, backoff_attempt_until(backoff), &response)) {
 	case ATTEMPT_ANSWERED:
-		if (response.status != KV_OK || response.epoch == 0) {
-			refuse(round, response.status);
-			break;
-		}
+		if (response.status != KV_OK || response.epoch == 0)
+			return refuse(channel, response.status);
 		if (adopt(channel, link, &response))
-			return true;
-		round->elsewhere++;
+			return GREETING_DONE;
 		keep_reason(channel, "the server has another store than the one before");
-		return false;
+		return GREETING_ELSEWHERE;
 	case ATTEMPT_UNANSWERED:
 		if (transport->is_usable(link))
 			backoff_unanswered(backoff);
@@ -255,34 +301,27 @@ static bool hello(struct channel *channel, struct link *link, struct backoff *ba
 	case ATTEMPT_ELSEWHERE:
 		break;
 	case ATTEMPT_REJECTED:
-		refuse(round, response.status);
-		break;
+		return refuse(channel, response.status);
 	case ATTEMPT_GARBLED:
-		refuse(round, KV_PROTOCOL);
-		break;
+		return refuse(channel, KV_PROTOCOL);
 	case ATTEMPT_NOMEM:
-		refuse(round, KV_NOMEM);
-		break;
+		return refuse(channel, KV_NOMEM);
 	}
-	keep_reason(channel, transport->reason(transport->context));
-	return false;
+	return fail(channel, GREETING_NONE);
 }
 
-/* Says HELLO on a link whose count is the caller's, and moves on if that came to nothing. */
-static bool introduce(struct channel *channel, struct link *link, struct backoff *backoff,
-		      struct round *round) {
-	if (hello(channel, link, backoff, round))
-		return true;
-	channel->transport->drop(link);
-	(void)pthread_mutex_lock(&channel->mutex);
-	move_on(channel);
-	(void)pthread_mutex_unlock(&channel->mutex);
-	return false;
+/* Says HELLO on a link whose count is the caller's, and takes that. */
+static enum greeting introduce(struct channel *channel, struct link *link,
+			       struct backoff *backoff) {
+	enum greeting greeting = hello(channel, link, backoff);
+
+	if (greeting != GREETING_DONE)
+		channel->transport->drop(link);
+	return greeting;
 }
 
 /* HELLO again on the link that is there, after an answer KV_EPOCH. */
 static bool greet_again(struct channel *channel, struct backoff *backoff) {
-	struct round unused = {0};
 	struct link *link;
 
 	(void)pthread_mutex_lock(&channel->mutex);
@@ -295,25 +334,44 @@ static bool greet_again(struct channel *channel, struct backoff *backoff) {
 		channel->transport->drop(link);
 		return false;
 	}
-	return introduce(channel, link, backoff, &unused);
+	if (introduce(channel, link, backoff) == GREETING_DONE)
+		return true;
+	(void)pthread_mutex_lock(&channel->mutex);
+	move_on(channel);
+	(void)pthread_mutex_unlock(&channel->mutex);
+	return false;
 }
 
-static bool try_address(struct channel *channel, struct backoff *backoff, struct round *round) {
+static enum greeting greet_at(struct channel *channel, size_t at, bool look_again,
+			      struct backoff *backoff) {
 	const struct transport *transport = channel->transport;
-	struct link *link;
+	struct link *link =
+	    transport->connect(transport->context, at, look_again, backoff_connect_until(backoff));
+
+	return link != NULL ? introduce(channel, link, backoff) : fail(channel, GREETING_NONE);
+}
+
+static bool try_address(struct channel *channel, struct backoff *backoff) {
+	enum greeting greeting;
 	size_t at;
 	bool look_again;
 
 	(void)pthread_mutex_lock(&channel->mutex);
 	at = channel->at;
-	look_again = channel->look_again[at];
+	look_again = channel->ways[at].look_again;
 	(void)pthread_mutex_unlock(&channel->mutex);
 
-	link =
-	    transport->connect(transport->context, at, look_again, backoff_connect_until(backoff));
-	if (link != NULL)
-		return introduce(channel, link, backoff, round);
-	keep_reason(channel, transport->reason(transport->context));
+	greeting = greet_at(channel, at, look_again, backoff);
+	/* Another store may have the port that ours had; rpcbind knows where ours is now. */
+	if (greeting == GREETING_ELSEWHERE && !look_again)
+		greeting = greet_at(channel, at, true, backoff);
+	if (greeting == GREETING_DONE)
+		return true;
+	if (greeting == GREETING_ELSEWHERE)
+		note_elsewhere(channel, at);
+	if (greeting == GREETING_REFUSED)
+		channel->round.refused++;
+	channel->round.tried++;
 	(void)pthread_mutex_lock(&channel->mutex);
 	move_on(channel);
 	(void)pthread_mutex_unlock(&channel->mutex);
@@ -331,19 +389,20 @@ static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 	if (greet_again(channel, backoff))
 		return KV_OK;
 	do {
-		struct round round = {0};
+		struct round round;
 
-		for (size_t i = 0; i < count; i++) {
+		while (channel->round.tried < count) {
 			if (backoff_is_over(backoff))
 				return KV_TIMEOUT;
-			if (try_address(channel, backoff, &round))
+			if (try_address(channel, backoff))
 				return KV_OK;
 		}
-		if (round.elsewhere == count) {
-			forget(channel);
+		bool is_gone = forget_if_gone(channel);
+		round = channel->round;
+		channel->round = (struct round){0};
+		if (is_gone)
 			return KV_OK;
-		}
-		if (round.elsewhere + round.refused == count)
+		if (round.refused > 0 && round.elsewhere + round.refused == count)
 			return round.refusal;
 	} while (backoff_pause(backoff));
 	return KV_TIMEOUT;

@@ -40,8 +40,8 @@ uint64_t channel_life(struct channel *channel);
  * Answers the line to the store in *line (to be dropped with channel_drop()), looking for one as
  * long as `backoff` allows. `life` is the call's; 0: it belongs to none, so any store will do.
  *
- * KV_TIMEOUT. KV_BADSESSION: the call's life is over, each address led to another store; nothing
- * was sent but HELLO. KV_DENIED and the like: each server refused HELLO.
+ * KV_TIMEOUT. KV_BADSESSION: the call's life is over, each address that led to its store led to
+ * another one; nothing was sent but HELLO. KV_DENIED and the like: each server refused HELLO.
  */
 enum kv_status channel_line(struct channel *channel, uint64_t life, struct backoff *backoff,
 			    struct line *line);

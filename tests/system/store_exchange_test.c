@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A kvd that keeps everything in memory starts anew: what the users of one client hear of it. */
+#include <stdio.h>
 #include <string.h>
 
 #include <kv/lock.h>
@@ -117,6 +118,27 @@ START_TEST(each_view_that_knew_the_old_store_is_told_once_and_no_other) {
 }
 END_TEST
 
+START_TEST(addresses_of_the_list_that_nobody_ever_answered_at_hide_nothing) {
+	struct kv_options options = {.timeout_ms = 20000};
+	struct kv_client *other;
+	char address[128], list[400], reason[200];
+
+	/* As the default list has them: sockets that are not there. */
+	server_address(&server, VIA_LOCAL, address);
+	(void)snprintf(list, sizeof(list), "local:%s/none,%s,local:%s/neither", server.dir, address,
+		       server.dir);
+	options.server = list;
+	ck_assert_int_eq(kv_open(&options, &other), KV_OK);
+	ck_assert_int_eq(kv_put(other, name, name, 0, NULL), KV_OK);
+	server_restart(&server);
+	ck_assert_int_eq(kv_put(other, name, name, 1, NULL), KV_BADSESSION);
+	kv_reason(other, reason, sizeof(reason));
+	ck_assert_ptr_nonnull(strstr(reason, "another store"));
+	ck_assert_int_eq(kv_put(other, name, name, 0, NULL), KV_OK);
+	kv_close(other);
+}
+END_TEST
+
 int main(void) {
 	Suite *suite = suite_create("store exchange");
 	TCase *tests = suite_case(suite, "exchange");
@@ -126,6 +148,7 @@ int main(void) {
 	tcase_add_test(
 	    tests,
 	    a_lock_known_to_be_free_in_the_old_store_is_not_taken_from_another_in_the_new_one);
+	tcase_add_test(tests, addresses_of_the_list_that_nobody_ever_answered_at_hide_nothing);
 	tcase_add_test(tests, each_view_that_knew_the_old_store_is_told_once_and_no_other);
 	return suite_run(suite);
 }

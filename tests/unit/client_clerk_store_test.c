@@ -230,6 +230,10 @@ START_TEST(a_get_answered_by_a_store_that_was_exchanged_unnoticed_is_asked_of_th
 }
 END_TEST
 
+static const struct sent *last_hello(void) {
+	return fake_log(REQUEST_HELLO, fake_count(REQUEST_HELLO) - 1);
+}
+
 /* --- Lists of servers ---------------------------------------------------------------------- */
 
 START_TEST(several_servers_are_tried_in_turn_without_a_pause_between) {
@@ -309,23 +313,168 @@ START_TEST(only_a_round_in_which_each_address_leads_elsewhere_ends_the_call) {
 	fake.servers[1].store = 'C';
 	fake_breaks(REQUEST_GET);
 	ck_assert_int_eq(get(), KV_BADSESSION);
-	ck_assert_uint_eq(fake_count(REQUEST_HELLO), 3);
+	ck_assert_uint_eq(last_hello()->server, 1);
 	ck_assert_int_eq(get(), KV_OK);
 	fake_close(client);
 }
 END_TEST
 
-START_TEST(an_unreachable_address_may_be_the_store_so_the_call_goes_on) {
+START_TEST(an_address_that_never_led_to_the_store_is_asked_before_the_store_is_forgotten) {
+	fake_serve(2);
+	client = fake_open(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	replace(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->client_id, 101);
+	ck_assert_uint_eq(fake_log(REQUEST_PUT, 2)->server, 1);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(but_one_that_never_did_and_is_dead_does_not_keep_it) {
+	const enum reach dead[] = {REACH_REFUSED, REACH_SILENT};
+
+	for (size_t i = 0; i < 2; i++) {
+		fake_reset();
+		fake_serve(3);
+		fake.servers[0].reach = fake.servers[2].reach = dead[i];
+		client = fake_open(10000);
+		ck_assert_int_eq(fake_put(client, 1), KV_OK);
+		replace(1);
+		ck_assert_int_eq(fake_put(client, 1), KV_BADSESSION);
+		ck_assert_uint_eq(fake_count(REQUEST_PUT),
+				  2); /* and the second is of another epoch */
+		ck_assert_int_eq(fake_put(client, 1), KV_OK);
+		ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->client_id, 102);
+		fake_close(client);
+	}
+}
+END_TEST
+
+START_TEST(a_write_that_may_have_run_is_maybe_when_the_store_is_gone_and_one_address_dead) {
+	fake_serve(2);
+	fake.servers[1].reach = REACH_REFUSED;
+	client = fake_open(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_breaks(REQUEST_PUT);
+	replace(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+/* The store is known by both addresses; server 0 is in use. */
+static void know_both(void) {
 	fake_serve(2);
 	client = fake_open(300);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
-	replace(0);
+	fake.servers[0].reach = REACH_REFUSED;
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(last_hello()->server, 1);
+	fake.servers[0].reach = REACH_UP;
 	fake.servers[1].reach = REACH_REFUSED;
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(last_hello()->server, 0);
+}
+
+START_TEST(one_that_led_to_the_store_and_is_dead_may_come_back_with_it) {
+	know_both();
+	replace(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_TIMEOUT);
 	fake.servers[1].reach = REACH_UP;
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->client_id, 101);
 	ck_assert_uint_eq(fake_log(REQUEST_PUT, 2)->server, 1);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(once_all_that_led_to_the_store_led_elsewhere_it_is_forgotten_though_not_at_once) {
+	know_both();
+	replace(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_TIMEOUT);
+	/* Its last word was another store: that it is dead now changes nothing. */
+	fake.servers[0].reach = REACH_REFUSED;
+	fake.servers[1].reach = REACH_UP;
+	replace(1);
+	ck_assert_int_eq(fake_put(client, 1), KV_BADSESSION);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(what_led_to_an_earlier_store_counts_no_more_in_the_next_life) {
+	know_both();
+	replace(0);
+	replace(1);
+	fake.servers[1].reach = REACH_UP;
+	ck_assert_int_eq(fake_put(client, 1), KV_BADSESSION);
+	fake.servers[1].reach = REACH_REFUSED;
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	replace(0);
+	ck_assert_int_eq(fake_put(client, 1), KV_BADSESSION);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_store_whose_server_is_dead_is_not_forgotten_for_another_ones_sake) {
+	fake_serve(2);
+	client = fake_open(300);
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	fake.servers[0].reach = REACH_REFUSED;
+	fake.servers[1].store = 'B';
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_TIMEOUT);
+	fake_restart(0);
+	fake.servers[0].reach = REACH_UP;
+	ck_assert_int_eq(fake_put(client, 1), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_PUT, 1)->server, 0);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 1)->client_id, 101);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(calls_too_short_for_a_whole_round_find_out_together) {
+	fake_serve(3);
+	fake.servers[0].reach = fake.servers[1].reach = REACH_SILENT;
+	client = fake_open(3000);
+	ck_assert_int_eq(get(), KV_OK);
+	replace(2);
+	kv_set_timeout(client, 1000); /* the time of one silent connect */
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_TIMEOUT);
+	ck_assert_int_eq(get(), KV_BADSESSION);
+	kv_set_timeout(client, 3000);
+	ck_assert_int_eq(get(), KV_OK);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(where_rpcbind_says_now_is_asked_before_an_address_counts_as_leading_elsewhere) {
+	client = fake_open(0);
+	ck_assert_int_eq(get(), KV_OK);
+	/* Another store has the port that ours had. */
+	fake_next(REQUEST_HELLO,
+		  (struct step){.response = {.status = KV_OK, .store = "other", .epoch = 1}});
+	fake_breaks(REQUEST_GET);
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake.servers[0].looked_again, 1);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(another_store_is_the_reason_shown_though_other_addresses_failed_after_it) {
+	char text[128];
+
+	know_both();
+	replace(0);
+	fake.reason = "connection refused";
+	ck_assert_int_eq(fake_put(client, 1), KV_TIMEOUT);
+	kv_reason(client, text, sizeof(text));
+	ck_assert_str_eq(text, "the server has another store than the one before");
 	fake_close(client);
 }
 END_TEST
@@ -398,7 +547,16 @@ int main(void) {
 	    program_unavailable_in_a_call_goes_on_at_the_next_address,
 	    of_two_stores_in_one_list_the_second_is_as_if_it_did_not_answer,
 	    only_a_round_in_which_each_address_leads_elsewhere_ends_the_call,
-	    an_unreachable_address_may_be_the_store_so_the_call_goes_on,
+	    an_address_that_never_led_to_the_store_is_asked_before_the_store_is_forgotten,
+	    but_one_that_never_did_and_is_dead_does_not_keep_it,
+	    a_write_that_may_have_run_is_maybe_when_the_store_is_gone_and_one_address_dead,
+	    one_that_led_to_the_store_and_is_dead_may_come_back_with_it,
+	    once_all_that_led_to_the_store_led_elsewhere_it_is_forgotten_though_not_at_once,
+	    what_led_to_an_earlier_store_counts_no_more_in_the_next_life,
+	    a_store_whose_server_is_dead_is_not_forgotten_for_another_ones_sake,
+	    calls_too_short_for_a_whole_round_find_out_together,
+	    where_rpcbind_says_now_is_asked_before_an_address_counts_as_leading_elsewhere,
+	    another_store_is_the_reason_shown_though_other_addresses_failed_after_it,
 	    a_hello_refused_by_every_server_is_returned,
 	    a_hello_refused_by_one_server_goes_to_the_next,
 	    a_peer_that_is_no_kv_server_is_a_protocol_error,
