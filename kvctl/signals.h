@@ -4,8 +4,10 @@
 
 /*
  * signals.h - TERM, INT, HUP and QUIT, taken when it suits: they are blocked and wait to be asked
- * for. Those that were ignored when kvctl started (nohup) stay ignored. PIPE is blocked as well,
- * and never asked for: a notice that nobody reads must not end a holder of the lock.
+ * for. QUIT is one of them because its default would end kvctl and leave the lock taken, and
+ * COMMAND running without it. Those that were ignored when kvctl started (nohup) stay ignored. PIPE
+ * is blocked as well, and never asked for: a notice that nobody reads must not end a holder of the
+ * lock.
  */
 
 #include <signal.h>
