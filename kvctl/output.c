@@ -12,14 +12,18 @@
 #include "failure.h"
 
 /* Flushed at once: an error of the disk or pipe is known while there is somebody to tell. */
-static int finish(bool is_written) {
-	if (is_written && fflush(stdout) == 0)
+static bool finish(bool is_written) {
+	return is_written && fflush(stdout) == 0;
+}
+
+static int tell(bool is_written) {
+	if (is_written)
 		return CODE_DONE;
 	return failure_told(CODE_REFUSED, NULL, "cannot write to standard output: %s",
 			    strerror(errno));
 }
 
-int output_value(struct kv_bytes value) {
+bool output_try_value(struct kv_bytes value) {
 	bool is_written =
 	    value.size == 0 || fwrite(value.data, 1, value.size, stdout) == value.size;
 	if (is_written && isatty(STDOUT_FILENO))
@@ -27,25 +31,48 @@ int output_value(struct kv_bytes value) {
 	return finish(is_written);
 }
 
+int output_value(struct kv_bytes value) {
+	return tell(output_try_value(value));
+}
+
+static FAILURE_FORMAT(1, 0) bool try_text(const char *format, va_list arguments) {
+	return finish(vfprintf(stdout, format, arguments) >= 0);
+}
+
+bool output_try_text(const char *format, ...) {
+	va_list arguments;
+	va_start(arguments, format);
+	bool is_written = try_text(format, arguments);
+	va_end(arguments);
+	return is_written;
+}
+
 int output_text(const char *format, ...) {
 	va_list arguments;
 	va_start(arguments, format);
-	bool is_written = vfprintf(stdout, format, arguments) >= 0;
+	bool is_written = try_text(format, arguments);
 	va_end(arguments);
-	return finish(is_written);
+	return tell(is_written);
 }
 
-int output_json(json_t *object) {
+bool output_try_json(json_t *object) {
 	/* Six digits of a real: microseconds in ping's milliseconds. */
 	size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6);
 	char *text = object != NULL ? json_dumps(object, flags) : NULL;
 	json_decref(object);
-	if (text == NULL)
-		return failure_told(CODE_REFUSED, NULL, "no memory to write the answer as JSON");
-
-	bool is_written = fputs(text, stdout) >= 0 && fputc('\n', stdout) != EOF;
+	if (text == NULL) {
+		errno = ENOMEM;
+		return false;
+	}
+	bool is_written = finish(fputs(text, stdout) >= 0 && fputc('\n', stdout) != EOF);
+	int error = errno;
 	free(text);
-	return finish(is_written);
+	errno = error;
+	return is_written;
+}
+
+int output_json(json_t *object) {
+	return tell(output_try_json(object));
 }
 
 static json_t *encode(struct kv_bytes bytes) {

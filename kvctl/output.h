@@ -22,6 +22,11 @@ int output_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* One JSON object on a line. Takes `object`; NULL: there was no memory to make it. */
 int output_json(json_t *object);
 
+/* The same, but nothing is said: false with errno set. For whoever has more to say of it. */
+bool output_try_value(struct kv_bytes value);
+bool output_try_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+bool output_try_json(json_t *object);
+
 /*
  * Adds bytes as `name`, or as base64 under NAME_base64 if they are not UTF-8. False: no memory.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* values.c - the subcommands get, put and append: one key each. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -139,12 +140,13 @@ static int read_write(const struct command *command, const struct option *option
 	return code;
 }
 
-static int print_written(const struct settings *settings, const struct write *write,
-			 uint64_t version, const struct kv_value *old) {
+/* False, with errno set: it could not be printed. */
+static bool print_written(const struct settings *settings, const struct write *write,
+			  uint64_t version, const struct kv_value *old) {
 	struct kv_bytes bytes = {old->data, old->size};
 
 	if (settings->is_quiet && !write->wants_old)
-		return CODE_DONE;
+		return true;
 	if (settings->format == FORMAT_JSON) {
 		json_t *object = json_object();
 		bool is_made =
@@ -156,11 +158,31 @@ static int print_written(const struct settings *settings, const struct write *wr
 			json_decref(object);
 			object = NULL;
 		}
-		return output_json(object);
+		return output_try_json(object);
 	}
 	if (write->wants_old)
-		return output_value(bytes);
-	return output_text("%llu\n", (unsigned long long)version);
+		return output_try_value(bytes);
+	return output_try_text("%llu\n", (unsigned long long)version);
+}
+
+/*
+ * A script takes exit code 1 for a refusal and may write again, so this is not it: whoever hears
+ * only the code must look at the key first, as after any write whose outcome is unknown.
+ */
+static int tell_written(const struct settings *settings, const struct action *action,
+			const struct write *write, const struct kv_value *old) {
+	if (print_written(settings, write, action->current, old))
+		return CODE_DONE;
+	int error = errno;
+	char key[FAILURE_TEXT_MAX];
+	failure_printable(action->key, key);
+	return failure_told(CODE_MAYBE, action->command,
+			    "%s: the write is done, and made version %llu, but %s: cannot write to "
+			    "standard output: %s (do not write it again)",
+			    key, (unsigned long long)action->current,
+			    write->wants_old ? "the old value is not printed"
+					     : "that is not printed",
+			    strerror(error));
 }
 
 static int run_write(const struct settings *settings, const struct command *command,
@@ -179,7 +201,7 @@ static int run_write(const struct settings *settings, const struct command *comm
 		: kv_append(client, write->key, write->value.bytes, write->expected,
 			    write->wants_old ? &old : NULL, &version);
 	action.current = version;
-	int code = status == KV_OK ? print_written(settings, write, version, &old)
+	int code = status == KV_OK ? tell_written(settings, &action, write, &old)
 				   : failure_status(settings, client, &action, status);
 	kv_value_free(&old);
 	kvctl_close(settings, action.command, client, status == KV_OK);
@@ -251,8 +273,8 @@ const struct command values_put = {
 	       "          kvctl put balance --expect 7 -- -12\n"
 	       "\n"
 	       "Exit codes: 0 done, 2 usage, 3 no such key (with --expect), 4 another version,\n"
-	       "5 outcome unknown, 6 no answer and nothing written, 8 too big or no room,\n"
-	       "1 or 7 refused.\n",
+	       "5 outcome unknown, or written and the answer could not be printed, 6 no answer\n"
+	       "and nothing written, 8 too big or no room, 1 or 7 refused.\n",
     .run = put,
 };
 
@@ -271,7 +293,7 @@ const struct command values_append = {
 	       "Example: date | kvctl append visits -\n"
 	       "\n"
 	       "Exit codes: 0 done, 2 usage, 3 no such key (with --expect), 4 another version,\n"
-	       "5 outcome unknown, 6 no answer and nothing written, 8 too big or no room,\n"
-	       "1 or 7 refused.\n",
+	       "5 outcome unknown, or written and the answer could not be printed, 6 no answer\n"
+	       "and nothing written, 8 too big or no room, 1 or 7 refused.\n",
     .run = append,
 };

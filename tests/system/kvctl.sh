@@ -191,6 +191,38 @@ output_that_cannot_be_written_exits_1() {
 	exits 1; says 'No space left on device'
 }
 
+a_write_whose_answer_cannot_be_printed_is_told_as_done() {
+	local key
+	kv put full 'old'
+	"$kvctl" -s "$server" append full ' new' >/dev/full 2>"$dir/err"
+	code=$?
+	: >"$dir/out"
+	exits 5; says 'full: the write is done, and made version 2, but that is not printed: cannot write'
+	says 'No space left on device'
+	"$kvctl" -s "$server" append full ' newer' --old >/dev/full 2>"$dir/err"
+	code=$?
+	exits 5; says 'made version 3, but the old value is not printed'
+	"$kvctl" -s "$server" -o json put full 'json' >/dev/full 2>"$dir/err"
+	code=$?
+	exits 5; says 'made version 4'
+	"$kvctl" -s "$server" put full 'closed' >&- 2>"$dir/err"
+	code=$?
+	exits 5; says 'made version 5'
+	kv get full --version
+	exits 0; prints_line 5
+	# Nothing is to be printed, so nothing is missed.
+	for key in full fuller; do
+		"$kvctl" -s "$server" -q put "$key" 'quiet' >/dev/full 2>"$dir/err"
+		code=$?
+		exits 0; is_silent
+	done
+	# A refusal stays one.
+	"$kvctl" -s "$server" put full 'x' --create >/dev/full 2>"$dir/err"
+	code=$?
+	: >"$dir/out"
+	exits 4; says 'the key exists already'
+}
+
 a_newline_is_added_on_a_terminal() {
 	kv put tty shown
 	script -qec "'$kvctl' -s '$server' get tty" /dev/null </dev/null >"$dir/out" 2>"$dir/err"
@@ -371,6 +403,7 @@ check json_is_one_object_a_line
 check json_gives_as_base64_what_is_not_utf_8
 check keys_are_printed_safely
 check output_that_cannot_be_written_exits_1
+check a_write_whose_answer_cannot_be_printed_is_told_as_done
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
 	check a_newline_is_added_on_a_terminal
 else
