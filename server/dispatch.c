@@ -28,6 +28,9 @@ enum {
 	WORD_CREDENTIAL_SIZE = 7,
 };
 
+/* Whether the header's two opaque parts are within what RPC allows: RFC 5531, 8.2. */
+enum header { HEADER_RIGHT, HEADER_BAD_CREDENTIAL, HEADER_BAD_VERIFIER };
+
 union arguments {
 	kv1_open_args open;
 	kv1_close_args close;
@@ -473,6 +476,20 @@ static void route(struct dispatch *dispatch, struct call *call, struct rpc_msg *
 		run_procedure(dispatch, call, &procedures[body->cb_proc]);
 }
 
+/* Behind the credentials, padded to whole words, come the verifier's flavor and size. */
+static enum header look_at_header(struct kv_bytes record) {
+	uint32_t size = word(record, WORD_CREDENTIAL_SIZE);
+	unsigned verifier_size;
+
+	if (size > WIRE_CREDENTIAL_MAX)
+		return HEADER_BAD_CREDENTIAL;
+	verifier_size = HEADER_WORDS + (unsigned)RNDUP(size) / sizeof(uint32_t) + 1;
+	if (record.size >= (verifier_size + 1) * sizeof(uint32_t) &&
+	    word(record, verifier_size) > WIRE_CREDENTIAL_MAX)
+		return HEADER_BAD_VERIFIER;
+	return HEADER_RIGHT;
+}
+
 bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record) {
 	struct rpc_msg message;
 
@@ -480,13 +497,19 @@ bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_byt
 		return false;
 	call->xid = word(record, WORD_XID);
 	call->xprt.xp_verf = _null_auth;
-	/* xdr_callmsg says no more than "no" to these two: they are looked at first. */
+	/* xdr_callmsg says no more than "no" to these: they are looked at first. */
 	if (word(record, WORD_RPC_VERSION) != RPC_MSG_VERSION) {
 		refuse_rpc_version(call);
 		return true;
 	}
-	if (word(record, WORD_CREDENTIAL_SIZE) > WIRE_CREDENTIAL_MAX) {
+	switch (look_at_header(record)) {
+	case HEADER_RIGHT:
+		break;
+	case HEADER_BAD_CREDENTIAL:
 		svcerr_auth(&call->xprt, AUTH_BADCRED);
+		return true;
+	case HEADER_BAD_VERIFIER:
+		svcerr_auth(&call->xprt, AUTH_BADVERF);
 		return true;
 	}
 	memset(&message, 0, sizeof(message));

@@ -114,6 +114,60 @@ START_TEST(credentials_that_are_not_understood_are_refused) {
 }
 END_TEST
 
+/* A call of HELLO whose verifier claims one size and has another, with an empty credential or one
+   of AUTH_SYS before it. */
+static struct message verified_call(uint32_t xid, bool has_credential, uint32_t claims,
+				    size_t size) {
+	static const uint32_t words[5] = {0}; /* nobody: an empty name, no groups */
+	static const uint8_t verifier[4096] = {0};
+	struct call_header header = call_header(xid, KVPROC_HELLO);
+	uint32_t wire = htonl(claims);
+
+	if (has_credential) {
+		header.flavor = AUTH_SYS;
+		header.credential = words;
+		header.credential_size = sizeof words;
+	}
+	struct message call = message_call(&header, NULL, NULL);
+	memcpy(call.data + call.size - sizeof wire, &wire, sizeof wire);
+	message_join(&call, message_copy(verifier, size));
+	return call;
+}
+
+START_TEST(a_verifier_above_400_bytes_is_refused_and_costs_no_connection) {
+	struct trouble trouble;
+	struct {
+		uint32_t claims;
+		size_t size;
+		bool is_right;
+	} shapes[] = {
+	    {400, 400, true},	 {401, 404, false},	 {404, 404, false},	 {404, 0, false},
+	    {4096, 4096, false}, {UINT32_MAX, 0, false}, {0x80000000, 4, false},
+	};
+
+	trouble_begin(&trouble, NULL);
+	for (int via = VIA_TCP; via <= VIA_UDP; via += VIA_UDP - VIA_TCP) {
+		struct peer peer;
+		peer_open(&peer, &trouble.scene.server, (enum via)via);
+		for (size_t i = 0; i < 2 * sizeof shapes / sizeof shapes[0]; i++) {
+			uint32_t xid = peer_xid(&peer);
+			peer_send(&peer, verified_call(xid, i % 2 == 1, shapes[i / 2].claims,
+						       shapes[i / 2].size));
+			struct answer answer = peer_await(&peer, xid);
+			ck_assert_msg(answer.is_accepted == shapes[i / 2].is_right,
+				      "shape %zu was %s", i,
+				      answer.is_accepted ? "taken" : "refused");
+			if (!answer.is_accepted)
+				ck_assert_uint_eq(answer.auth_error, AUTH_BADVERF);
+			answer_free(&answer);
+		}
+		peer_ping(&peer);
+		peer_close(&peer);
+	}
+	trouble_end(&trouble, "verifiers");
+}
+END_TEST
+
 START_TEST(malformed_auth_sys_credentials_are_refused) {
 	struct trouble trouble;
 	uint32_t words[CREDENTIAL_MAX / 4] = {0};
@@ -397,6 +451,7 @@ int main(void) {
 	tcase_add_test(headers, credentials_that_are_not_understood_are_refused);
 	tcase_add_test(headers, malformed_auth_sys_credentials_are_refused);
 	tcase_add_test(headers, auth_none_and_auth_sys_are_served);
+	tcase_add_test(headers, a_verifier_above_400_bytes_is_refused_and_costs_no_connection);
 	tcase_add_test(arguments, arguments_cut_short_are_garbage);
 	tcase_add_test(arguments, a_length_above_what_the_record_holds_takes_no_memory);
 	tcase_add_test(arguments, a_key_is_1_to_1024_bytes);
