@@ -190,6 +190,8 @@ $(JOURNAL_TESTS): $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c 
     $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal journal_file journal_read)
 $(JOURNAL_TESTS): private TEST_LIBS = $(ISAL_LIBS)
 $(BUILD)/tests/unit/journal_crash_test: tests/unit/crash_run.c
+# It fails syncs.
+$(BUILD)/tests/unit/journal_disk_test: private TEST_LIBS = $(ISAL_LIBS) -Wl,--wrap=fsync
 # It refuses memory.
 $(BUILD)/tests/unit/journal_damage_test: private TEST_LIBS = $(ISAL_LIBS) \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

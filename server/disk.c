@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,14 @@ static const char lock_name[] = "lock";
 struct directory {
 	int fd;
 	int lock; /* -1: only to be read */
+
+	/*
+	 * One sync of the names at a time, so that who made a name while another's sync failed is
+	 * not told afterwards that all is well. A forked child does not sync names: the mutex may
+	 * have been held when it was made.
+	 */
+	pthread_mutex_t mutex;
+	int names_error; /* of the first sync of the names that failed; else 0 */
 };
 
 static int open_file(void *context, const char *name, enum disk_mode mode) {
@@ -85,9 +94,15 @@ static int sync_file(void *context, int file) {
 }
 
 static int sync_names(void *context) {
-	const struct directory *directory = context;
+	struct directory *directory = context;
+	int error;
 
-	return fsync(directory->fd) == 0 ? 0 : -errno;
+	(void)pthread_mutex_lock(&directory->mutex);
+	if (directory->names_error == 0 && fsync(directory->fd) != 0)
+		directory->names_error = -errno;
+	error = directory->names_error;
+	(void)pthread_mutex_unlock(&directory->mutex);
+	return error;
 }
 
 static int rename_file(void *context, const char *from, const char *to) {
@@ -156,7 +171,8 @@ bool disk_open(const char *path, bool is_to_be_written, struct disk *disk, char 
 		(void)snprintf(why, why_size, "no memory");
 		return false;
 	}
-	directory->lock = -1;
+	*directory = (struct directory){.lock = -1};
+	(void)pthread_mutex_init(&directory->mutex, NULL);
 	directory->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	*disk = (struct disk){.context = directory,
 			      .directory = directory->fd,
@@ -189,6 +205,7 @@ void disk_close(struct disk *disk) {
 		(void)close(directory->lock);
 	if (directory->fd >= 0)
 		(void)close(directory->fd);
+	(void)pthread_mutex_destroy(&directory->mutex);
 	free(directory);
 	disk->context = NULL;
 }

@@ -36,7 +36,10 @@ struct disk {
 	int (*write)(void *context, int file, const void *data, size_t size, uint64_t offset);
 	/* What was written to the file survives a loss of power. After an error nobody knows. */
 	int (*sync)(void *context, int file);
-	/* The names (open with DISK_CREATE, rename, remove) survive. */
+	/*
+	 * The names (open with DISK_CREATE, rename, remove) survive. Once it failed it always does,
+	 * so that of several threads each hears of it: the system tells of lost names only once.
+	 */
 	int (*sync_names)(void *context);
 	/* Replaces `to` at once if it is there. */
 	int (*rename)(void *context, const char *from, const char *to);

@@ -37,6 +37,7 @@ struct fake_disk {
 	uint64_t changes;
 	bool has_struck;
 	bool has_crashed;
+	bool has_lost_names; /* a sync of them failed in this process */
 	char last[LAST_SIZE];
 	char struck[LAST_SIZE];
 
@@ -378,8 +379,12 @@ static int sync_names(void *context) {
 	struct fake_disk *disk = context;
 	enum fate fate = enter(disk, "sync", "the names", true);
 	struct luck luck;
-	keep_function *keep = sync_takes(disk, fate, &luck);
+	keep_function *keep;
 
+	if (fate == FATE_WORK && disk->has_lost_names)
+		return leave(disk, -EIO);
+	disk->has_lost_names = disk->has_lost_names || fate == FATE_FAIL;
+	keep = sync_takes(disk, fate, &luck);
 	if (keep != NULL)
 		(void)settle_names(disk, 0, keep, &luck);
 	sweep(disk);
@@ -465,6 +470,7 @@ struct fake_disk *fake_disk_copy(const struct fake_disk *from) {
 	size_t changes = from->name_changes_count * sizeof(*from->name_changes);
 
 	disk->chance = from->chance;
+	disk->has_lost_names = from->has_lost_names;
 	disk->files_count = from->files_count;
 	disk->files = resized(NULL, disk->files_count * sizeof(struct body *));
 	for (size_t i = 0; i < disk->files_count; i++) {
@@ -526,6 +532,7 @@ const char *fake_disk_last(const struct fake_disk *disk) {
 
 void fake_disk_kill(struct fake_disk *disk) {
 	disk->open_count = 0;
+	disk->has_lost_names = false;
 	fake_disk_plan(disk, NULL);
 	sweep(disk);
 }

@@ -11,7 +11,8 @@
  * made, renamed or removed is kept or lost until the names are synced. A rename is atomic.
  *
  * A sync that fails answers -EIO. From then on what was pending counts as clean: the cache shows
- * it, no later sync writes it, and of the disk nobody knows. The same for names.
+ * it, no later sync writes it, and of the disk nobody knows. The same for names, but that all later
+ * syncs of names fail until the process ends, as disk.h says.
  *
  * What is left open in this picture is drawn from the disk's own chance: the same seed and the same
  * calls make the same run. Many threads may call its functions (struct disk) and fake_disk_plan();

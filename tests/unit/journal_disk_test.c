@@ -166,6 +166,34 @@ START_TEST(what_is_no_directory_of_ours_is_said_in_one_line) {
 }
 END_TEST
 
+/* --- A sync that fails: the linker sends fsync() here --------------------------------------- */
+
+static unsigned fail_syncs;
+
+int __real_fsync(int file);
+int __wrap_fsync(int file);
+
+int __wrap_fsync(int file) {
+	if (fail_syncs > 0) {
+		fail_syncs--;
+		errno = EIO;
+		return -1;
+	}
+	return __real_fsync(file);
+}
+
+START_TEST(a_sync_of_names_that_failed_is_told_to_all_who_ask_until_the_next_start) {
+	make("new", "");
+	fail_syncs = 1;
+	ck_assert_int_eq(disk.sync_names(disk.context), -EIO);
+	ck_assert_uint_eq(fail_syncs, 0);
+	ck_assert_int_eq(disk.sync_names(disk.context), -EIO);
+	disk_close(&disk);
+	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+	ck_assert_int_eq(disk.sync_names(disk.context), 0);
+}
+END_TEST
+
 static void add(TCase *tests) {
 	tcase_add_checked_fixture(tests, start, stop);
 	tcase_add_test(tests, a_file_holds_what_was_written);
@@ -176,6 +204,8 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_directory_is_held_by_one);
 	tcase_add_test(tests, a_look_leaves_no_trace);
 	tcase_add_test(tests, what_is_no_directory_of_ours_is_said_in_one_line);
+	tcase_add_test(tests,
+		       a_sync_of_names_that_failed_is_told_to_all_who_ask_until_the_next_start);
 }
 
 int main(void) {
