@@ -187,9 +187,11 @@ $(BUILD)/tests/unit/snapshotter_test: private TEST_LIBS = $(ISAL_LIBS) \
     -Wl,--wrap=fork,--wrap=epoll_ctl,--wrap=pthread_create
 # The journal and what stands on it: the test is the disk.
 $(JOURNAL_TESTS): $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c \
-    $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal journal_file journal_read)
+    $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal journal_file journal_read \
+      recovery snapshot)
 $(JOURNAL_TESTS): private TEST_LIBS = $(ISAL_LIBS)
-$(BUILD)/tests/unit/journal_crash_test: tests/unit/crash_run.c
+CRASH_RUN := $(patsubst %,tests/unit/crash_%.c,model run snapshot)
+$(BUILD)/tests/unit/journal_crash_test: $(CRASH_RUN)
 # It fails syncs.
 $(BUILD)/tests/unit/journal_disk_test: private TEST_LIBS = $(ISAL_LIBS) -Wl,--wrap=fsync
 # It refuses memory.

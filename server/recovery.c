@@ -140,7 +140,7 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 	struct disk *disk = &recovery->disk;
 	uint64_t began_ms = clock_ms();
 	uint8_t store[STORE_ID_SIZE];
-	struct journal_found found;
+	struct journal_found *found = &recovery->found;
 	char why[JOURNAL_WHY_SIZE];
 	int error = snapshot_discard(disk);
 
@@ -153,31 +153,32 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 	memcpy(store, recovery->store, STORE_ID_SIZE);
 	recovery->file =
 	    journal_file_open(disk, &recovery->options, store, recovery->snapshot.position,
-			      replay_one, &reading, &found, why);
+			      replay_one, &reading, found, why);
 	if (recovery->file == NULL) {
 		log_error("%s", why);
 		return false;
 	}
 	if (!is_one_store(store, recovery->store)) {
 		journal_file_close(recovery->file, false);
+		recovery->file = NULL;
 		return false;
 	}
-	recovery->last = found.last;
+	recovery->last = found->last;
 	recovery->time_ms = reading.time_ms;
 	recovery->replayed = reading.bytes;
-	if (found.torn > 0)
+	if (found->torn > 0)
 		log_info("the last batch was cut short by a crash and is left out (%" PRIu64
 			 " bytes): nobody had been answered",
-			 found.torn);
-	if (found.missing > 0)
+			 found->torn);
+	if (found->missing > 0)
 		log_warn("the last segment lacks %" PRIu64 " bytes: it was cut after it was "
 			 "written, and what was answered may be lost with them",
-			 found.missing);
+			 found->missing);
 	log_info("%" PRIu64 " entries from a snapshot and %" PRIu64 " operations from the journal "
 		 "in %" PRIu64 " ms%s",
 		 recovery->snapshot.entries, reading.operations, clock_ms() - began_ms,
-		 found.last > 0 && !found.was_stopped ? " (the last stop was not a clean one)"
-						      : "");
+		 found->last > 0 && !found->was_stopped ? " (the last stop was not a clean one)"
+							: "");
 	return true;
 }
 

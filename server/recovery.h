@@ -18,6 +18,7 @@ struct recovery {
 	uint8_t store[STORE_ID_SIZE]; /* the one found, or a new one */
 	struct snapshot snapshot;     /* the one to begin with; size 0: there is none */
 	struct journal_file *file;    /* after recovery_run(): to be given to journal_start() */
+	struct journal_found found;   /* what the journal held */
 	uint64_t last;		      /* position of the last operation */
 	uint64_t time_ms;	      /* logged last */
 	uint64_t replayed;	      /* bytes of the journal that are not in the snapshot */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "crash_run.h"
 
-static const char *const keys[RUN_KEYS] = {"a", "b", "key", "another key", "k5", "k6"};
+#include "crash_snapshot.h"
+#include "log.h"
 
 uint64_t run_draw(struct run *run, uint64_t below) {
 	uint64_t z = run->chance += 0x9e3779b97f4a7c15;
@@ -11,71 +12,7 @@ uint64_t run_draw(struct run *run, uint64_t below) {
 	return (z ^ (z >> 31)) % below;
 }
 
-/* --- The model ------------------------------------------------------------------------------ */
-
-static struct crash_session *model_session(struct crash_model *model, uint64_t client_id) {
-	for (size_t i = 0; i < RUN_SESSIONS; i++)
-		if (model->sessions[i].client_id == client_id)
-			return &model->sessions[i];
-	return NULL;
-}
-
-static struct crash_entry *model_entry(struct crash_model *model, struct kv_bytes key) {
-	for (size_t i = 0; i < RUN_KEYS; i++)
-		if (same_bytes(text(keys[i]), key))
-			return &model->entries[i];
-	ck_abort_msg("no such key");
-	return NULL;
-}
-
-static void model_write(struct crash_model *model, const struct operation *operation,
-			uint64_t position, struct crash_reply *reply) {
-	struct crash_entry *entry = model_entry(model, operation->key);
-	struct kv_bytes value = operation->value;
-	struct crash_session *session;
-
-	if (operation->kind == OPERATION_APPEND) {
-		reply->old_version = entry->version;
-		if (operation->want_old)
-			reply->old = tape_copy((struct kv_bytes){entry->bytes, entry->size});
-	} else {
-		entry->size = 0;
-	}
-	must(entry->size + value.size <= RUN_VALUE_MAX, "an Append above the limit");
-	memcpy(entry->bytes + entry->size, value.data, value.size);
-	entry->size += value.size;
-	reply->current = ++entry->version;
-	session = operation->client_id == 0 ? NULL : model_session(model, operation->client_id);
-	if (session != NULL) {
-		session->last[operation->slot] = position;
-		session->taken[operation->slot] = operation->seq;
-	}
-}
-
-static void model_apply(struct crash_model *model, const struct operation *operation,
-			uint64_t position, struct crash_reply *reply) {
-	struct crash_session *session;
-
-	*reply = (struct crash_reply){.status = KV_OK};
-	switch (operation->kind) {
-	case OPERATION_OPEN:
-		session = model_session(model, 0);
-		must(session != NULL, "session");
-		*session = (struct crash_session){.client_id = operation->client_id};
-		break;
-	case OPERATION_CLOSE:
-	case OPERATION_EXPIRE:
-		session = model_session(model, operation->client_id);
-		must(session != NULL, "session");
-		session->client_id = 0;
-		model->ended_id = operation->client_id;
-		break;
-	case OPERATION_PUT:
-	case OPERATION_APPEND:
-		model_write(model, operation, position, reply);
-		break;
-	}
-}
+/* --- Predicting ------------------------------------------------------------------------------ */
 
 /* What a write must be answered if it is sent now; `is_new`: it will be recorded. */
 static struct crash_reply predict(struct run *run, const struct operation *operation,
@@ -133,17 +70,17 @@ static uint64_t record(void *journal, const struct operation *operation, uint64_
 	return run->journal.tape.count;
 }
 
+/* NULL: no memory. */
 static struct service *make_service(struct run *run) {
-	const struct identity identity = {.epoch = EPOCH, .seed = 1};
+	struct identity identity = {.epoch = EPOCH, .seed = 1};
 	const struct service_limits limits = {.value_max = RUN_VALUE_MAX,
 					      .memory_max = 1 << 30,
 					      .sessions_max = RUN_SESSIONS,
 					      .lease_ms = RUN_LEASE_MS};
 	const struct recorder recorder = {.journal = run, .reserve = reserve, .record = record};
-	struct service *service = service_new(&identity, &limits, &recorder);
 
-	must(service != NULL, "service");
-	return service;
+	memcpy(identity.store, run->recovery.store, STORE_ID_SIZE);
+	return service_new(&identity, &limits, &recorder);
 }
 
 /* --- Clients -------------------------------------------------------------------------------- */
@@ -190,7 +127,7 @@ static void step_write(struct run *run) {
 				 .slot = (uint32_t)run_draw(run, RUN_SLOTS),
 				 .seq = ++run->seq,
 				 .expected = VERSION_ANY,
-				 .key = text(keys[entry - run->model.entries]),
+				 .key = text(model_keys[entry - run->model.entries]),
 				 .want_old = run_draw(run, 2) == 0};
 
 	call.value = (struct kv_bytes){value, run_draw(run, run_draw(run, 8) == 0 ? 500 : 60)};
@@ -244,12 +181,27 @@ static void step(struct run *run) {
 	}
 }
 
-/* The batch becomes durable, and its calls are answered. */
-static bool answer(struct run *run) {
-	if (run->journal.count > 0 && !world_append(&run->journal))
-		return false;
-	run->durable = run->model;
-	return true;
+void run_product(const struct run *run, bool begins) {
+	if (run->product != NULL)
+		run->product(begins);
+}
+
+/* As the journal does: the next segment is made first. */
+static bool append(struct run *run) {
+	struct journal_world *journal = &run->journal;
+	bool written;
+
+	run_product(run, true);
+	written = world_append(journal);
+	run_product(run, false);
+	return written;
+}
+
+bool run_answer(struct run *run) {
+	run->has_failed = run->has_failed || (run->journal.count > 0 && !append(run));
+	if (!run->has_failed)
+		run->durable = run->model;
+	return !run->has_failed;
 }
 
 /* For one more call in this batch. */
@@ -262,76 +214,66 @@ static bool has_room(const struct run *run) {
 
 bool run_go_on(struct run *run, unsigned steps) {
 	for (unsigned i = 0; i < steps; i++) {
+		bool has_spare;
+
+		run_product(run, true);
 		/* "A batch is applied only if its bytes are already reserved on disk." */
-		if (run->journal.count == 0 && !world_make_spare(&run->journal) &&
-		    !world_make_spare(&run->journal))
+		has_spare = run->journal.count > 0 || world_make_spare(&run->journal) ||
+			    world_make_spare(&run->journal);
+		run_product(run, false);
+		if (!has_spare)
 			return false;
 		step(run);
-		if ((run_draw(run, 3) == 0 || !has_room(run)) && !answer(run))
+		if (!snapshots_tend(run))
+			return false;
+		if ((run_draw(run, 3) == 0 || !has_room(run)) && !run_answer(run))
 			return false;
 	}
-	return answer(run);
+	return run_answer(run);
 }
 
 /* --- Taking up ------------------------------------------------------------------------------ */
 
-/* What is read, compared with what was recorded, and applied to a service if there is one. */
-struct recovery {
-	const struct run *from;
-	struct service *service; /* may be NULL */
-	uint64_t next;
-	const char *complain;
-};
+/* As kvd starts. False: it does not. */
+static bool start(struct run *run, struct fake_disk *disk, uint64_t segment_size) {
+	const struct journal_file_options options = {segment_size, world_chance};
+	bool started;
 
-static bool recover_one(void *context, uint64_t position, const struct operation *operation,
-			uint64_t time_ms) {
-	struct recovery *recovery = context;
-	const struct tape *tape = &recovery->from->journal.tape;
-	struct reply reply;
-
-	if (position != recovery->next++)
-		ck_abort_msg("%s: position %llu is out of order", recovery->complain,
-			     (unsigned long long)position);
-	if (position > tape->count || time_ms != tape->times_ms[position - 1] ||
-	    !same_operation(operation, &tape->operations[position - 1]))
-		ck_abort_msg("%s: operation %llu was never sent", recovery->complain,
-			     (unsigned long long)position);
-	if (recovery->service == NULL)
-		return true;
-	must(service_apply(recovery->service, operation, time_ms, &reply), "no memory");
-	if (operation->kind == OPERATION_PUT || operation->kind == OPERATION_APPEND)
-		assert_answer(&reply, &recovery->from->replies[position - 1], recovery->complain);
-	reply_drop(service_memory(recovery->service), &reply);
-	return true;
+	run->journal.disk = disk;
+	run->journal.options = options;
+	run_product(run, true);
+	started = recovery_open_disk(&run->recovery, fake_disk_of(disk), &options);
+	run->service = started ? make_service(run) : NULL;
+	started = run->service != NULL && recovery_run(&run->recovery, run->service);
+	run_product(run, false);
+	run->journal.file = run->recovery.file;
+	return started;
 }
 
-/* Reads a disk; NULL: it struck, or the message is in `why`. */
-static struct journal_file *recover(struct recovery *recovery, struct fake_disk *disk,
-				    struct journal_found *found, char why[JOURNAL_WHY_SIZE]) {
-	const struct run *from = recovery->from;
-	uint8_t store[STORE_ID_SIZE];
-	struct journal_file *file;
+/* Why it does not start, once more and aloud. */
+static void abort_start(const struct run *from, const struct fake_disk *disk,
+			const char *complain) {
+	struct fake_disk *copy = fake_disk_copy(disk);
+	struct run run = {.journal = {.disk = copy}};
 
-	/* What the snapshot would bring. */
-	for (uint64_t i = 1; i <= from->snapshot && recovery->service != NULL; i++)
-		must(service_apply(recovery->service, &from->journal.tape.operations[i - 1],
-				   from->journal.tape.times_ms[i - 1], NULL),
-		     "no memory");
-	memcpy(store, from->journal.store, sizeof(store));
-	recovery->next = from->snapshot + 1;
-	file = journal_file_open(fake_disk_of(disk), &from->journal.options, store, from->snapshot,
-				 recover_one, recovery, found, why);
-	if (file == NULL && !fake_disk_struck(disk))
-		ck_abort_msg("%s: %s", recovery->complain, why);
-	if (file == NULL)
-		return NULL;
-	must(memcmp(store, from->journal.store, sizeof(store)) == 0, "another store");
-	if (found->last != from->journal.durable && found->last != from->journal.tape.count)
-		ck_abort_msg("%s: %llu operations were answered, %llu sent, and %llu are there",
-			     recovery->complain, (unsigned long long)from->journal.durable,
-			     (unsigned long long)from->journal.tape.count,
-			     (unsigned long long)found->last);
-	return file;
+	log_open("recovery", 0);
+	(void)start(&run, copy, from->journal.options.segment_size);
+	ck_abort_msg("%s: it does not start", complain);
+}
+
+/*
+ * The seq that a slot had in the snapshot, perhaps that of a refusal: those behind the snapshot are
+ * in no journal, and the slot is as before them. 0: there was none.
+ */
+static uint64_t taken_by_snapshot(struct run *run, uint64_t client_id, size_t slot) {
+	uint64_t position = run->recovery.snapshot.position;
+	const struct crash_model *saved = snapshots_find(run, position);
+
+	must(position == 0 || saved != NULL, "a snapshot that nobody took");
+	for (size_t i = 0; saved != NULL && i < RUN_SESSIONS; i++)
+		if (saved->sessions[i].client_id == client_id)
+			return saved->sessions[i].taken[slot];
+	return 0;
 }
 
 /* Every entry, and every remembered reply. */
@@ -347,7 +289,7 @@ static void assert_same_state(struct run *run, const char *complain) {
 					       .current = entry->version,
 					       .old = {entry->bytes, entry->size}};
 
-		service_get(run->service, EPOCH, text(keys[i]), ALL, &reply);
+		service_get(run->service, EPOCH, text(model_keys[i]), ALL, &reply);
 		assert_answer(&reply, &expected, complain);
 		reply_drop(service_memory(run->service), &reply);
 		entries += entry->version != 0;
@@ -359,12 +301,12 @@ static void assert_same_state(struct run *run, const char *complain) {
 		for (size_t j = 0; j < RUN_SLOTS && session->client_id != 0; j++) {
 			struct operation copy;
 
-			/* Refusals are not in the journal: the slot is as before them. */
-			session->taken[j] = 0;
+			session->taken[j] = taken_by_snapshot(run, session->client_id, j);
 			if (session->last[j] == 0)
 				continue;
 			copy = run->journal.tape.operations[session->last[j] - 1];
-			session->taken[j] = copy.seq;
+			if (copy.seq > session->taken[j])
+				session->taken[j] = copy.seq;
 			send_write(run, &copy, complain);
 			copy.seq--;
 			if (copy.seq > 0)
@@ -372,7 +314,8 @@ static void assert_same_state(struct run *run, const char *complain) {
 		}
 	}
 	if (run->model.ended_id != 0) {
-		struct operation late = put_call(run->model.ended_id, UINT64_MAX, keys[0], "late");
+		struct operation late =
+		    put_call(run->model.ended_id, UINT64_MAX, model_keys[0], "late");
 
 		send_write(run, &late, complain);
 	}
@@ -398,11 +341,8 @@ static void send_again(struct run *run, const struct run *from, const char *comp
 
 /* Fills a run with what `from` knew after its first `count` operations. */
 static void remember(struct run *run, const struct run *from, uint64_t count) {
-	struct service *service = run->service;
 	struct tape *tape = &run->journal.tape;
 
-	*run = *from;
-	run->service = service;
 	tape->count = tape->room = run->replies_room = run->borrowed = count;
 	tape->operations = malloc((count + 1) * sizeof(*tape->operations));
 	tape->times_ms = malloc((count + 1) * sizeof(*tape->times_ms));
@@ -418,41 +358,46 @@ static void remember(struct run *run, const struct run *from, uint64_t count) {
 	}
 	run->durable = run->model = count == from->journal.durable ? from->durable : from->model;
 	run->journal.durable = count;
-	run->journal.batch = NULL;
-	run->journal.payload = run->journal.count = 0;
+	run->chance = from->chance;
+	run->now_ms = from->now_ms;
+	run->next_id = from->next_id;
+	run->seq = from->seq;
+}
+
+/* All that was answered, or that and all that was sent. */
+static void check_found(const struct run *run, const struct run *from, const char *complain) {
+	uint64_t last = run->recovery.last;
+
+	if (last != from->journal.durable && last != from->journal.tape.count)
+		ck_abort_msg("%s: %llu operations were answered, %llu sent, and %llu are there",
+			     complain, (unsigned long long)from->journal.durable,
+			     (unsigned long long)from->journal.tape.count,
+			     (unsigned long long)last);
+	/* A store that answered nothing may become another one. */
+	if (from->journal.durable > 0 &&
+	    memcmp(run->recovery.store, from->recovery.store, STORE_ID_SIZE) != 0)
+		ck_abort_msg("%s: another store", complain);
 }
 
 struct run *run_take_up(const struct run *from, struct fake_disk *disk, const char *complain) {
 	struct run *run = calloc(1, sizeof(*run));
-	struct recovery recovery = {.from = from, .complain = complain};
-	struct journal_file *file;
-	struct journal_found found;
-	char why[JOURNAL_WHY_SIZE];
 
 	must(run != NULL, "run");
-	run->service = recovery.service = make_service(run);
-	file = recover(&recovery, disk, &found, why);
-	if (file == NULL) {
+	run->product = from->product;
+	if (!start(run, disk, from->journal.options.segment_size)) {
+		if (!fake_disk_struck(disk))
+			abort_start(from, disk, complain);
+		recovery_close(&run->recovery);
 		service_free(run->service);
 		free(run);
 		return NULL;
 	}
-	remember(run, from, found.last);
-	run->journal.disk = disk;
-	run->journal.file = file;
-	run->journal.found = found;
+	check_found(run, from, complain);
+	remember(run, from, run->recovery.last);
+	snapshots_begin(run, from);
 	assert_same_state(run, complain);
 	send_again(run, from, complain);
 	return run;
-}
-
-void run_look(struct run *from, struct fake_disk *disk, const char *complain) {
-	struct recovery recovery = {.from = from, .complain = complain};
-	struct journal_found found;
-	char why[JOURNAL_WHY_SIZE];
-
-	journal_file_close(recover(&recovery, disk, &found, why), false);
-	fake_disk_free(disk);
 }
 
 /* --- Beginning and end ---------------------------------------------------------------------- */
@@ -461,23 +406,20 @@ struct run *run_new(uint64_t seed, uint64_t segment_size) {
 	struct run *run = calloc(1, sizeof(*run));
 
 	must(run != NULL, "run");
-	journal_world_open(&run->journal, segment_size, seed);
 	run->chance = seed;
 	run->now_ms = 1;
 	run->next_id = 1000;
-	run->service = make_service(run);
-	world_start(&run->journal);
+	log_open("recovery", -1);
+	must(start(run, fake_disk_new(seed), segment_size), "it does not start with nothing");
+	snapshots_begin(run, NULL);
 	return run;
 }
 
 void run_stop(struct run *run, bool is_clean) {
+	snapshots_end(run);
 	journal_file_close(run->journal.file, is_clean);
 	run->journal.file = NULL;
-}
-
-void run_forget(struct run *run) {
-	run->snapshot = run->journal.durable;
-	journal_file_forget(run->journal.file, run->snapshot);
+	recovery_close(&run->recovery);
 }
 
 void run_free(struct run *run) {

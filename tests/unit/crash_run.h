@@ -3,44 +3,37 @@
 #define CRASH_RUN_H
 
 /*
- * crash_run.h - clients, a service and its journal on a fake disk, and a simple model that knows
- * what each client must have been answered. A run can be taken up again from what a crash left.
+ * crash_run.h - clients, a service, its journal and its snapshots on a fake disk, and a simple
+ * model that knows what each client must have been answered. A run can be taken up again from what
+ * a crash left, by kvd's own recovery.
  */
 
+#include "crash_model.h"
 #include "journal_world.h"
+#include "recovery.h"
 
 enum {
-	RUN_KEYS = 6,
-	RUN_SESSIONS = 4,
-	RUN_SLOTS = 2,
-	RUN_VALUE_MAX = 600,
 	RUN_LEASE_MS = 500,
 	RUN_FEW_STEPS = 8, /* after a recovery */
+	RUN_SAVED = 8,	   /* snapshots remembered, more than a disk may hold */
 };
 
-struct crash_entry {
-	uint64_t version; /* 0: no such key */
-	size_t size;
-	uint8_t bytes[RUN_VALUE_MAX];
-};
-
-struct crash_session {
-	uint64_t client_id;	   /* 0: there is none */
-	uint64_t last[RUN_SLOTS];  /* position of the last operation; 0: none */
-	uint64_t taken[RUN_SLOTS]; /* seq of the last call, a refused one too */
-};
-
-struct crash_model {
-	struct crash_entry entries[RUN_KEYS];
-	struct crash_session sessions[RUN_SESSIONS];
-	uint64_t ended_id; /* a session that is no more; 0: none yet */
-};
-
-struct crash_reply {
-	enum kv_status status;
-	uint64_t current;
-	uint64_t old_version;
-	struct kv_bytes old;
+/* A snapshot on its way, as snapshotter.c and its child see to it. */
+struct crash_snapshots {
+	enum {
+		SNAPSHOT_NONE,
+		SNAPSHOT_WRITTEN, /* and not published */
+	} phase;
+	uint64_t position;
+	uint64_t to_forget; /* what the journal may; 0: nothing */
+	uint64_t published; /* how many */
+	/* The model as each was written, to tell the slots that refusals took; in a ring. */
+	struct {
+		uint64_t position;
+		struct crash_model model;
+	} saved[RUN_SAVED];
+	size_t saved_next;
+	struct disk beside; /* the disk, while the journal's thread uses it, too */
 };
 
 /*
@@ -56,7 +49,10 @@ struct run {
 	struct crash_model model;
 	struct crash_model durable;
 	struct service *service;
-	uint64_t snapshot; /* position: what is before it need not be read */
+	struct recovery recovery; /* `journal.file` uses its disk */
+	struct crash_snapshots snapshots;
+	bool has_failed;	      /* the journal or the names: the process must stop */
+	void (*product)(bool begins); /* told when kvd's own code begins and ends; may be NULL */
 	uint64_t chance;
 	uint64_t now_ms;
 	uint64_t next_id;
@@ -68,10 +64,14 @@ struct run *run_new(uint64_t seed, uint64_t segment_size);
 void run_free(struct run *run);
 
 /*
- * Goes on for some steps, writing a batch now and then and at the end. False: the disk struck; what
- * was written to the journal then may be there or not.
+ * Goes on for some steps, writing a batch now and then and at the end, and taking snapshots. False:
+ * the disk struck, and the process must stop; what was written to the journal then may be there or
+ * not. A snapshot may fail without that.
  */
 bool run_go_on(struct run *run, unsigned steps);
+
+/* What was gathered becomes durable, and is answered. False: as above. */
+bool run_answer(struct run *run);
 
 /*
  * Takes up what is on `disk`, as the next process: it must hold all that `from` answered, once,
@@ -82,15 +82,11 @@ bool run_go_on(struct run *run, unsigned steps);
  */
 struct run *run_take_up(const struct run *from, struct fake_disk *disk, const char *complain);
 
-/* The same, but the operations alone are looked at, which is quick. Nothing may fail. Frees disk.
- */
-void run_look(struct run *from, struct fake_disk *disk, const char *complain);
-
 /* Stops, as kvd does: with a mark if all is well. */
 void run_stop(struct run *run, bool is_clean);
 
-/* As if there was a snapshot of all that is durable. */
-void run_forget(struct run *run);
+/* kvd's own code begins, or ends. */
+void run_product(const struct run *run, bool begins);
 
 uint64_t run_draw(struct run *run, uint64_t below);
 
