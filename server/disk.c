@@ -189,7 +189,9 @@ bool disk_open(const char *path, bool is_to_be_written, struct disk *disk, char 
 	if (directory->fd < 0)
 		(void)snprintf(why, why_size, "cannot open the directory %s: %s%s", path,
 			       strerror(errno),
-			       errno == ENOENT ? " (make it first; it must be kvd's user's)" : "");
+			       errno == ENOENT	 ? " (make it first; it must be kvd's user's)"
+			       : errno == EACCES ? " (it must be kvd's user's)"
+						 : "");
 	else if (!is_to_be_written || take_lock(directory, path, why, why_size))
 		return true;
 	disk_close(disk);

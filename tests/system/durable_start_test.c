@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What kvd -d does not start with: one line that says what is wrong, where, and what to do. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "datadir.h"
+#include "scene.h"
+#include "suite.h"
+
+enum { EXIT_CANNOT = 1, WRITES = 5, SNAPSHOT_SECONDS = 60, NOBODY = 65534 };
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* --- Stores, and kvds that do not start --------------------------------------------------------
+ */
+
+static void write_some(struct peer *peer, const struct session *session, uint64_t from) {
+	for (uint64_t seq = from; seq < from + WRITES; seq++) {
+		struct change change = append(session, 0, seq, "log", "x");
+
+		ck_assert_int_eq(change_status(peer, &change), KV1_OK);
+	}
+}
+
+static void take_snapshot(struct scene *scene) {
+	uint64_t deadline_ms = suite_now_ms() + SNAPSHOT_SECONDS * 1000;
+	uint64_t before = counter(&scene->peer, "snapshots");
+
+	process_signal(&scene->server.process, SIGUSR1);
+	while (counter(&scene->peer, "snapshots") == before) {
+		ck_assert_msg(suite_now_ms() < deadline_ms, "no snapshot");
+		suite_pause_ms(5);
+	}
+}
+
+/* A store with WRITES batches more, then a snapshot if asked for, then more batches; stopped. */
+static void use(const char *dir, bool with_snapshot) {
+	struct scene scene;
+
+	scene_open(&scene, "-d", dir, NULL);
+	write_some(&scene.peer, &scene.session, 1);
+	if (with_snapshot)
+		take_snapshot(&scene);
+	write_some(&scene.peer, &scene.session, 100);
+	scene_end(&scene);
+}
+
+/* One line, with all words in it. */
+static void check_said(const char *said, const char *const words[]) {
+	const char *end = strchr(said, '\n');
+
+	ck_assert_msg(end != NULL && end[1] == '\0', "not one line: \"%s\"", said);
+	ck_assert_msg(strncmp(said, "kvd: ", 5) == 0, "no name: %s", said);
+	for (size_t i = 0; words[i] != NULL; i++)
+		ck_assert_msg(strstr(said, words[i]) != NULL, "no \"%s\" in: %s", words[i], said);
+}
+
+static void check_refused(const char *dir, const char *const words[]) {
+	struct server server;
+
+	server_launch(&server,
+		      (const char *const[]){"-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
+	bool is_ready = server_await_ready(&server);
+	int status = server_wait(&server);
+	char *said = server_said(&server);
+
+	ck_assert_msg(!is_ready, "it serves: %s", server.ready);
+	ck_assert_msg(status == EXIT_CANNOT, "exit %d: %s", status, said);
+	check_said(said, words);
+	free(said);
+}
+
+static const char *program(char kvd[512]) {
+	server_program("kvd", kvd);
+	return getenv("KVD") != NULL ? getenv("KVD") : kvd;
+}
+
+/* Damage is seen by a start and by --check alike. */
+static void check_damaged(const char *dir, const char *const words[]) {
+	char kvd[512];
+	struct run run = run_program((const char *const[]){program(kvd), "--check", dir, NULL});
+
+	ck_assert_msg(run.status == EXIT_CANNOT, "--check: exit %d: %s", run.status, run.err);
+	check_said(run.err, words);
+	run_free(&run);
+	check_refused(dir, words);
+}
+
+/* The name alone, and "offset N". */
+struct place {
+	char file[64];
+	char offset[32];
+};
+
+static struct place place(const char *path, uint64_t offset) {
+	struct place place;
+
+	(void)snprintf(place.file, sizeof place.file, "%s", strrchr(path, '/') + 1);
+	(void)snprintf(place.offset, sizeof place.offset,
+		       "offset %llu:", (unsigned long long)offset);
+	return place;
+}
+
+/* --- The directory ------------------------------------------------------------------------------
+ */
+
+START_TEST(a_directory_that_is_not_there_is_named) {
+	char dir[64];
+	char missing[80];
+
+	suite_directory(dir);
+	(void)snprintf(missing, sizeof missing, "%s/none", dir);
+	check_refused(missing, WORDS(missing, "No such file", "make it first"));
+}
+END_TEST
+
+START_TEST(a_file_in_place_of_the_directory_is_named) {
+	char dir[64];
+	char path[80];
+
+	suite_directory(dir);
+	(void)snprintf(path, sizeof path, "%s/file", dir);
+	FILE *file = fopen(path, "w");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(fclose(file), 0);
+	check_refused(path, WORDS(path, "Not a directory"));
+}
+END_TEST
+
+/* As an ordinary user: root may write anywhere. */
+static void check_refused_to_user(const char *dir, const char *const words[]) {
+	char kvd[512];
+	struct run run = run_program_as_nobody(
+	    (const char *const[]){program(kvd), "-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
+
+	ck_assert_msg(run.status == EXIT_CANNOT, "exit %d: %s", run.status, run.err);
+	check_said(run.err, words);
+	ck_assert_str_eq(run.out, "");
+	run_free(&run);
+}
+
+START_TEST(a_directory_that_may_only_be_read_is_named) {
+	char dir[64];
+
+	suite_directory(dir);
+	ck_assert_int_eq(chmod(dir, 0555), 0);
+	if (geteuid() == 0)
+		ck_assert_int_eq(chown(dir, NOBODY, NOBODY), 0);
+	check_refused_to_user(dir, WORDS(dir, "Permission denied", "must be kvd's user's"));
+}
+END_TEST
+
+START_TEST(a_directory_of_another_user_is_named) {
+	char dir[64];
+
+	if (geteuid() != 0) {
+		suite_skip("a directory of another user: only root can make one");
+		return;
+	}
+	suite_directory(dir);
+	ck_assert_int_eq(chmod(dir, 0700), 0);
+	check_refused_to_user(dir, WORDS(dir, "Permission denied", "must be kvd's user's"));
+}
+END_TEST
+
+START_TEST(a_store_of_another_user_in_an_open_directory_is_named) {
+	char dir[64];
+
+	if (geteuid() != 0) {
+		suite_skip("a store of another user: only root can make one");
+		return;
+	}
+	suite_directory(dir);
+	use(dir, false);
+	check_refused_to_user(dir, WORDS(dir, "Permission denied", "must be kvd's user's"));
+}
+END_TEST
+
+START_TEST(a_directory_that_another_kvd_uses_is_named_and_that_one_goes_on) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	write_some(&scene.peer, &scene.session, 1);
+	check_refused(dir, WORDS(dir, "in use by another kvd", "stop it, or name another -d"));
+	check_key(&scene.peer, "log", "xxxxx", WRITES);
+	scene_end(&scene);
+}
+END_TEST
+
+/* --- Files of others ----------------------------------------------------------------------------
+ */
+
+START_TEST(a_segment_of_a_newer_format_is_refused) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	datadir_set_format(path, SEGMENT_HEADER_SIZE, 99);
+	check_damaged(dir, WORDS(place(path, 0).file, "format 99", "use the kvd that wrote it"));
+}
+END_TEST
+
+START_TEST(a_snapshot_of_a_newer_format_is_refused) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, true);
+	datadir_last(dir, "snapshot-", path);
+	datadir_set_format(path, SNAPSHOT_HEADER_SIZE, 99);
+	check_damaged(dir, WORDS(place(path, 0).file, "format 99", "use the kvd that wrote it"));
+}
+END_TEST
+
+/* Moves the last file with this prefix from one directory to another. */
+static void move_last(const char *from, const char *to, const char *prefix) {
+	char old_path[DATADIR_PATH_MAX];
+	char new_path[DATADIR_PATH_MAX + 64];
+
+	datadir_last(from, prefix, old_path);
+	(void)snprintf(new_path, sizeof new_path, "%s%s", to, strrchr(old_path, '/'));
+	ck_assert_int_eq(rename(old_path, new_path), 0);
+}
+
+START_TEST(a_segment_of_another_store_is_refused) {
+	char dir[64];
+	char other[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	suite_directory(other);
+	use(dir, false);
+	use(other, false);
+	use(other, false);
+	move_last(other, dir, "journal-");
+	ck_assert_uint_eq(datadir_count(dir, "journal-"), 2);
+	datadir_last(dir, "journal-", path);
+	check_damaged(dir, WORDS(place(path, 0).file, "offset 0:", "belongs to another store",
+				 "restore a copy of the directory"));
+}
+END_TEST
+
+START_TEST(a_snapshot_of_another_store_is_refused) {
+	char dir[64];
+	char other[64];
+
+	suite_directory(dir);
+	suite_directory(other);
+	use(dir, true);
+	use(other, true);
+	move_last(other, dir, "snapshot-");
+	check_damaged(dir, WORDS("different stores", "restore a copy of the directory"));
+}
+END_TEST
+
+/* --- Damage -------------------------------------------------------------------------------------
+ */
+
+START_TEST(damage_in_the_middle_of_the_journal_is_named_by_file_and_offset) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	uint64_t offset = datadir_batch(path, 2);
+	ck_assert_uint_gt(offset, 0);
+	datadir_flip(path, offset + 60);
+	check_damaged(dir, WORDS(place(path, 0).file, place(path, offset).offset,
+				 "restore a copy of the directory"));
+}
+END_TEST
+
+START_TEST(damage_to_the_last_batch_is_named_after_a_clean_stop) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+	unsigned count = 0;
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	while (datadir_batch(path, count) > 0)
+		count++;
+	/* The mark of the stop is a batch, too. */
+	uint64_t offset = datadir_batch(path, count - 2);
+	datadir_flip(path, offset + 60);
+	check_damaged(dir, WORDS(place(path, 0).file, place(path, offset).offset,
+				 "restore a copy of the directory"));
+}
+END_TEST
+
+START_TEST(a_damaged_header_of_a_segment_is_named) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	datadir_flip(path, 40);
+	check_damaged(dir, WORDS(place(path, 0).file, "offset 0:", "header",
+				 "restore a copy of the directory"));
+}
+END_TEST
+
+START_TEST(a_damaged_snapshot_is_named) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, true);
+	datadir_last(dir, "snapshot-", path);
+	datadir_flip(path, SNAPSHOT_HEADER_SIZE + 20);
+	check_damaged(dir, WORDS(place(path, 0).file, place(path, SNAPSHOT_HEADER_SIZE).offset,
+				 "restore a copy of the directory"));
+}
+END_TEST
+
+START_TEST(a_segment_that_is_missing_is_named) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	use(dir, false);
+	ck_assert_int_eq(unlink(path), 0);
+	check_damaged(dir, WORDS(place(path, 0).file, "is missing", "restore a copy"));
+}
+END_TEST
+
+START_TEST(a_snapshot_without_its_journal_is_refused) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, true);
+	datadir_last(dir, "journal-", path);
+	ck_assert_int_eq(unlink(path), 0);
+	check_damaged(dir, WORDS("no journal", "restore a copy of the directory"));
+}
+END_TEST
+
+START_TEST(a_snapshot_beyond_the_end_of_the_journal_is_refused) {
+	char dir[64];
+	char old[DATADIR_PATH_MAX];
+	char kept[DATADIR_PATH_MAX];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", old);
+	datadir_keep(old, kept);
+	use(dir, true);
+	datadir_last(dir, "journal-", path);
+	ck_assert_str_ne(path, old);
+	ck_assert_int_eq(unlink(path), 0);
+	datadir_put_back(kept);
+	check_damaged(dir, WORDS("the journal ends at operation", "before the snapshot's",
+				 "restore a copy of the directory"));
+}
+END_TEST
+
+/* Two runs with a snapshot each; whatever the second removed is kept aside. */
+static void use_twice(const char *dir, char snapshot[DATADIR_PATH_MAX],
+		      char segment[DATADIR_PATH_MAX]) {
+	char path[DATADIR_PATH_MAX];
+
+	use(dir, true);
+	datadir_last(dir, "snapshot-", path);
+	datadir_keep(path, snapshot);
+	datadir_last(dir, "journal-", path);
+	datadir_keep(path, segment);
+	use(dir, true);
+	datadir_last(dir, "snapshot-", path);
+	datadir_flip(path, SNAPSHOT_HEADER_SIZE + 20);
+	datadir_put_back(snapshot);
+}
+
+START_TEST(an_older_snapshot_serves_if_the_journal_is_whole_from_there) {
+	char snapshot[DATADIR_PATH_MAX];
+	char segment[DATADIR_PATH_MAX];
+	char dir[64];
+	struct scene scene;
+	char *said;
+
+	suite_directory(dir);
+	use_twice(dir, snapshot, segment);
+	datadir_put_back(segment);
+	scene_open(&scene, "-d", dir, NULL);
+	check_key(&scene.peer, "log", "xxxxxxxxxxxxxxxxxxxx", 4 * WRITES);
+	said = server_said(&scene.server);
+	ck_assert_ptr_nonnull(strstr(said, "is damaged at offset 64:"));
+	ck_assert_ptr_nonnull(strstr(said, "going on from an older snapshot"));
+	free(said);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(an_older_snapshot_does_not_serve_if_a_segment_after_it_is_gone) {
+	char snapshot[DATADIR_PATH_MAX];
+	char segment[DATADIR_PATH_MAX];
+	char dir[64];
+	char kvd[512];
+
+	suite_directory(dir);
+	use_twice(dir, snapshot, segment);
+	/* The older snapshot is tried, which is said; then what it lacks. */
+	struct run run = run_program((const char *const[]){program(kvd), "--check", dir, NULL});
+	ck_assert_int_eq(run.status, EXIT_CANNOT);
+	ck_assert_ptr_nonnull(strstr(run.err, "is missing"));
+	ck_assert_ptr_nonnull(strstr(run.err, "restore a copy of the directory"));
+	run_free(&run);
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("durable_start");
+	TCase *directory = suite_case(suite, "the directory");
+	TCase *others = suite_case(suite, "files of others");
+	TCase *damage = suite_case(suite, "damage");
+
+	tcase_add_test(directory, a_directory_that_is_not_there_is_named);
+	tcase_add_test(directory, a_file_in_place_of_the_directory_is_named);
+	tcase_add_test(directory, a_directory_that_may_only_be_read_is_named);
+	tcase_add_test(directory, a_directory_of_another_user_is_named);
+	tcase_add_test(directory, a_store_of_another_user_in_an_open_directory_is_named);
+	tcase_add_test(directory, a_directory_that_another_kvd_uses_is_named_and_that_one_goes_on);
+	tcase_add_test(others, a_segment_of_a_newer_format_is_refused);
+	tcase_add_test(others, a_snapshot_of_a_newer_format_is_refused);
+	tcase_add_test(others, a_segment_of_another_store_is_refused);
+	tcase_add_test(others, a_snapshot_of_another_store_is_refused);
+	tcase_add_test(damage, damage_in_the_middle_of_the_journal_is_named_by_file_and_offset);
+	tcase_add_test(damage, damage_to_the_last_batch_is_named_after_a_clean_stop);
+	tcase_add_test(damage, a_damaged_header_of_a_segment_is_named);
+	tcase_add_test(damage, a_damaged_snapshot_is_named);
+	tcase_add_test(damage, a_segment_that_is_missing_is_named);
+	tcase_add_test(damage, a_snapshot_without_its_journal_is_refused);
+	tcase_add_test(damage, a_snapshot_beyond_the_end_of_the_journal_is_refused);
+	tcase_add_test(damage, an_older_snapshot_serves_if_the_journal_is_whole_from_there);
+	tcase_add_test(damage, an_older_snapshot_does_not_serve_if_a_segment_after_it_is_gone);
+	return suite_run(suite);
+}
