@@ -28,11 +28,12 @@ enum {
 enum request_kind {
 	REQUEST_PING,
 	REQUEST_HELLO,
-	REQUEST_OPEN,	/* epoch, nonce, slots */
-	REQUEST_CLOSE,	/* epoch, client_id */
-	REQUEST_GET,	/* epoch, key */
-	REQUEST_PUT,	/* epoch, client_id, slot, seq, expected, key, value */
-	REQUEST_APPEND, /* and want_old */
+	REQUEST_OPEN,	  /* epoch, nonce, slots */
+	REQUEST_CLOSE,	  /* epoch, client_id */
+	REQUEST_GET,	  /* epoch, key */
+	REQUEST_PUT,	  /* epoch, client_id, slot, seq, expected, key, value */
+	REQUEST_APPEND,	  /* and want_old */
+	REQUEST_SNAPSHOT, /* epoch */
 	REQUEST_STATS,
 };
 
@@ -58,7 +59,7 @@ struct request {
  */
 struct response {
 	enum kv_status status;
-	uint64_t current;      /* version of the key, from GET, PUT, APPEND */
+	uint64_t current;      /* version of the key, from GET, PUT, APPEND; SNAPSHOT: position */
 	struct kv_value value; /* owned. GET: the value; APPEND: the old one with its version */
 	uint8_t store[STORE_ID_SIZE]; /* HELLO ... */
 	uint64_t epoch;

@@ -216,6 +216,21 @@ enum kv_status kv_stats(struct kv_client *client, struct kv_stats *stats) {
 	return status;
 }
 
+enum kv_status kv_snapshot(struct kv_client *client, struct kv_snapshot *snapshot) {
+	struct request request = {.kind = REQUEST_SNAPSHOT};
+	struct response response = {0};
+	enum kv_status status = KV_INVALID;
+
+	*snapshot = (struct kv_snapshot){0};
+	if (!is_child(client))
+		status = call(client, &request, &response);
+	if (status == KV_OK)
+		*snapshot =
+		    (struct kv_snapshot){.position = response.current, .epoch = request.epoch};
+	response_free(&response);
+	return status;
+}
+
 void kv_stats_free(struct kv_stats *stats) {
 	if (stats == NULL)
 		return;

@@ -181,6 +181,25 @@ struct kv_stats {
 enum kv_status kv_stats(struct kv_client *client, struct kv_stats *stats);
 void kv_stats_free(struct kv_stats *stats);
 
+/* A snapshot that was asked for. */
+struct kv_snapshot {
+	uint64_t position; /* the number of the last operation that it will hold, at least */
+	uint64_t epoch;	   /* a server with another one has been started anew, and forgot it */
+};
+
+/*
+ * Asks a server that keeps its store in a directory to write all of it into one file, and answers
+ * at once; programs seldom need it, for the server does so by itself. One is written at a time;
+ * those who ask meanwhile get the next one, together. While the counter "snapshot_under_way" (see
+ * kv_stats()) is above 0, it is not done; after that it was published if "snapshots" is above 0 and
+ * "snapshot_position" at least `position`, else it was given up, and "snapshot_error" is the status
+ * that says why: KV_FULL (no room on the disk), or KV_UNAVAILABLE.
+ *
+ * Statuses as kv_get(); KV_UNAVAILABLE: the server keeps its store in memory only, or is older than
+ * this library. On any but KV_OK *snapshot is all zero.
+ */
+enum kv_status kv_snapshot(struct kv_client *client, struct kv_snapshot *snapshot);
+
 /*
  * Why the last attempt on this handle that failed did so, as one line for people ("tcp:kv:7000:
  * Connection refused"); empty if none did. At most `size` bytes, with the final NUL.

@@ -209,6 +209,16 @@ static void stats_of(struct caller *caller, struct response *response) {
 	xdr_free((xdrproc_t)xdr_kv1_status_res, &result);
 }
 
+static void snapshot(struct caller *caller, const struct request *request,
+		     struct response *response) {
+	kv1_snapshot_args arguments = {.epoch = request->epoch};
+	kv1_snapshot_res result = {0};
+
+	(void)kvproc_snapshot_1(&arguments, &result, &caller->client);
+	if (is_answered(caller, result.status, response))
+		response->current = result.position;
+}
+
 enum attempt procedures_attempt(struct link *link, const struct request *request,
 				uint64_t deadline_ms, struct response *response) {
 	struct caller caller;
@@ -235,6 +245,9 @@ enum attempt procedures_attempt(struct link *link, const struct request *request
 		break;
 	case REQUEST_APPEND:
 		append(&caller, request, response);
+		break;
+	case REQUEST_SNAPSHOT:
+		snapshot(&caller, request, response);
 		break;
 	case REQUEST_STATS:
 		stats_of(&caller, response);

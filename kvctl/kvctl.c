@@ -21,7 +21,8 @@ enum {
 };
 
 static const struct command *const commands[] = {
-    &values_get, &values_put, &values_append, &lock_command, &status_command, &ping_command,
+    &values_get,     &values_put,	&values_append, &lock_command,
+    &status_command, &snapshot_command, &ping_command,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -52,7 +53,7 @@ int kvctl_help(const struct command *command) {
 static int print_help(void) {
 	int code = output_text("%s\nCommands:\n", usage_line);
 	for (size_t i = 0; code == CODE_DONE && i < COMMAND_COUNT; i++)
-		code = output_text("  %-8s%s\n", commands[i]->name, commands[i]->summary);
+		code = output_text("  %-10s%s\n", commands[i]->name, commands[i]->summary);
 	return code == CODE_DONE ? output_text("%s", options_text) : code;
 }
 

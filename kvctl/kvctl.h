@@ -56,6 +56,7 @@ extern const struct command values_put;
 extern const struct command values_append;
 extern const struct command lock_command;
 extern const struct command status_command;
+extern const struct command snapshot_command;
 extern const struct command ping_command;
 
 /* Prints what "kvctl NAME --help" shows and answers the exit code. */

@@ -37,6 +37,7 @@ union arguments {
 	kv1_get_args get;
 	kv1_put_args put;
 	kv1_append_args append;
+	kv1_snapshot_args snapshot;
 };
 
 union result {
@@ -47,6 +48,7 @@ union result {
 	kv1_put_res put;
 	kv1_append_res append;
 	kv1_status_res status;
+	kv1_snapshot_res snapshot;
 };
 
 /* Runs the decoded call: fills in call->reply. */
@@ -346,6 +348,34 @@ static void fill_status(struct dispatch *dispatch, const struct call *call, unio
 	result->status.counters.counters_val = dispatch->wire_counters;
 }
 
+static void run_snapshot(struct dispatch *dispatch, struct call *call,
+			 const union arguments *arguments) {
+	const struct dispatch_others *others = &dispatch->others;
+	struct reply *reply = &call->reply;
+
+	reply->status = KV_EPOCH;
+	if (!service_is_epoch(dispatch->service, arguments->snapshot.epoch))
+		return;
+	reply->status = KV_UNAVAILABLE;
+	if (others->want_snapshot == NULL)
+		return;
+	switch (others->want_snapshot(others->context, &reply->current)) {
+	case SNAPSHOT_BEGINS:
+	case SNAPSHOT_NEXT:
+		reply->status = KV_OK;
+		break;
+	case SNAPSHOT_NO_JOURNAL:
+		break;
+	}
+}
+
+static void fill_snapshot(struct dispatch *dispatch, const struct call *call,
+			  union result *result) {
+	(void)dispatch;
+	result->snapshot.status = status_out(call->reply.status);
+	result->snapshot.position = call->reply.current;
+}
+
 static void fill_nothing(struct dispatch *dispatch, const struct call *call, union result *result) {
 	(void)dispatch;
 	(void)call;
@@ -366,6 +396,8 @@ static const struct procedure procedures[] = {
     [KVPROC_APPEND] = {"APPEND", XDR(xdr_kv1_append_args), run_append, fill_append,
 		       XDR(xdr_kv1_append_res)},
     [KVPROC_STATUS] = {"STATUS", XDR(xdr_void), run_nothing, fill_status, XDR(xdr_kv1_status_res)},
+    [KVPROC_SNAPSHOT] = {"SNAPSHOT", XDR(xdr_kv1_snapshot_args), run_snapshot, fill_snapshot,
+			 XDR(xdr_kv1_snapshot_res)},
 };
 
 /* --- The RPC header ------------------------------------------------------------------------ */
@@ -470,7 +502,8 @@ static void route(struct dispatch *dispatch, struct call *call, struct rpc_msg *
 		svcerr_noprog(&call->xprt);
 	else if (body->cb_vers != KV_V1)
 		svcerr_progvers(&call->xprt, KV_V1, KV_V1);
-	else if (body->cb_proc >= sizeof(procedures) / sizeof(procedures[0]))
+	else if (body->cb_proc >= sizeof(procedures) / sizeof(procedures[0]) ||
+		 procedures[body->cb_proc].run == NULL)
 		svcerr_noproc(&call->xprt);
 	else
 		run_procedure(dispatch, call, &procedures[body->cb_proc]);

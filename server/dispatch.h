@@ -28,8 +28,11 @@ enum snapshot_answer {
 /* The rest of the server. It is copied. */
 struct dispatch_others {
 	count_others *count;
-	/* Asks for a snapshot of what was recorded until the end of this turn, and more. */
-	enum snapshot_answer (*want_snapshot)(void *context);
+	/*
+	 * Asks for a snapshot of what was recorded until the end of this turn, and more. *position
+	 * is that of the last operation recorded so far. NULL: SNAPSHOT_NO_JOURNAL.
+	 */
+	enum snapshot_answer (*want_snapshot)(void *context, uint64_t *position);
 	void *context;
 };
 

@@ -75,7 +75,7 @@ struct memory *service_memory(struct service *service) {
 	return &service->memory;
 }
 
-static bool is_this_epoch(const struct service *service, uint64_t epoch) {
+bool service_is_epoch(const struct service *service, uint64_t epoch) {
 	return epoch == 0 || epoch == service->identity.epoch;
 }
 
@@ -88,7 +88,7 @@ static enum kv_status check_key(struct kv_bytes key) {
 void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, uint32_t reply_max,
 		 struct reply *reply) {
 	*reply = (struct reply){.status = KV_EPOCH};
-	if (!is_this_epoch(service, epoch))
+	if (!service_is_epoch(service, epoch))
 		return;
 	reply->status = check_key(key);
 	if (reply->status != KV_OK)
@@ -344,7 +344,7 @@ void service_run(struct service *service, uint64_t epoch, const struct operation
 	bool is_copy = false;
 
 	*reply = (struct reply){.status = KV_EPOCH};
-	if (is_this_epoch(service, epoch)) {
+	if (service_is_epoch(service, epoch)) {
 		advance(service, now_ms);
 		switch (operation->kind) {
 		case OPERATION_OPEN:

@@ -61,6 +61,8 @@ void service_free(struct service *service);
 
 const struct identity *service_identity(const struct service *service);
 const struct service_limits *service_limits(const struct service *service);
+/* Whether a call that carries this epoch may run: 0 is not checked. */
+bool service_is_epoch(const struct service *service, uint64_t epoch);
 /* For whoever drops a reply or holds a view of it. */
 struct memory *service_memory(struct service *service);
 

@@ -338,6 +338,7 @@ static const char *reason(int error) {
 
 static void note_failure(struct snapshotter *snapshotter, int error, uint64_t now_ms) {
 	snapshotter->counters.failed++;
+	snapshotter->counters.last_error = -error;
 	snapshotter->retry_at_ms = now_ms + snapshotter->retry_ms;
 	if (snapshotter->has_failed)
 		log_detail("no snapshot: %s; trying again in %" PRIu64 " s", reason(error),
@@ -355,6 +356,7 @@ static void note_success(struct snapshotter *snapshotter, uint64_t now_ms) {
 	struct snapshotter_counters *counters = &snapshotter->counters;
 
 	counters->published++;
+	counters->last_error = 0;
 	counters->last_position = snapshotter->position;
 	counters->last_bytes = atomic_load(&snapshotter->page->bytes);
 	counters->last_ms = now_ms - snapshotter->began_ms;

@@ -78,6 +78,7 @@ struct snapshotter_counters {
 	uint64_t last_position; /* of the last one published */
 	uint64_t last_bytes;
 	uint64_t last_ms;  /* how long it took, start to end */
+	int last_error;	   /* an errno, if the last one to end was given up; else 0 */
 	uint64_t pause_us; /* how long the turn stood still for the one started last */
 };
 void snapshotter_count(const struct snapshotter *snapshotter,

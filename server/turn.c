@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "turn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "counters.h"
@@ -31,6 +32,13 @@ static void count_journal(const struct turn *turn, struct counters *counters) {
 	counters_add(counters, "disk_full", journal.is_disk_full ? 1 : 0);
 }
 
+/* As the number of a status. */
+static uint64_t snapshot_error(int error) {
+	if (error == 0)
+		return KV_OK;
+	return error == ENOSPC || error == EDQUOT || error == EFBIG ? KV_FULL : KV_UNAVAILABLE;
+}
+
 static void count_snapshots(const struct turn *turn, struct counters *counters) {
 	struct snapshotter_counters snapshots;
 
@@ -41,7 +49,11 @@ static void count_snapshots(const struct turn *turn, struct counters *counters) 
 	counters_add(counters, "snapshot_bytes", snapshots.last_bytes);
 	counters_add(counters, "snapshot_ms", snapshots.last_ms);
 	counters_add(counters, "snapshot_pause_us", snapshots.pause_us);
+	counters_add(counters, "snapshot_error", snapshot_error(snapshots.last_error));
+	counters_add(counters, "snapshot_under_way",
+		     (turn->is_snapshot_under_way ? 1 : 0) + (turn->is_snapshot_wanted ? 1 : 0));
 	counters_add(counters, "snapshot_writing", snapshots.bytes);
+	counters_add(counters, "snapshot_expected", snapshots.bytes_about);
 }
 
 static void count(void *context, struct counters *counters) {
@@ -55,8 +67,18 @@ static void count(void *context, struct counters *counters) {
 		count_snapshots(turn, counters);
 }
 
-static enum snapshot_answer want_snapshot(void *context) {
-	return turn_want_snapshot(context);
+static enum snapshot_answer want_snapshot(void *context, uint64_t *position) {
+	struct snapshotter_counters snapshots;
+	struct turn *turn = context;
+
+	if (turn->snapshotter == NULL)
+		return SNAPSHOT_NO_JOURNAL;
+	*position = journal_recorded(turn->journal);
+	snapshotter_count(turn->snapshotter, &snapshots);
+	/* Anybody may ask, as often as he likes: the same one is not written twice. */
+	if (snapshots.published > 0 && snapshots.last_position == *position)
+		return SNAPSHOT_BEGINS;
+	return turn_want_snapshot(turn);
 }
 
 struct turn *turn_new(const struct turn_options *options) {

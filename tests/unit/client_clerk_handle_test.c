@@ -326,12 +326,30 @@ START_TEST(closing_says_nothing_to_another_store) {
 }
 END_TEST
 
+START_TEST(a_snapshot_is_told_with_the_epoch_of_the_server_that_took_it_on) {
+	struct kv_snapshot snapshot;
+
+	client = fake_open(0);
+	fake.servers[0].epoch = 77;
+	fake_next(REQUEST_SNAPSHOT, (struct step){.response.current = 12});
+	ck_assert_int_eq(kv_snapshot(client, &snapshot), KV_OK);
+	ck_assert_uint_eq(snapshot.position, 12);
+	ck_assert_uint_eq(snapshot.epoch, 77);
+	fake_next(REQUEST_SNAPSHOT,
+		  (struct step){.response = {.status = KV_UNAVAILABLE, .current = 12}});
+	ck_assert_int_eq(kv_snapshot(client, &snapshot), KV_UNAVAILABLE);
+	ck_assert_uint_eq(snapshot.position, 0);
+	fake_close(client);
+}
+END_TEST
+
 /* --- A forked child ------------------------------------------------------------------------ */
 
 static bool is_useless_in_a_child(void) {
 	struct kv_client *view;
 	struct kv_value got = {.size = 5}, old = {.size = 5};
 	struct kv_stats stats;
+	struct kv_snapshot snapshot;
 	uint64_t version = 5;
 	char reason[64] = "";
 	size_t said = fake.log_count;
@@ -341,7 +359,8 @@ static bool is_useless_in_a_child(void) {
 			   kv_put(client, key, value, 1, &version) == KV_INVALID && version == 0 &&
 			   kv_append(client, key, value, 1, &old, NULL) == KV_INVALID &&
 			   old.size == 0 && kv_ping(client) == KV_INVALID &&
-			   kv_stats(client, &stats) == KV_INVALID && stats.counters == NULL;
+			   kv_stats(client, &stats) == KV_INVALID && stats.counters == NULL &&
+			   kv_snapshot(client, &snapshot) == KV_INVALID && snapshot.epoch == 0;
 
 	kv_reason(client, reason, sizeof(reason));
 	kv_close(client);
@@ -426,6 +445,7 @@ int main(void) {
 	    an_append_returns_the_old_value_with_its_own_version_if_asked_to,
 	    what_comes_out_is_empty_on_any_other_status,
 	    stats_are_handed_over,
+	    a_snapshot_is_told_with_the_epoch_of_the_server_that_took_it_on,
 	    an_answer_to_a_get_that_only_a_write_can_get_is_a_protocol_error,
 	    a_key_has_1_to_1024_bytes_and_a_value_at_most_16_mib,
 	    a_value_above_the_servers_limit_is_refused_here_without_a_session,

@@ -185,6 +185,7 @@ static void serve(const struct request *request, struct response *response) {
 		return;
 	case REQUEST_PING:
 	case REQUEST_STATS:
+	case REQUEST_SNAPSHOT:
 		return;
 	case REQUEST_OPEN:
 	case REQUEST_CLOSE:
@@ -595,6 +596,5 @@ int main(void) {
 	    many_threads_in_one_session_with_few_slots_are_told_the_truth,
 	    many_threads_on_a_calm_network_share_one_session_and_never_hear_maybe,
 	};
-
 	return fake_main("clerk_model", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -94,6 +94,7 @@ static void answer(const struct fake_server *server, const struct request *reque
 	case REQUEST_GET:
 	case REQUEST_PUT:
 	case REQUEST_APPEND:
+	case REQUEST_SNAPSHOT:
 		response->current = 1;
 		break;
 	}
