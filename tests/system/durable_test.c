@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a restart of kvd -d keeps: values, versions, sessions, leases, remembered answers. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <kv/kv.h>
+
+#include "datadir.h"
+#include "scene.h"
+#include "suite.h"
+
+enum {
+	LOAD = 4000, /* calls under way when kvd is told to stop */
+	LOAD_SLOTS = 8,
+	SHORT_LEASE_S = 4,
+	DOWN_MS = 5000,
+	WAIT_MS = 60000,
+};
+
+static void reconnect(struct scene *scene) {
+	peer_close(&scene->peer);
+	peer_open(&scene->peer, &scene->server, VIA_TCP);
+}
+
+/* Killed, and started again. */
+static void crash(struct scene *scene) {
+	server_restart(&scene->server);
+	reconnect(scene);
+}
+
+/* Stopped, and started again at other addresses. */
+static void start_anew(struct scene *scene, const char *dir, const char *lease) {
+	peer_close(&scene->peer);
+	server_stop(&scene->server);
+	server_start(&scene->server, "-d", dir, "--session-lease", lease, NULL);
+	peer_open(&scene->peer, &scene->server, VIA_TCP);
+}
+
+static void check_status(struct peer *peer, struct change change, kv1_status status) {
+	ck_assert_int_eq(change_status(peer, &change), status);
+}
+
+static void await_counter(struct peer *peer, const char *name, uint64_t value) {
+	uint64_t deadline_ms = suite_now_ms() + WAIT_MS;
+
+	while (counter(peer, name) != value) {
+		ck_assert_msg(suite_now_ms() < deadline_ms, "%s does not become %llu", name,
+			      (unsigned long long)value);
+		suite_pause_ms(2);
+	}
+}
+
+/* --- Who it is ----------------------------------------------------------------------------------
+ */
+
+START_TEST(a_restart_is_the_same_store_in_another_epoch) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	kv1_hello_res before = hello(&scene.peer);
+	crash(&scene);
+	kv1_hello_res after = hello(&scene.peer);
+	ck_assert_mem_eq(before.store, after.store, KV1_STORE_SIZE);
+	ck_assert_uint_ne(before.epoch, after.epoch);
+	start_anew(&scene, dir, "3600");
+	kv1_hello_res last = hello(&scene.peer);
+	ck_assert_mem_eq(before.store, last.store, KV1_STORE_SIZE);
+	ck_assert_uint_ne(after.epoch, last.epoch);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(values_of_any_size_and_their_versions_survive_a_kill) {
+	static const size_t sizes[] = {0, 1, 4096, 1 << 20, KV1_VALUE_MAX};
+	char *bytes = malloc(KV1_VALUE_MAX);
+	struct scene scene;
+	char dir[64];
+
+	ck_assert_ptr_nonnull(bytes);
+	for (size_t i = 0; i < KV1_VALUE_MAX; i++)
+		bytes[i] = (char)(i * 7 + i / 251);
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	for (uint64_t i = 0; i < 5; i++) {
+		char key[8];
+		(void)snprintf(key, sizeof key, "k%u", (unsigned)i);
+		for (uint64_t n = 0; n <= i; n++)
+			check_status(
+			    &scene.peer,
+			    put_bytes(&scene.session, 0, 10 * i + n + 1, key, bytes, sizes[i]),
+			    KV1_OK);
+	}
+	crash(&scene);
+	for (uint64_t i = 0; i < 5; i++) {
+		char key[8];
+		(void)snprintf(key, sizeof key, "k%u", (unsigned)i);
+		struct outcome outcome = get(&scene.peer, key);
+		ck_assert_int_eq(outcome.status, KV1_OK);
+		ck_assert_uint_eq(outcome.current, i + 1);
+		ck_assert_uint_eq(outcome.value.size, sizes[i]);
+		ck_assert(sizes[i] == 0 || memcmp(outcome.value.data, bytes, sizes[i]) == 0);
+		outcome_free(&outcome);
+	}
+	free(bytes);
+	scene_end(&scene);
+}
+END_TEST
+
+/* --- Remembered answers -------------------------------------------------------------------------
+ */
+
+/* A copy of an answered call, under the epoch that was and then the one that is. */
+static void check_remembered(struct scene *scene, struct change change,
+			     const struct outcome *first) {
+	check_status(&scene->peer, change, KV1_EPOCH);
+	change.writer.epoch = hello(&scene->peer).epoch;
+	outcome_check_same(first, change_run(&scene->peer, &change));
+	/* And as often as it is asked for. */
+	outcome_check_same(first, change_run(&scene->peer, &change));
+}
+
+START_TEST(a_copy_of_an_append_answered_before_a_kill_gets_its_answer_and_runs_no_second_time) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	check_status(&scene.peer, append(&scene.session, 0, 1, "log", "one,"), KV1_OK);
+	struct change change = append(&scene.session, 3, 9, "log", "two,");
+	struct outcome first = change_run(&scene.peer, &change);
+	ck_assert_int_eq(first.status, KV1_OK);
+	ck_assert_uint_eq(first.old_version, 1);
+	ck_assert_uint_eq(first.value.size, 4);
+	crash(&scene);
+	check_remembered(&scene, change, &first);
+	check_key(&scene.peer, "log", "one,two,", 2);
+	/* Once more, now that it comes from a snapshot. */
+	process_signal(&scene.server.process, SIGUSR1);
+	await_counter(&scene.peer, "snapshots", 1);
+	crash(&scene);
+	check_remembered(&scene, change, &first);
+	check_key(&scene.peer, "log", "one,two,", 2);
+	outcome_free(&first);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(an_answer_is_remembered_though_the_value_was_written_over_before_the_kill) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "old"), KV1_OK);
+	struct change change = append(&scene.session, 1, 1, "key", "er");
+	struct outcome first = change_run(&scene.peer, &change);
+	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "another"), KV1_OK);
+	crash(&scene);
+	check_remembered(&scene, change, &first);
+	check_key(&scene.peer, "key", "another", 3);
+	outcome_free(&first);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(a_slot_goes_on_after_a_kill_where_it_was) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	check_status(&scene.peer, put(&scene.session, 0, 5, "key", "x"), KV1_OK);
+	crash(&scene);
+	scene.session.epoch = hello(&scene.peer).epoch;
+	check_status(&scene.peer, put(&scene.session, 0, 4, "key", "y"), KV1_STALE);
+	check_status(&scene.peer, put(&scene.session, 0, 5, "key", "y"), KV1_FALSE_RETRY);
+	check_status(&scene.peer, put(&scene.session, 0, 6, "key", "z"), KV1_OK);
+	check_key(&scene.peer, "key", "z", 2);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(a_nonce_gives_the_same_session_after_a_kill) {
+	char nonce[KV1_NONCE_SIZE];
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	fresh_nonce(nonce);
+	kv1_open_res before = session_open_as(&scene.peer, 0, nonce);
+	crash(&scene);
+	kv1_open_res after = session_open_as(&scene.peer, 0, nonce);
+	ck_assert_int_eq(after.status, KV1_OK);
+	ck_assert_uint_eq(after.client_id, before.client_id);
+	ck_assert_uint_eq(after.slots, before.slots);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(a_session_that_was_closed_stays_closed_after_a_kill) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
+	ck_assert_int_eq(session_close(&scene.peer, &scene.session), KV1_OK);
+	crash(&scene);
+	scene.session.epoch = hello(&scene.peer).epoch;
+	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_BADSESSION);
+	check_key(&scene.peer, "key", "x", 1);
+	scene_end(&scene);
+}
+END_TEST
+
+/* --- Leases -------------------------------------------------------------------------------------
+ */
+
+START_TEST(the_time_that_kvd_was_down_does_not_count_against_a_lease) {
+	struct scene scene;
+	char dir[64];
+	char lease[8];
+
+	suite_directory(dir);
+	(void)snprintf(lease, sizeof lease, "%d", SHORT_LEASE_S);
+	scene_open(&scene, "-d", dir, "--session-lease", lease, NULL);
+	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
+	peer_close(&scene.peer);
+	server_kill(&scene.server);
+	/* Longer than the lease: real time, for nobody can hand kvd a clock. */
+	suite_pause_ms(DOWN_MS);
+	server_start(&scene.server, "-d", dir, "--session-lease", lease, NULL);
+	peer_open(&scene.peer, &scene.server, VIA_TCP);
+	scene.session.epoch = hello(&scene.peer).epoch;
+	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
+	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "y"), KV1_OK);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(a_lease_ends_after_a_restart_and_stays_ended_after_another) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, "--session-lease", "1", NULL);
+	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
+	crash(&scene);
+	await_counter(&scene.peer, "sessions", 0);
+	ck_assert_uint_ge(counter(&scene.peer, "sessions_expired"), 1);
+	scene.session.epoch = hello(&scene.peer).epoch;
+	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "y"), KV1_BADSESSION);
+	crash(&scene);
+	scene.session.epoch = hello(&scene.peer).epoch;
+	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "y"), KV1_BADSESSION);
+	check_key(&scene.peer, "key", "x", 1);
+	scene_end(&scene);
+}
+END_TEST
+
+/* --- SIGTERM ------------------------------------------------------------------------------------
+ */
+
+/* What was sent all at once, each call on a slot of its own turn, and which of it was answered. */
+struct load {
+	uint32_t xids[LOAD];
+	unsigned answered;
+};
+
+/* Sends all, tells kvd to stop in the middle, and takes the answers until it hangs up. */
+static void send_load(struct scene *scene, struct load *load) {
+	struct answer answer;
+
+	for (unsigned i = 0; i < LOAD; i++) {
+		char key[16];
+		(void)snprintf(key, sizeof key, "k%u", i);
+		struct change change =
+		    append(&scene->session, i % LOAD_SLOTS, i / LOAD_SLOTS + 1, key, "x");
+		load->xids[i] = peer_xid(&scene->peer);
+		struct message record = message_record(change_message(load->xids[i], &change), 0);
+		bool is_open = peer_send_bytes(&scene->peer, record.data, record.size);
+		message_free(&record);
+		if (!is_open)
+			break;
+		if (i == LOAD / 2)
+			process_signal(&scene->server.process, SIGTERM);
+	}
+	while (peer_receive(&scene->peer, WAIT_MS, &answer) == ARRIVAL_ANSWER) {
+		kv1_append_res res = {.status = KV1_MAYBE};
+
+		ck_assert_uint_eq(answer.xid, load->xids[load->answered]);
+		answer_results(&answer, (xdrproc_t)xdr_kv1_append_res, &res);
+		ck_assert_int_eq(res.status, KV1_OK);
+		xdr_free((xdrproc_t)xdr_kv1_append_res, (char *)&res);
+		answer_free(&answer);
+		load->answered++;
+	}
+}
+
+START_TEST(a_stop_under_load_keeps_all_that_was_answered_and_leaves_its_mark) {
+	struct load *load = calloc(1, sizeof *load);
+	struct scene scene;
+	char dir[64];
+	char kvd[512];
+
+	ck_assert_ptr_nonnull(load);
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	send_load(&scene, load);
+	peer_close(&scene.peer);
+	ck_assert_int_eq(server_wait(&scene.server), 0);
+	server_program("kvd", kvd);
+	struct run run = run_program((const char *const[]){
+	    getenv("KVD") != NULL ? getenv("KVD") : kvd, "--check", dir, NULL});
+	ck_assert_msg(run.status == 0, "%s", run.err);
+	ck_assert_msg(strstr(run.out, "clean_stop yes") != NULL, "%s", run.out);
+	run_free(&run);
+	server_start(&scene.server, "-d", dir, NULL);
+	peer_open(&scene.peer, &scene.server, VIA_TCP);
+	char *said = server_said(&scene.server);
+	ck_assert_ptr_null(strstr(said, "not a clean one"));
+	free(said);
+	for (unsigned i = 0; i < load->answered; i++) {
+		char key[16];
+		(void)snprintf(key, sizeof key, "k%u", i);
+		check_key(&scene.peer, key, "x", 1);
+	}
+	suite_figure("%u of %d calls under way were answered before the stop", load->answered,
+		     LOAD);
+	free(load);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(a_kill_is_told_from_a_stop_at_the_next_start) {
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
+	crash(&scene);
+	char *said = server_said(&scene.server);
+	ck_assert_ptr_nonnull(strstr(said, "the last stop was not a clean one"));
+	free(said);
+	scene_end(&scene);
+}
+END_TEST
+
+/* --- Through the library ------------------------------------------------------------------------
+ */
+
+START_TEST(a_library_handle_does_not_notice_a_restart) {
+	struct kv_bytes key = {"key", 3};
+	struct kv_client *client = NULL;
+	struct scene scene;
+	char address[128];
+	char dir[64];
+	uint64_t version = 0;
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	server_address(&scene.server, VIA_LOCAL, address);
+	struct kv_options options = {.server = address, .backoff_max_ms = 50};
+	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
+	ck_assert_int_eq(kv_put(client, key, key, 0, &version), KV_OK);
+	for (int i = 0; i < 3; i++) {
+		crash(&scene);
+		ck_assert_int_eq(kv_put(client, key, key, version, &version), KV_OK);
+	}
+	ck_assert_uint_eq(version, 4);
+	/* The scene's and the handle's: no other was needed. */
+	ck_assert_uint_eq(counter(&scene.peer, "sessions_opened"), 2);
+	kv_close(client);
+	scene_end(&scene);
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("durable");
+	TCase *identity = suite_case(suite, "who it is");
+	TCase *answers = suite_case(suite, "remembered answers");
+	TCase *leases = suite_case(suite, "leases");
+	TCase *stop = suite_case(suite, "stop and kill");
+
+	tcase_add_test(identity, a_restart_is_the_same_store_in_another_epoch);
+	tcase_add_test(identity, values_of_any_size_and_their_versions_survive_a_kill);
+	tcase_add_test(
+	    answers,
+	    a_copy_of_an_append_answered_before_a_kill_gets_its_answer_and_runs_no_second_time);
+	tcase_add_test(answers,
+		       an_answer_is_remembered_though_the_value_was_written_over_before_the_kill);
+	tcase_add_test(answers, a_slot_goes_on_after_a_kill_where_it_was);
+	tcase_add_test(answers, a_nonce_gives_the_same_session_after_a_kill);
+	tcase_add_test(answers, a_session_that_was_closed_stays_closed_after_a_kill);
+	tcase_add_test(leases, the_time_that_kvd_was_down_does_not_count_against_a_lease);
+	tcase_add_test(leases, a_lease_ends_after_a_restart_and_stays_ended_after_another);
+	tcase_add_test(stop, a_stop_under_load_keeps_all_that_was_answered_and_leaves_its_mark);
+	tcase_add_test(stop, a_kill_is_told_from_a_stop_at_the_next_start);
+	tcase_add_test(stop, a_library_handle_does_not_notice_a_restart);
+	return suite_run(suite);
+}
