@@ -137,7 +137,8 @@ static const char *cure_of(const struct action *action, enum kv_status status) {
 			   ? "over udp an answer must fit a datagram: use tcp"
 			   : "at most 16 MiB, or what kvd --max-value says; over udp, a datagram";
 	case KV_FULL:
-		return "make room, or start kvd with more --max-memory or --max-sessions";
+		return "make room on its disk, or start kvd with more --max-memory or "
+		       "--max-sessions";
 	case KV_DENIED:
 		return "are you who you should be? is it the right server?";
 	case KV_UNAVAILABLE:

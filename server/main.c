@@ -43,7 +43,10 @@ static void open_standard_descriptors(void) {
 		(void)close(fd);
 }
 
-/* SIGTERM, SIGINT and SIGUSR1 are read by the turn; a peer that hangs up is no reason to die. */
+/*
+ * SIGTERM, SIGINT and SIGUSR1 are read by the turn. A peer that hangs up is no reason to die, nor
+ * is a file that reaches the limit of the shell (ulimit -f): that write fails, and is looked at.
+ */
 static void set_signals(void) {
 	sigset_t signals;
 
@@ -53,6 +56,7 @@ static void set_signals(void) {
 	(void)sigaddset(&signals, SIGUSR1);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 }
 
 /*
