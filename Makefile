@@ -220,6 +220,14 @@ $(SUPPORT): $(BUILD)/tests/support/%.o: tests/support/%.c | $(PUBLIC) $(RPC)/rpc
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -c -o $@ $<
 
+# kvfault: a bad network between clients and kvd, for the tests and by hand.
+KVFAULT := $(BUILD)/tests/kvfault
+$(KVFAULT): $(wildcard tests/kvfault/*.c) $(BASE) | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) -I$(BUILD)/include -Ibase -Itests/kvfault -o $@ \
+	    $(filter %.c %.o,$^) $(ALL_LDFLAGS)
+$(KVFAULT): $(wildcard tests/kvfault/*.h)
+
 $(SYSTEM_TESTS): $(BUILD)/tests/system/%: tests/system/%.c $(SUPPORT) $(BUILD)/libkv.a | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -o $@ \
@@ -241,7 +249,7 @@ LOCKED = @mkdir -p $(BUILD) && flock $(BUILD)
 RUN    = BUILD=$(abspath $(BUILD)) SANITIZE=$(SANITIZE) bash tests/run
 
 unit-tests: $(UNIT_TESTS)
-tests: all examples $(UNIT_TESTS) $(SYSTEM_TESTS)
+tests: all examples $(KVFAULT) $(UNIT_TESTS) $(SYSTEM_TESTS)
 
 ## unit: the tests without sockets
 unit:
@@ -329,7 +337,7 @@ fuzz:
 # --- The look of the sources ---------------------------------------------------------------------
 
 C_SOURCES = $(wildcard $(foreach folder,base client lock server kvctl examples bench \
-                tests/unit tests/system tests/support tests/fuzz,$(folder)/*.c $(folder)/*.h))
+                tests/unit tests/system tests/support tests/kvfault tests/fuzz,$(folder)/*.c $(folder)/*.h))
 SCRIPTS   = $(wildcard tools/* .ci/run examples/*.sh tests/run tests/mutants tests/fuzz/run tests/*/*.sh)
 
 ## format: lay out every C file as .clang-format says

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAGRAM_H
+#define DATAGRAM_H
+
+/*
+ * datagram.h - the clients of a route over udp: for each address that datagrams come from a socket
+ * to the server, so that answers find their way back.
+ */
+
+#include "network.h"
+
+/* Takes every datagram that waits at the route's socket. */
+void datagrams_receive(struct route *route);
+
+#endif

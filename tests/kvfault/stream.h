@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef STREAM_H
+#define STREAM_H
+
+/*
+ * stream.h - connections of a route over tcp or a local socket: for each client's one to the
+ * server. What they carry are records (RFC 5531, 11), whole ones in, whole ones out.
+ */
+
+#include "network.h"
+
+/* Takes every client that waits at the route's socket. */
+void streams_accept(struct route *route);
+
+#endif
