@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "trial.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	/* A lost message is soon asked for again: the trial's time is for calls, not for waiting.
+	 */
+	ATTEMPT_MS = 60,
+	BACKOFF_MS = 1,
+	BACKOFF_MAX_MS = 20,
+};
+
+static const enum via ways[] = {VIA_TCP, VIA_UDP, VIA_LOCAL};
+
+enum { WAYS = sizeof ways / sizeof ways[0] };
+
+static struct kv_bytes bytes(const char *text) {
+	return (struct kv_bytes){text, strlen(text)};
+}
+
+unsigned trial_ms(unsigned long_ms, unsigned short_ms) {
+	return getenv("KV_LONG") != NULL ? long_ms : short_ms;
+}
+
+bool trial_goes_on(const struct trial *trial) {
+	return suite_now_ms() < trial->end_ms;
+}
+
+void trial_begin(struct trial *trial, enum network network, ...) {
+	va_list extra;
+
+	*trial = (struct trial){.is_bad = network == NETWORK_BAD};
+	va_start(extra, network);
+	server_start_with(&trial->server, extra);
+	va_end(extra);
+	fault_start(&trial->fault, &trial->server, ways, WAYS);
+	if (trial->is_bad)
+		fault_tell(&trial->fault, "bad");
+	tape_begin(&trial->tape);
+}
+
+void trial_end(struct trial *trial, const char *what) {
+	uint64_t requests = fault_count(&trial->fault, 0, "requests");
+	uint64_t faults = fault_total(&trial->fault);
+
+	suite_figure("%s: %llu requests, %llu faults, seed %llu", what,
+		     (unsigned long long)requests, (unsigned long long)faults,
+		     (unsigned long long)trial->fault.seed);
+	ck_assert(trial->is_bad || faults == 0);
+	ck_assert(!trial->is_bad || requests < 100 || faults > 0);
+	fault_stop(&trial->fault);
+	server_stop(&trial->server);
+	tape_judge(&trial->tape);
+}
+
+void user_open(struct user *user, struct trial *trial, unsigned number) {
+	struct kv_options options = {.server = trial->fault.addresses[number % WAYS],
+				     .attempt_ms = ATTEMPT_MS,
+				     .backoff_ms = BACKOFF_MS,
+				     .backoff_max_ms = BACKOFF_MAX_MS,
+				     .stateless = trial->is_stateless};
+
+	*user = (struct user){.trial = trial, .number = number};
+	check_status(kv_open(&options, &user->client), KV_OK);
+}
+
+void user_close(struct user *user) {
+	kv_close(user->client);
+	user->client = NULL;
+}
+
+/* What a thread of trial_run() does. */
+struct job {
+	struct user *user;
+	void (*work)(struct user *user);
+};
+
+static void *do_job(void *context) {
+	struct job *job = context;
+
+	job->work(job->user);
+	return NULL;
+}
+
+void trial_run(struct trial *trial, struct user users[], unsigned count,
+	       void (*work)(struct user *)) {
+	struct job jobs[TRIAL_USERS_MAX];
+
+	ck_assert_uint_le(count, TRIAL_USERS_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		user_open(&users[i], trial, i);
+		jobs[i] = (struct job){&users[i], work};
+	}
+	for (unsigned i = 0; i < count; i++)
+		ck_assert_int_eq(pthread_create(&users[i].thread, NULL, do_job, &jobs[i]), 0);
+	for (unsigned i = 0; i < count; i++)
+		ck_assert_int_eq(pthread_join(users[i].thread, NULL), 0);
+	for (unsigned i = 0; i < count; i++)
+		user_close(&users[i]);
+}
+
+enum kv_status user_get(struct user *user, const char *key, struct kv_value *value) {
+	struct taped call = {.client = user->number, .op = TAPED_GET, .key = bytes(key)};
+
+	tape_call(&call);
+	call.status = kv_get(user->client, call.key, value);
+	call.version = value->version;
+	call.got = (struct kv_bytes){value->data, value->size};
+	tape_return(&user->trial->tape, &call);
+	return call.status;
+}
+
+enum kv_status user_put(struct user *user, const char *key, const char *value, uint64_t expected,
+			uint64_t *version) {
+	struct taped call = {.client = user->number,
+			     .op = TAPED_PUT,
+			     .key = bytes(key),
+			     .value = bytes(value),
+			     .expected = expected};
+
+	tape_call(&call);
+	call.status = kv_put(user->client, call.key, call.value, expected, &call.version);
+	tape_return(&user->trial->tape, &call);
+	if (version != NULL)
+		*version = call.version;
+	return call.status;
+}
+
+enum kv_status user_append(struct user *user, const char *key, const char *value, uint64_t expected,
+			   struct kv_value *old, uint64_t *version) {
+	struct taped call = {.client = user->number,
+			     .op = TAPED_APPEND,
+			     .key = bytes(key),
+			     .value = bytes(value),
+			     .expected = expected};
+
+	tape_call(&call);
+	call.status = kv_append(user->client, call.key, call.value, expected, old, &call.version);
+	if (old != NULL && call.status == KV_OK) {
+		call.has_old = true;
+		call.got = (struct kv_bytes){old->data, old->size};
+	}
+	tape_return(&user->trial->tape, &call);
+	if (version != NULL)
+		*version = call.version;
+	return call.status;
+}
+
+void user_check(struct user *user, const char *key, const char *value) {
+	struct kv_value found;
+
+	check_status(user_get(user, key, &found), KV_OK);
+	ck_assert_uint_eq(found.size, strlen(value));
+	if (found.size > 0)
+		ck_assert_mem_eq(found.data, value, found.size);
+	kv_value_free(&found);
+}
