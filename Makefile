@@ -162,8 +162,10 @@ SNAPSHOT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                     $(wildcard tests/unit/snapshot*_test.c))
 JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                    $(wildcard tests/unit/journal_*_test.c))
+# The server's edge: sockets, and the calls behind them.
+SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,transport_stream_test)
 UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS) $(SNAPSHOT_TESTS) \
-                $(JOURNAL_TESTS)
+                $(JOURNAL_TESTS) $(SOCKET_TESTS)
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
 EDGE_TESTS := $(BUILD)/tests/unit/client_link_test $(BUILD)/tests/unit/client_connection_test
@@ -174,6 +176,11 @@ $(BUILD)/tests/unit/client_connection_test: tests/unit/rpc_script.c \
     $(patsubst %,$(BUILD)/obj/client/%.o,attempt caller connection dial link locate procedures reason)
 $(BUILD)/tests/unit/client_connection_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
+
+$(BUILD)/tests/unit/transport_stream_test: $(CORE) $(BASE) $(RPC)/server_xdr.o \
+    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
+$(BUILD)/tests/unit/transport_stream_test: private EXTRA = $(INCLUDES_WIRE)
+$(BUILD)/tests/unit/transport_stream_test: private TEST_LIBS = $(TIRPC_LIBS) -Wl,--wrap=epoll_ctl
 
 $(EDGE_TESTS): $(BASE)
 $(BASE_TESTS): $(BASE)

@@ -25,6 +25,10 @@ struct memory {
 	size_t used;  /* bytes */
 	size_t limit; /* bytes */
 
+	/* Bytes that somebody was refused since peers were last asked to let go of theirs; 0: none.
+	   Never more than `limit`, for that no peer can help. */
+	size_t wanted;
+
 	/* For tests: the allocation that comes this many from now finds no memory; 0: none. */
 	unsigned fail_in;
 };

@@ -58,6 +58,7 @@ enum kv_status store_check(const struct entry *entry, uint64_t expected) {
 
 bool store_fits(const struct store *store, const struct entry *entry,
 		const struct operation *operation) {
+	struct memory *memory = store->memory;
 	size_t added;
 	size_t freed = 0;
 
@@ -70,7 +71,11 @@ bool store_fits(const struct store *store, const struct entry *entry,
 		added = view_cost(operation->value.size);
 		freed = view_sole_bytes(view_whole(entry->value));
 	}
-	return added <= freed || store->memory->used + (added - freed) <= store->memory->limit;
+	if (added <= freed || memory->used + (added - freed) <= memory->limit)
+		return true;
+	if (added - freed <= memory->limit)
+		memory->wanted = added - freed;
+	return false;
 }
 
 /* An entry that holds nothing yet, with the memory to insert it. NULL: there is none. */

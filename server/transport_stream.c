@@ -398,7 +398,9 @@ static void settle(struct stream *stream) {
 		events |= EPOLLOUT;
 	if (is_reading(stream))
 		events |= EPOLLIN;
-	watch_for(stream, events);
+	/* What the turn made is not sent yet; most of it will be, and then this is asked again. */
+	if (!stream->is_flushing)
+		watch_for(stream, events);
 	hold(stream);
 }
 
@@ -500,15 +502,20 @@ void streams_set_time(struct streams *streams, uint64_t now_ms) {
 	streams->now_ms = now_ms;
 }
 
+/* Whether the store's memory is nearly full, or was too full for somebody. */
+static bool is_short(const struct memory *memory) {
+	return memory->used > memory->limit - memory->limit / 16 ||
+	       (memory->wanted > 0 && memory->used > memory->limit - memory->wanted);
+}
+
 /*
  * A value that a peer does not take stays in the store's memory, even when the key holds another by
- * now. When that memory is nearly full, those who stood still with values go, the longest first.
+ * now. When that memory is short, those who stood still with values go, the longest first.
  */
 static void relieve(struct streams *streams) {
-	const struct memory *memory = streams->memory;
 	struct stream *stream = streams->pacing_first;
 
-	while (stream != NULL && memory->used > memory->limit - memory->limit / 16 &&
+	while (stream != NULL && is_short(streams->memory) &&
 	       streams->now_ms - stream->paced_ms >= STREAM_RELIEF_MS) {
 		struct stream *next = stream->pacing_next;
 
@@ -516,6 +523,9 @@ static void relieve(struct streams *streams) {
 			stream_cut(stream, "it does not take values, and memory is short");
 		stream = next;
 	}
+	/* Who asks again, when others have stood still long enough, is refused once more at most.
+	 */
+	streams->memory->wanted = 0;
 }
 
 uint64_t streams_tend(struct streams *streams) {
