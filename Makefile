@@ -163,7 +163,7 @@ SNAPSHOT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
 JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                    $(wildcard tests/unit/journal_*_test.c))
 # The server's edge: sockets, and the calls behind them.
-SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,transport_stream_test)
+SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,listener_test transport_stream_test)
 UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS) $(SNAPSHOT_TESTS) \
                 $(JOURNAL_TESTS) $(SOCKET_TESTS)
 
@@ -177,6 +177,9 @@ $(BUILD)/tests/unit/client_connection_test: tests/unit/rpc_script.c \
 $(BUILD)/tests/unit/client_connection_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
 
+# The kernel refuses as the test says.
+$(BUILD)/tests/unit/listener_test: $(BASE) $(BUILD)/obj/server/listener.o
+$(BUILD)/tests/unit/listener_test: private TEST_LIBS = -Wl,--wrap=accept4
 $(BUILD)/tests/unit/transport_stream_test: $(CORE) $(BASE) $(RPC)/server_xdr.o \
     $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
 $(BUILD)/tests/unit/transport_stream_test: private EXTRA = $(INCLUDES_WIRE)

@@ -6,11 +6,13 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -208,6 +210,8 @@ static bool make_way(const struct sockaddr_un *sockaddr) {
 /* As with the ports on loopback, every user of the machine may connect. */
 static bool open_local(struct listeners *listeners, const struct address *address) {
 	struct sockaddr_un sockaddr = {.sun_family = AF_UNIX};
+	struct listener *listener;
+	struct stat status;
 	bool bound;
 	int fd;
 
@@ -225,13 +229,32 @@ static bool open_local(struct listeners *listeners, const struct address *addres
 			(void)close(fd);
 		return false;
 	}
-	return listener_add(listeners, fd, address) != NULL;
+	listener = listener_add(listeners, fd, address);
+	if (listener != NULL && lstat(sockaddr.sun_path, &status) == 0) {
+		listener->device = status.st_dev;
+		listener->inode = status.st_ino;
+	}
+	return listener != NULL;
+}
+
+/* The path, if it still leads to this socket: another server may have put its own there. */
+static void remove_local(const struct listener *listener) {
+	const char *path = listener->address.path;
+	struct stat status;
+
+	if (lstat(path, &status) != 0)
+		return;
+	if (status.st_dev == listener->device && status.st_ino == listener->inode)
+		(void)unlink(path);
+	else
+		log_detail("%s stays: it is another server's now", path);
 }
 
 /* --- All of them --------------------------------------------------------------------------- */
 
 bool listeners_open(struct listeners *listeners, const struct address *addresses, unsigned count) {
 	memset(listeners, 0, sizeof(*listeners));
+	listeners->rest.fd = -1;
 	for (unsigned i = 0; i < count; i++) {
 		if (addresses[i].kind == ADDRESS_LOCAL ? open_local(listeners, &addresses[i])
 						       : open_inet(listeners, &addresses[i], false))
@@ -269,6 +292,7 @@ bool listeners_open_default(struct listeners *listeners) {
 	bool opened = true;
 
 	memset(listeners, 0, sizeof(*listeners));
+	listeners->rest.fd = -1;
 	for (unsigned i = 0; i < sizeof(inet) / sizeof(inet[0]) && opened; i++)
 		opened = open_inet(listeners, &inet[i], true);
 	if (opened && default_socket(&local))
@@ -282,40 +306,123 @@ bool listeners_open_default(struct listeners *listeners) {
 
 /* --- Accepting ----------------------------------------------------------------------------- */
 
-/*
- * No descriptor is left, though the limits were set so that some are: accept with the spare one and
- * close at once, so that the newcomer hears of it and the turn does not spin.
- */
-static void turn_away(struct listener *listener) {
-	int fd;
+static void watch_all(struct listeners *listeners, uint32_t events) {
+	for (unsigned i = 0; i < listeners->count; i++) {
+		struct listener *listener = &listeners->list[i];
+		struct epoll_event event = {.events = events, .data.ptr = &listener->watch};
 
+		if (listener->streams != NULL)
+			(void)epoll_ctl(listeners->epoll, EPOLL_CTL_MOD, listener->watch.fd,
+					&event);
+	}
+}
+
+/*
+ * The machine has nothing left to make a connection of. Whoever waits goes on waiting, and would
+ * wake the turn at once again: so nobody is looked at for a while.
+ */
+static void rest(struct listeners *listeners) {
+	const struct itimerspec when = {.it_value.tv_nsec = LISTENER_REST_MS * 1000000};
+
+	if (timerfd_settime(listeners->rest.fd, 0, &when, NULL) == 0)
+		watch_all(listeners, 0);
+}
+
+static void rest_is_over(struct watch *watch, uint32_t events) {
+	struct listeners *listeners =
+	    (struct listeners *)(void *)((char *)watch - offsetof(struct listeners, rest));
+	uint64_t times;
+
+	(void)events;
+	if (read(watch->fd, &times, sizeof(times)) == sizeof(times))
+		watch_all(listeners, EPOLLIN);
+}
+
+static void warn_once(struct listener *listener) {
 	if (!listener->has_warned)
 		log_warn("cannot accept: %s (said once)", strerror(errno));
 	listener->has_warned = true;
-	(void)close(listener->spare);
+}
+
+/*
+ * No descriptor is left, though the limits were set so that some are: accept with the spare one and
+ * close at once, so that the newcomer hears of it and the turn does not spin. False: not even that.
+ */
+static bool turn_away(struct listener *listener) {
+	int fd;
+
+	if (listener->spare >= 0)
+		(void)close(listener->spare);
 	fd = accept4(listener->watch.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
 		(void)close(fd);
 	listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return fd >= 0;
+}
+
+/* Answers whether there may be more to accept now. */
+static bool accept_failed(struct listener *listener) {
+	switch (errno) {
+	case EAGAIN:
+		return false;
+	case EMFILE:
+	case ENFILE:
+		warn_once(listener);
+		if (turn_away(listener))
+			return false;
+		break;
+	case ECONNABORTED:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case EINTR:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case EPERM:
+	case EPROTO:
+		/* One connection broke before it was accepted: accept(2). */
+		return true;
+	default:
+		/* ENOBUFS, ENOMEM */
+		warn_once(listener);
+		break;
+	}
+	rest(listener->all);
+	return false;
 }
 
 static void listener_ready(struct watch *watch, uint32_t events) {
 	struct listener *listener = (struct listener *)(void *)watch;
 	bool is_tcp = listener->address.kind == ADDRESS_TCP;
+	bool has_more = true;
 
 	(void)events;
-	for (int count = 0; count < ACCEPTS_A_TURN; count++) {
+	for (int count = 0; has_more && count < ACCEPTS_A_TURN; count++) {
 		int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-			turn_away(listener);
-		if (fd < 0)
-			return;
-		streams_take(listener->streams, fd, is_tcp ? "tcp" : "local");
+		if (fd >= 0)
+			streams_take(listener->streams, fd, is_tcp ? "tcp" : "local");
+		else
+			has_more = accept_failed(listener);
 	}
 }
 
+static bool watch_rest(struct listeners *listeners) {
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners->rest};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+
+	listeners->rest = (struct watch){.fd = fd, .ready = rest_is_over};
+	return fd >= 0 && epoll_ctl(listeners->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 bool listeners_serve(struct listeners *listeners, int epoll, struct streams *streams) {
+	listeners->epoll = epoll;
+	if (!watch_rest(listeners)) {
+		log_error("cannot make a timer: %s", strerror(errno));
+		return false;
+	}
 	for (unsigned i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->list[i];
 		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listener->watch};
@@ -323,6 +430,7 @@ bool listeners_serve(struct listeners *listeners, int epoll, struct streams *str
 		if (listener->address.kind == ADDRESS_UDP)
 			continue;
 		listener->watch.ready = listener_ready;
+		listener->all = listeners;
 		listener->streams = streams;
 		listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		if (listener->spare < 0 ||
@@ -334,16 +442,25 @@ bool listeners_serve(struct listeners *listeners, int epoll, struct streams *str
 	return true;
 }
 
+void listeners_refuse(struct listeners *listeners) {
+	for (unsigned i = 0; i < listeners->count; i++)
+		if (listeners->list[i].address.kind != ADDRESS_UDP)
+			(void)shutdown(listeners->list[i].watch.fd, SHUT_RDWR);
+}
+
 void listeners_close(struct listeners *listeners) {
 	for (unsigned i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->list[i];
 
 		if (listener->address.kind == ADDRESS_LOCAL)
-			(void)unlink(listener->address.path);
+			remove_local(listener);
 		if (listener->watch.fd >= 0)
 			(void)close(listener->watch.fd);
 		if (listener->spare >= 0)
 			(void)close(listener->spare);
 	}
+	if (listeners->rest.fd >= 0)
+		(void)close(listeners->rest.fd);
+	listeners->rest.fd = -1;
 	listeners->count = 0;
 }

@@ -6,13 +6,14 @@
 
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "address.h"
 #include "watch.h"
 
 struct streams;
 
-enum { LISTENERS_MAX = 64 };
+enum { LISTENERS_MAX = 64, LISTENER_REST_MS = 100 };
 
 /* One bound socket: a listening one (tcp, local), or a udp socket. */
 struct listener {
@@ -20,14 +21,20 @@ struct listener {
 	struct address address; /* as bound: a numeric host, the port that it got */
 	struct sockaddr_storage sockaddr;
 	socklen_t sockaddr_size;
+	dev_t device; /* of a local socket's path, with its inode: */
+	ino_t inode;
+	struct listeners *all;
 	struct streams *streams; /* where accepted connections go; NULL for udp */
 	bool has_warned;
 	int spare; /* a descriptor to give up when none is left to accept with */
 };
 
+/* They must stay where they are from listeners_serve() to listeners_close(). */
 struct listeners {
 	struct listener list[LISTENERS_MAX];
 	unsigned count;
+	struct watch rest; /* a timer: until it rings, nothing is accepted; fd -1: there is none */
+	int epoll;
 };
 
 /*
@@ -44,10 +51,19 @@ bool listeners_open(struct listeners *listeners, const struct address *addresses
  */
 bool listeners_open_default(struct listeners *listeners);
 
-/* Accepts into `streams` whatever comes in, watched in `epoll`. False: logged. */
+/*
+ * Accepts into `streams` whatever comes in, watched in `epoll`. When the machine has no memory or
+ * descriptors for more, nothing is accepted for LISTENER_REST_MS. False: logged.
+ */
 bool listeners_serve(struct listeners *listeners, int epoll, struct streams *streams);
 
-/* Closes them all but udp sockets that somebody took (fd -1), and removes the local sockets. */
+/* From now on whoever connects is refused at once. Addresses and paths stay taken. */
+void listeners_refuse(struct listeners *listeners);
+
+/*
+ * Closes them all but udp sockets that somebody took (fd -1), and removes the local sockets, unless
+ * another server has put its own there.
+ */
 void listeners_close(struct listeners *listeners);
 
 #endif
