@@ -228,7 +228,12 @@ static bool serve(const struct options *options, struct house *house, struct lis
 			notify("READY=1");
 			served = svc_run_turns(server);
 		}
+		/* All answers owed have left. While rpcbind is waited for nobody would be answered:
+		   peers hear now that the server is gone, not then. */
+		listeners_refuse(listeners);
+		server_free(server);
 		registrar_stop(registrar, RPCBIND_STOP_MS);
+		return served;
 	}
 	server_free(server);
 	return served;

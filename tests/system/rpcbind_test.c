@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* kvd and rpcbind: entries made, renewed, withdrawn; and life without rpcbind. */
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <kv/kv.h>
 
@@ -248,6 +251,49 @@ START_TEST(a_frozen_rpcbind_keeps_nobody_from_being_served_nor_the_server_from_e
 }
 END_TEST
 
+static int connect_to(const struct server *server) {
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(server->port[VIA_TCP]),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+START_TEST(peers_are_left_before_rpcbind_is_waited_for) {
+	struct process rpcbind;
+	struct server server;
+	char number[16];
+	char byte;
+
+	(void)rpcbind_program(number);
+	if (!rpcbind_enter_own_network()) {
+		suite_skip("a frozen rpcbind: only root may have one of his own");
+		return;
+	}
+	rpcbind_start(&rpcbind);
+	start(&server, number);
+	process_signal(&rpcbind, SIGSTOP);
+	int peer = connect_to(&server);
+	ck_assert_int_ge(peer, 0);
+	process_signal(&server.process, SIGTERM);
+	ck_assert_int_le(read(peer, &byte, sizeof(byte)), 0);
+	char *said = server_said(&server);
+	ck_assert_ptr_null(strstr(said, "rpcbind does not answer"));
+	free(said);
+	/* Whoever comes now is not kept waiting either, and nobody else gets the port. */
+	ck_assert_int_eq(connect_to(&server), -1);
+	server_stop(&server);
+	(void)close(peer);
+	process_signal(&rpcbind, SIGKILL);
+	(void)process_wait(&rpcbind, 30);
+}
+END_TEST
+
 START_TEST(the_library_finds_a_registered_server_and_finds_it_again_on_another_port) {
 	static const char *const servers[] = {"tcp:127.0.0.1", "udp:127.0.0.1", "localhost"};
 	struct server server;
@@ -294,6 +340,7 @@ int main(void) {
 	tcase_add_test(absence,
 		       without_rpcbind_a_server_that_can_be_named_serves_and_registers_later);
 	tcase_add_test(absence, without_rpcbind_a_server_that_nobody_could_find_is_exit_1);
+	tcase_add_test(absence, peers_are_left_before_rpcbind_is_waited_for);
 	tcase_add_test(absence,
 		       a_frozen_rpcbind_keeps_nobody_from_being_served_nor_the_server_from_ending);
 	return suite_run(suite);
