@@ -2,6 +2,9 @@
 /* The real transport against a scripted RPC server on a socket of this machine. */
 
 #include <check.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "connection.h"
 #include "rpc_script.h"
 
@@ -368,6 +372,52 @@ START_TEST(a_refused_connection_says_so) {
 }
 END_TEST
 
+/* Connects to the listener until its queue is full: SYNs are then dropped, not refused. */
+static size_t fill_queue(int fds[], size_t most) {
+	struct sockaddr_in address;
+	socklen_t size = sizeof(address);
+	size_t count = 0;
+	bool is_full = false;
+
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+	while (!is_full) {
+		struct pollfd wanted = {.events = POLLOUT};
+
+		ck_assert_uint_lt(count, most);
+		wanted.fd = fds[count] =
+		    socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		ck_assert_int_ge(fds[count], 0);
+		is_full = connect(fds[count++], (struct sockaddr *)&address, size) != 0;
+		if (is_full) {
+			ck_assert_int_eq(errno, EINPROGRESS);
+			/* On loopback an answer is there before connect() returns; if not, once
+			 * more. */
+			is_full = poll(&wanted, 1, 100) == 0;
+		}
+	}
+	return count;
+}
+
+START_TEST(a_connect_that_nobody_answers_ends_at_its_deadline) {
+	int fds[64];
+	size_t count;
+	uint64_t deadline_ms;
+
+	listen_on_loopback("127.0.0.1");
+	ck_assert_int_eq(listen(listener, 0), 0);
+	count = fill_queue(fds, sizeof(fds) / sizeof(fds[0]));
+	open_transport(server_text);
+	deadline_ms = clock_ms() + 200;
+	ck_assert_ptr_null(transport.connect(transport.context, 0, false, deadline_ms));
+	ck_assert_uint_ge(clock_ms(), deadline_ms);
+	ck_assert_ptr_nonnull(strstr(reason(), "timed out"));
+	connections_free(&transport);
+	while (count > 0)
+		(void)close(fds[--count]);
+	(void)close(listener);
+}
+END_TEST
+
 START_TEST(a_call_above_what_fits_is_rejected_unsent) {
 	static char large[KV1_KEY_BOUND + 1];
 	struct request put = {
@@ -459,6 +509,7 @@ int main(void) {
 	tcase_add_test(connecting, a_name_with_several_addresses_leads_to_the_one_that_answers);
 	tcase_add_test(connecting, a_local_socket_is_an_address);
 	tcase_add_test(connecting, a_refused_connection_says_so);
+	tcase_add_test(connecting, a_connect_that_nobody_answers_ends_at_its_deadline);
 	tcase_add_test(connecting, a_call_above_what_fits_is_rejected_unsent);
 	tcase_add_test(connecting, without_a_list_the_environment_counts_then_the_usual_places);
 	tcase_add_test(connecting, a_list_that_cannot_be_read_is_invalid);
