@@ -161,7 +161,7 @@ BASE_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests
 SNAPSHOT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                     $(wildcard tests/unit/snapshot*_test.c))
 JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
-                   $(wildcard tests/unit/journal_*_test.c))
+                   $(wildcard tests/unit/journal_*_test.c tests/unit/recovery_*_test.c))
 # The server's edge: sockets, and the calls behind them.
 SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,listener_test transport_stream_test)
 UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS) $(SNAPSHOT_TESTS) \
@@ -202,10 +202,11 @@ $(JOURNAL_TESTS): $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c 
 $(JOURNAL_TESTS): private TEST_LIBS = $(ISAL_LIBS)
 CRASH_RUN := $(patsubst %,tests/unit/crash_%.c,model run snapshot)
 $(BUILD)/tests/unit/journal_crash_test: $(CRASH_RUN)
+$(filter $(BUILD)/tests/unit/recovery_%,$(JOURNAL_TESTS)): $(CRASH_RUN)
 # It fails syncs.
 $(BUILD)/tests/unit/journal_disk_test: private TEST_LIBS = $(ISAL_LIBS) -Wl,--wrap=fsync
-# It refuses memory.
-$(BUILD)/tests/unit/journal_damage_test: private TEST_LIBS = $(ISAL_LIBS) \
+# They refuse memory.
+$(patsubst %,$(BUILD)/tests/unit/%,journal_damage_test recovery_error_test): private TEST_LIBS = $(ISAL_LIBS) \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(CLIENT_TESTS): $(BASE)
 # The client without sockets: the test is the outside world.

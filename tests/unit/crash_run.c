@@ -181,9 +181,8 @@ static void step(struct run *run) {
 	}
 }
 
-void run_product(const struct run *run, bool begins) {
-	if (run->product != NULL)
-		run->product(begins);
+bool run_product(const struct run *run, bool begins) {
+	return run->product != NULL && run->product(begins);
 }
 
 /* As the journal does: the next segment is made first. */
@@ -191,9 +190,9 @@ static bool append(struct run *run) {
 	struct journal_world *journal = &run->journal;
 	bool written;
 
-	run_product(run, true);
+	(void)run_product(run, true);
 	written = world_append(journal);
-	run_product(run, false);
+	(void)run_product(run, false);
 	return written;
 }
 
@@ -216,11 +215,11 @@ bool run_go_on(struct run *run, unsigned steps) {
 	for (unsigned i = 0; i < steps; i++) {
 		bool has_spare;
 
-		run_product(run, true);
+		(void)run_product(run, true);
 		/* "A batch is applied only if its bytes are already reserved on disk." */
 		has_spare = run->journal.count > 0 || world_make_spare(&run->journal) ||
 			    world_make_spare(&run->journal);
-		run_product(run, false);
+		(void)run_product(run, false);
 		if (!has_spare)
 			return false;
 		step(run);
@@ -241,11 +240,11 @@ static bool start(struct run *run, struct fake_disk *disk, uint64_t segment_size
 
 	run->journal.disk = disk;
 	run->journal.options = options;
-	run_product(run, true);
+	(void)run_product(run, true);
 	started = recovery_open_disk(&run->recovery, fake_disk_of(disk), &options);
 	run->service = started ? make_service(run) : NULL;
 	started = run->service != NULL && recovery_run(&run->recovery, run->service);
-	run_product(run, false);
+	(void)run_product(run, false);
 	run->journal.file = run->recovery.file;
 	return started;
 }
@@ -385,7 +384,10 @@ struct run *run_take_up(const struct run *from, struct fake_disk *disk, const ch
 	must(run != NULL, "run");
 	run->product = from->product;
 	if (!start(run, disk, from->journal.options.segment_size)) {
-		if (!fake_disk_struck(disk))
+		bool may_refuse = run_product(run, true);
+
+		(void)run_product(run, false);
+		if (!may_refuse && !fake_disk_struck(disk))
 			abort_start(from, disk, complain);
 		recovery_close(&run->recovery);
 		service_free(run->service);

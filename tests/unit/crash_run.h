@@ -51,8 +51,12 @@ struct run {
 	struct service *service;
 	struct recovery recovery; /* `journal.file` uses its disk */
 	struct crash_snapshots snapshots;
-	bool has_failed;	      /* the journal or the names: the process must stop */
-	void (*product)(bool begins); /* told when kvd's own code begins and ends; may be NULL */
+	bool has_failed; /* the journal or the names: the process must stop */
+	/*
+	 * Told when kvd's own code begins and ends; answers whether the test has done something by
+	 * which kvd may refuse to start. May be NULL.
+	 */
+	bool (*product)(bool begins);
 	uint64_t chance;
 	uint64_t now_ms;
 	uint64_t next_id;
@@ -77,16 +81,16 @@ bool run_answer(struct run *run);
  * Takes up what is on `disk`, as the next process: it must hold all that `from` answered, once,
  * with its reply, and nothing that was not sent. Then the clients send again what they had no
  * answer to. `complain` is printed with what is wrong. The disk is the run's then. NULL: a planned
- * event on the disk struck (nothing else may fail), and the disk is still the caller's. `from` must
- * outlive it.
+ * event on the disk struck, or product() says that it may refuse (nothing else may fail), and the
+ * disk is still the caller's. `from` must outlive it.
  */
 struct run *run_take_up(const struct run *from, struct fake_disk *disk, const char *complain);
 
 /* Stops, as kvd does: with a mark if all is well. */
 void run_stop(struct run *run, bool is_clean);
 
-/* kvd's own code begins, or ends. */
-void run_product(const struct run *run, bool begins);
+/* kvd's own code begins, or ends; see struct run. */
+bool run_product(const struct run *run, bool begins);
 
 uint64_t run_draw(struct run *run, uint64_t below);
 

@@ -165,7 +165,7 @@ static void publish(struct run *run) {
 }
 
 bool snapshots_tend(struct run *run) {
-	run_product(run, true);
+	(void)run_product(run, true);
 	switch (run->snapshots.phase) {
 	case SNAPSHOT_NONE:
 		if (run_draw(run, STEPS_A_SNAPSHOT) == 0)
@@ -178,7 +178,7 @@ bool snapshots_tend(struct run *run) {
 			publish(run);
 		break;
 	}
-	run_product(run, false);
+	(void)run_product(run, false);
 	return !run->has_failed;
 }
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every crash: clients, the real service and the real journal on a disk that crashes at each of its
- * changes, with every outcome that may be found afterwards, and again while that is recovered from
- * or soon after. What was answered is there, once, with its reply; nothing else is.
+ * Every crash: clients, the real service, journal, snapshots and recovery on a disk that crashes at
+ * each of its changes, with every outcome that may be found afterwards, and again while that is
+ * recovered from or soon after. What was answered is there, once, with its reply; nothing else is.
  *
- * The seed is printed; an argument or $SEED repeats it. $STEPS: calls of the long run; $PAIRS: how
- * many second events are tried at each place (0: all). $ROWS: how many rows of more events.
+ * The seed is printed; an argument or $SEED repeats it. What takes long is tried in part, as the
+ * seed says: of the second events at each place, of what a loss of power leaves of many writes, and
+ * of that at each place of the long run. EVERY_CRASH=1 tries all of it, which takes half an hour.
+ * $STEPS: calls of the long run; $PAIRS: how many second events at each place; $ROWS: how many rows
+ * of more events.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -15,22 +18,28 @@
 
 enum {
 	USUAL_STEPS = 4000,
-	USUAL_PAIRS = 2,
+	USUAL_PAIRS = 1,
 	USUAL_ROWS = 2000,
 	SHORT_STEPS = 150,
 	PAIR_STEPS = 50,
 	SMALL_SEGMENT = SEGMENT_HEADER_SIZE + 2048,
 	SEGMENT = 16384,
-	CHOICES_MAX = 5, /* up to so many things pending, each combination is tried */
+	CHOICES_MAX = 5, /* up to so many things pending, each combination is tried ... */
+	CHOICES_EVERY = 8,
+	PATTERNS_FIXED = 8, /* ... else these, and others, which are drawn by chance ... */
+	PATTERNS_DRAWN = 4,
+	PATTERNS_RANDOM = 16, /* ... from those that depend on a thing, and so many random ones */
 	EVENTS_MAX = 7,
-	PATTERNS = 12,	    /* else so many */
 	EVICTED_UP_TO = 16, /* the call of the next process by which the cache has dropped it */
+	SOON = 16,	    /* changes after a failure */
+	LIMIT_S = 4 * 3600,
 };
 
 static uint64_t seed;
 static uint64_t steps = USUAL_STEPS;
 static uint64_t pairs = USUAL_PAIRS;
 static uint64_t rows = USUAL_ROWS;
+static uint64_t every; /* 0, or all is tried */
 static uint64_t recoveries;
 static uint64_t evictions;
 
@@ -57,51 +66,83 @@ enum {
 };
 
 static struct fake_plan plan_of(const struct ending *ending, uint64_t at) {
+	uint64_t crash_at = at;
+
+	/* Who was refused a snapshot goes on, until something else happens. */
+	if (ending->fails)
+		crash_at = evictions % 2 == 0 ? 0 : at + 1 + evictions / 2 % SOON;
 	/* A cache may drop what it believes to be clean at any time. */
 	return (struct fake_plan){.evict_at = evictions++ % (2 * EVICTED_UP_TO),
-				  .crash_at = ending->fails ? 0 : at,
+				  .crash_at = crash_at,
 				  .crash_bytes = ending->bytes,
 				  .fail_change = ending->fails ? at : 0,
 				  .error = -EIO,
 				  .does_nothing = ending->does_nothing};
 }
 
-/* What is left of a write when the power goes, thing by thing. */
+/* What is left of all that is pending when the power goes, thing by thing. */
 struct pattern {
 	size_t things;
 	size_t number;
 	uint64_t chance;
 };
 
+static bool is_each_tried(size_t things) {
+	return things <= (every != 0 ? CHOICES_EVERY : CHOICES_MAX);
+}
+
 static size_t patterns_of(size_t things) {
-	return things <= CHOICES_MAX ? (size_t)1 << things : PATTERNS;
+	if (is_each_tried(things))
+		return (size_t)1 << things;
+	return PATTERNS_FIXED + (every != 0 ? 3 * things + PATTERNS_RANDOM : PATTERNS_DRAWN);
+}
+
+static uint64_t next_chance(uint64_t chance) {
+	return chance * 6364136223846793005 + 1442695040888963407;
+}
+
+static struct pattern pattern_of(size_t things, size_t number) {
+	struct pattern pattern = {things, number, next_chance(seed + number + evictions)};
+
+	if (every == 0 && !is_each_tried(things) && number >= PATTERNS_FIXED)
+		pattern.number =
+		    PATTERNS_FIXED + (pattern.chance >> 32) % (3 * things + PATTERNS_RANDOM);
+	return pattern;
 }
 
 static bool keep(void *context, size_t thing) {
 	struct pattern *pattern = context;
-	size_t middle = pattern->things / 2;
+	size_t things = pattern->things;
+	size_t number = pattern->number;
 
-	if (pattern->things <= CHOICES_MAX)
-		return (pattern->number >> thing & 1) != 0;
-	switch (pattern->number) {
+	if (is_each_tried(things))
+		return (number >> thing & 1) != 0;
+	switch (number) {
 	case 0:
 		return false;
 	case 1:
 		return true;
 	case 2:
-		return thing < middle;
+		return thing < things / 2;
 	case 3:
-		return thing >= middle;
+		return thing >= things / 2;
 	case 4:
-		return thing == 0;
+		return thing % 2 == 0;
 	case 5:
-		return thing != 0;
+		return thing % 2 != 0;
 	case 6:
-		return thing + 1 == pattern->things;
+		return thing + 1 == things;
 	case 7:
-		return thing + 1 != pattern->things;
+		return thing + 1 != things;
 	}
-	pattern->chance = pattern->chance * 6364136223846793005 + 1442695040888963407;
+	number -= PATTERNS_FIXED;
+	if (number < things)
+		return thing <= number;
+	if (number < 2 * things)
+		return thing != number - things;
+	if (number < 3 * things)
+		return thing == number - 2 * things;
+	pattern->chance = next_chance(pattern->chance);
 	return (pattern->chance >> 40 & 1) != 0;
 }
 
@@ -115,7 +156,7 @@ static size_t aftermaths(const struct fake_disk *disk) {
 }
 
 static void suffer(struct fake_disk *disk, size_t aftermath) {
-	struct pattern pattern = {.things = fake_disk_pending(disk), .chance = seed + aftermath};
+	struct pattern pattern;
 	const struct fake_plan evict = {.evict_at = 1 + evictions % EVICTED_UP_TO};
 
 	if (aftermath < 2) {
@@ -126,7 +167,8 @@ static void suffer(struct fake_disk *disk, size_t aftermath) {
 		}
 		return;
 	}
-	pattern.number = aftermath - 2;
+	pattern = pattern_of(fake_disk_pending(disk), aftermath - 2);
+	evictions++;
 	fake_disk_lose_power(disk, keep, &pattern);
 }
 
@@ -218,14 +260,28 @@ struct left {
 	const char *story;
 };
 
+/* `disk` as the second event left it: what comes after it, in one way. */
+static void look_after(const struct left *left, const struct run *run, const struct fake_disk *disk,
+		       uint64_t at, const struct ending *ending, size_t aftermath) {
+	struct fake_disk *found = fake_disk_copy(disk);
+	char complain[1024];
+	char text[256];
+
+	(void)snprintf(complain, sizeof(complain), "%s; %s", left->story,
+		       tell(text, disk, ending, at, aftermath));
+	suffer(found, aftermath);
+	/* Who died in recovery answered nobody. */
+	end_well(run_take_up(run != NULL ? run : left->run, found, complain), complain);
+}
+
+static const size_t all_aftermaths = SIZE_MAX;
+
 /* What comes after a second event at change `at`. False: the next process ended before. */
 static bool second_event(const struct left *left, uint64_t at, const struct ending *ending,
-			 uint64_t aftermath) {
+			 size_t aftermath) {
 	const struct fake_plan plan = plan_of(ending, at);
 	struct fake_disk *disk = fake_disk_copy(left->disk);
 	struct run *run;
-	char complain[1024];
-	char text[256];
 	bool has_struck;
 
 	fake_disk_plan(disk, &plan);
@@ -233,16 +289,10 @@ static bool second_event(const struct left *left, uint64_t at, const struct endi
 	if (run != NULL && !run_go_on(run, RUN_FEW_STEPS))
 		run_stop(run, false);
 	has_struck = fake_disk_struck(disk);
-	if (has_struck) {
-		struct fake_disk *found = fake_disk_copy(disk);
-
-		aftermath %= aftermaths(disk);
-		(void)snprintf(complain, sizeof(complain), "%s; %s", left->story,
-			       tell(text, disk, ending, at, aftermath));
-		suffer(found, aftermath);
-		/* Who died in recovery answered nobody. */
-		end_well(run_take_up(run != NULL ? run : left->run, found, complain), complain);
-	}
+	if (has_struck && aftermath != all_aftermaths)
+		look_after(left, run, disk, at, ending, aftermath % aftermaths(disk));
+	for (size_t i = 0; has_struck && aftermath == all_aftermaths && i < aftermaths(disk); i++)
+		look_after(left, run, disk, at, ending, i);
 	if (run == NULL)
 		fake_disk_free(disk);
 	run_free(run);
@@ -254,21 +304,20 @@ static void all_second_events(const struct left *left, uint64_t *turn) {
 	bool strikes = true;
 
 	for (uint64_t at = 1; strikes; at++) {
-		if (pairs != 0) {
+		if (every == 0) {
 			for (uint64_t i = 0; i < pairs; i++, *turn += 1)
 				strikes = second_event(left, at, &endings[*turn % ENDINGS],
-						       *turn / ENDINGS);
+						       (size_t)(*turn / ENDINGS));
 			continue;
 		}
 		for (size_t i = 0; i < ENDINGS && strikes; i++)
-			for (size_t j = 0; j < 2 + PATTERNS && strikes; j++)
-				strikes = second_event(left, at, &endings[i], j);
+			strikes = second_event(left, at, &endings[i], all_aftermaths);
 	}
 }
 
 START_TEST(after_every_pair_of_crashes_all_that_was_answered_is_there_once) {
 	uint64_t changes = changes_of(SMALL_SEGMENT, PAIR_STEPS);
-	uint64_t turn = 0;
+	uint64_t turn = seed % 1000;
 
 	for (uint64_t at = 1; at <= changes; at++)
 		for (size_t i = 0; i < ENDINGS; i++) {
@@ -300,7 +349,7 @@ END_TEST
 static uint64_t dice;
 
 static uint64_t draw(uint64_t below) {
-	dice = dice * 6364136223846793005 + 1442695040888963407;
+	dice = next_chance(dice);
 	return (dice >> 33) % below;
 }
 
@@ -360,48 +409,64 @@ END_TEST
 
 /* --- A long run ----------------------------------------------------------------------------- */
 
-/* Called before each change of the disk: what if it ended here? */
-static void what_if(void *context, struct fake_disk *disk, uint64_t change) {
-	struct run *run = context;
+static void what_if_so(const struct run *run, const struct fake_disk *disk, uint64_t change,
+		       size_t aftermath) {
 	struct fake_disk *found = fake_disk_copy(disk);
-	size_t aftermath = change % aftermaths(disk);
+	struct run *next;
 	char complain[256];
 
 	(void)tell(complain, disk, &endings[0], change, aftermath);
 	suffer(found, aftermath);
-	if (change % 32 == 0) {
-		end_well(run_take_up(run, found, complain), complain);
-	} else {
-		run_free(run_take_up(run, found, complain));
-		recoveries++;
-	}
+	next = run_take_up(run, found, complain);
+	recoveries++;
+	if (change % 32 == 0)
+		end_well(next, complain);
+	else
+		run_free(next);
 }
 
-START_TEST(a_long_run_can_end_anywhere) {
+/* Called before each change of the disk: what if it ended here? */
+static void what_if(void *context, struct fake_disk *disk, uint64_t change) {
+	const struct run *run = context;
+	size_t count = aftermaths(disk);
+
+	if (every == 0)
+		what_if_so(run, disk, change, (size_t)(change + seed) % count);
+	for (size_t i = 0; every != 0 && i < count; i++)
+		what_if_so(run, disk, change, i);
+}
+
+START_TEST(a_long_run_with_snapshots_can_end_anywhere) {
 	struct run *run = run_new(seed, SEGMENT);
 	struct fake_plan plan = {.before = what_if, .context = run};
-	uint64_t changes = 0;
+	uint64_t changes;
+	struct run *next;
 
-	for (uint64_t done = 0; done < steps; done += 200) {
-		fake_disk_plan(run->journal.disk, &plan);
-		ck_assert(run_go_on(run, 200));
-		changes += fake_disk_changes(run->journal.disk);
-	}
+	fake_disk_plan(run->journal.disk, &plan);
+	ck_assert(run_go_on(run, (unsigned)steps));
+	changes = fake_disk_changes(run->journal.disk);
 	fake_disk_plan(run->journal.disk, NULL);
-	printf("figure: %zu operations, %llu places to end at, %llu recoveries\n",
-	       run->journal.tape.count, (unsigned long long)changes,
+	next = run_take_up(run, fake_disk_copy(run->journal.disk), "at the end");
+	ck_assert_ptr_nonnull(next);
+	printf("figure: %zu operations, %llu snapshots, a journal from operation %llu on, %llu "
+	       "places to end at, %llu recoveries\n",
+	       run->journal.tape.count, (unsigned long long)run->snapshots.published,
+	       (unsigned long long)next->recovery.found.first, (unsigned long long)changes,
 	       (unsigned long long)recoveries);
-	end_well(run_take_up(run, fake_disk_copy(run->journal.disk), "at the end"), "at the end");
+	/* Many of both, of which the older ones went. */
+	ck_assert(steps < USUAL_STEPS || run->snapshots.published > 50);
+	ck_assert(steps < USUAL_STEPS || next->recovery.found.first > 1000);
+	end_well(next, "at the end");
 	run_free(run);
 }
 END_TEST
 
 static void add(TCase *tests) {
-	tcase_set_timeout(tests, 3600);
+	tcase_set_timeout(tests, LIMIT_S);
 	tcase_add_test(tests, after_every_crash_all_that_was_answered_is_there_once);
 	tcase_add_test(tests, after_every_pair_of_crashes_all_that_was_answered_is_there_once);
 	tcase_add_test(tests, after_any_row_of_events_all_that_was_answered_is_there_once);
-	tcase_add_test(tests, a_long_run_can_end_anywhere);
+	tcase_add_test(tests, a_long_run_with_snapshots_can_end_anywhere);
 }
 
 /* A number of the environment. */
@@ -418,6 +483,7 @@ int main(int argc, char **argv) {
 	ask("STEPS", &steps);
 	ask("PAIRS", &pairs);
 	ask("ROWS", &rows);
+	ask("EVERY_CRASH", &every);
 	if (argc > 1)
 		seed = strtoull(argv[1], NULL, 0);
 	/* Disks are copied all the time. */
