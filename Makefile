@@ -164,8 +164,7 @@ JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                    $(wildcard tests/unit/journal_*_test.c tests/unit/recovery_*_test.c))
 # The server's edge: sockets, and the calls behind them.
 SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,listener_test transport_stream_test)
-UNIT_TESTS   := $(BASE_TESTS) $(CORE_TESTS) $(CLIENT_TESTS) $(LOCK_TESTS) $(SNAPSHOT_TESTS) \
-                $(JOURNAL_TESTS) $(SOCKET_TESTS)
+UNIT_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
 EDGE_TESTS := $(BUILD)/tests/unit/client_link_test $(BUILD)/tests/unit/client_connection_test
@@ -198,7 +197,7 @@ $(BUILD)/tests/unit/snapshotter_test: private TEST_LIBS = $(ISAL_LIBS) \
 # The journal and what stands on it: the test is the disk.
 $(JOURNAL_TESTS): $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c \
     $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal journal_file journal_read \
-      recovery snapshot)
+      recovery snapshot heap)
 $(JOURNAL_TESTS): private TEST_LIBS = $(ISAL_LIBS)
 CRASH_RUN := $(patsubst %,tests/unit/crash_%.c,model run snapshot)
 $(BUILD)/tests/unit/journal_crash_test: $(CRASH_RUN)
@@ -208,6 +207,12 @@ $(BUILD)/tests/unit/journal_disk_test: private TEST_LIBS = $(ISAL_LIBS) -Wl,--wr
 # They refuse memory.
 $(patsubst %,$(BUILD)/tests/unit/%,journal_damage_test recovery_error_test): private TEST_LIBS = $(ISAL_LIBS) \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# A turn without sockets: the test is the dispatcher and the snapshotter.
+$(BUILD)/tests/unit/turn_test: $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c \
+    $(patsubst %,$(BUILD)/obj/server/%.o, \
+        batch codec counters disk heap journal journal_file journal_read turn)
+$(BUILD)/tests/unit/turn_test: private TEST_LIBS = $(ISAL_LIBS)
+$(BUILD)/tests/unit/heap_test: $(BUILD)/obj/server/heap.o
 $(CLIENT_TESTS): $(BASE)
 # The client without sockets: the test is the outside world.
 $(filter $(BUILD)/tests/unit/client_clerk%,$(CLIENT_TESTS)): $(CLERK) tests/unit/fake_transport.c

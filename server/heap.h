@@ -3,21 +3,46 @@
 #define HEAP_H
 
 /*
- * heap.h - asks the kernel for large pages under malloc's memory, because fork() copies an entry
- * for each page: 20 to 27 ms for each GiB in pages of 4 KiB, less than 3 ms with most of it in
- * pages of 2 MiB. Where the system has no large pages ("never" in
- * /sys/kernel/mm/transparent_hugepage/enabled), or malloc is another one, it changes nothing.
+ * heap.h - large pages under malloc's memory, because fork() copies an entry for each page: 20 to
+ * 27 ms for each GiB in pages of 4 KiB, less than 2 ms in pages of 2 MiB.
+ *
+ * New memory is asked for in large pages. Those that are written to while a forked child has them
+ * too are split by the kernel, and large values have small ones: so before the next fork a thread
+ * makes large ones of what is in use (MADV_COLLAPSE, Linux 6.1). Where the kernel cannot, or malloc
+ * is another one, it changes nothing.
+ *
+ * All functions are the turn's.
  */
 
-/* Its field is heap.c's own. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* Its fields are heap.c's own. */
 struct heap {
 	char *end;
+	int event;
+	bool has_thread;
+	pthread_t thread;
+	atomic_bool is_done;
+	atomic_bool is_closing;
 };
 
 /* Before much is allocated. From now on malloc takes memory from the kernel in large steps. */
 void heap_open(struct heap *heap);
+/* Waits for the thread, not for long. */
+void heap_close(struct heap *heap);
 
 /* Now and then, at least once for some MiB allocated; costs nothing if the heap has not grown. */
 void heap_tend(struct heap *heap);
+
+/*
+ * Before a fork: false means that a thread is at work now; ask again when heap_fd() is readable.
+ * It takes 0.1 to 3 s for a GiB, and nothing if all is well already. True is said once.
+ */
+bool heap_is_ready(struct heap *heap);
+
+/* -1: heap_is_ready() is always true. */
+int heap_fd(const struct heap *heap);
 
 #endif

@@ -21,6 +21,7 @@ enum {
 /* What reading carries along. */
 struct reading {
 	struct service *service;
+	struct heap *heap; /* or NULL */
 	uint64_t operations;
 	uint64_t bytes;
 	uint64_t time_ms; /* logged last */
@@ -36,7 +37,13 @@ static bool is_time_to_speak(struct reading *reading) {
 	return true;
 }
 
+static void tend(struct reading *reading) {
+	if (reading->heap != NULL)
+		heap_tend(reading->heap);
+}
+
 static void snapshot_goes_on(void *context, uint64_t done, uint64_t size) {
+	tend(context);
 	if (size > 0 && is_time_to_speak(context))
 		log_info("reading the snapshot: %" PRIu64 " of %" PRIu64 " MiB", done >> 20,
 			 size >> 20);
@@ -47,6 +54,7 @@ static bool replay_one(void *context, uint64_t position, const struct operation 
 	struct reading *reading = context;
 
 	(void)position;
+	tend(reading);
 	reading->time_ms = time_ms;
 	reading->bytes += codec_size(operation);
 	if (++reading->operations % OPERATIONS_A_LOOK == 0 && is_time_to_speak(reading))
@@ -136,7 +144,8 @@ static bool is_one_store(const uint8_t one[STORE_ID_SIZE], const uint8_t other[S
 }
 
 bool recovery_run(struct recovery *recovery, struct service *service) {
-	struct reading reading = {.service = service, .said_ms = clock_ms()};
+	struct reading reading = {
+	    .service = service, .heap = recovery->heap, .said_ms = clock_ms()};
 	struct disk *disk = &recovery->disk;
 	uint64_t began_ms = clock_ms();
 	uint8_t store[STORE_ID_SIZE];

@@ -7,6 +7,7 @@
  * function here that answers false has logged one line that says why, and how to mend it.
  */
 
+#include "heap.h"
 #include "journal_file.h"
 #include "service.h"
 #include "snapshot.h"
@@ -15,6 +16,7 @@ struct recovery {
 	struct disk disk;
 	bool has_disk; /* it is to be closed */
 	struct journal_file_options options;
+	struct heap *heap;	      /* tended while the service is filled; NULL: none */
 	uint8_t store[STORE_ID_SIZE]; /* the one found, or a new one */
 	struct snapshot snapshot;     /* the one to begin with; size 0: there is none */
 	struct journal_file *file;    /* after recovery_run(): to be given to journal_start() */

@@ -45,7 +45,7 @@ bool snapshotter_is_due(const struct snapshotter *snapshotter, uint64_t journal_
 
 /*
  * Takes one now: `position` is that of the last operation applied. The turn stands still until the
- * child is forked and has closed its descriptors: about 10 ms for each GiB. False: one is under way
+ * child is forked and has closed its descriptors: see heap.h for how long. False: one is under way
  * already, or it failed (and was logged).
  */
 bool snapshotter_start(struct snapshotter *snapshotter, uint64_t position, uint64_t journal_bytes,

@@ -26,6 +26,7 @@ struct server {
 	struct watch signals;
 	struct watch journal_news;
 	struct watch snapshotter_news;
+	struct watch heap_news;
 	struct turn *turn;
 	bool is_paused;
 	uint64_t time_ms; /* what to add to the clock: logged time never goes back */
@@ -103,6 +104,9 @@ static bool watch_news(struct server *server, struct watch *watch, int fd) {
 }
 
 static bool watch_disk(struct server *server, const struct server_options *options) {
+	if (options->heap != NULL && heap_fd(options->heap) >= 0 &&
+	    !watch_news(server, &server->heap_news, heap_fd(options->heap)))
+		return false;
 	return options->journal == NULL ||
 	       (watch_news(server, &server->journal_news, journal_fd(options->journal)) &&
 		watch_news(server, &server->snapshotter_news,
@@ -133,6 +137,7 @@ static struct turn *make_turn(struct server *server, struct service *service,
 					  .program = options->program,
 					  .journal = options->journal,
 					  .snapshotter = options->snapshotter,
+					  .heap = options->heap,
 					  .replayed = options->replayed,
 					  .transports = count_transports,
 					  .context = server};

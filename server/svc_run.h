@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "heap.h"
 #include "journal.h"
 #include "listener.h"
 #include "service.h"
@@ -23,6 +24,7 @@ struct server_options {
 	uint32_t program;
 	struct journal *journal; /* NULL: everything is in memory only, else with: */
 	struct snapshotter *snapshotter;
+	struct heap *heap; /* what forks */
 	uint64_t replayed; /* bytes of the journal that are in no snapshot */
 	uint64_t time_ms;  /* logged last: the server's time goes on from there */
 	struct stream_limits streams;

@@ -14,10 +14,12 @@ struct turn {
 	struct dispatch *dispatch;
 	struct journal *journal;
 	struct snapshotter *snapshotter;
+	struct heap *heap; /* or NULL */
 	uint64_t replayed; /* bytes, before this start */
 	uint64_t now_ms;
 	bool is_snapshot_under_way;
 	bool is_snapshot_wanted;
+	bool has_wish; /* that no turn's end has seen */
 	count_others *transports;
 	void *context;
 };
@@ -91,6 +93,7 @@ struct turn *turn_new(const struct turn_options *options) {
 	turn->service = options->service;
 	turn->journal = options->journal;
 	turn->snapshotter = options->snapshotter;
+	turn->heap = options->heap;
 	turn->replayed = options->replayed;
 	turn->transports = options->transports;
 	turn->context = options->context;
@@ -123,7 +126,7 @@ void turn_begin(struct turn *turn, uint64_t now_ms) {
 enum snapshot_answer turn_want_snapshot(struct turn *turn) {
 	if (turn->snapshotter == NULL)
 		return SNAPSHOT_NO_JOURNAL;
-	turn->is_snapshot_wanted = true;
+	turn->is_snapshot_wanted = turn->has_wish = true;
 	return turn->is_snapshot_under_way ? SNAPSHOT_NEXT : SNAPSHOT_BEGINS;
 }
 
@@ -161,6 +164,8 @@ static void begin_snapshot(struct turn *turn) {
 	if (!turn->is_snapshot_wanted &&
 	    !snapshotter_is_due(turn->snapshotter, bytes, turn->now_ms))
 		return;
+	if (turn->heap != NULL && !heap_is_ready(turn->heap))
+		return;
 	turn->is_snapshot_wanted = false;
 	/* If it fails, that was logged; whoever wants one may ask again. */
 	turn->is_snapshot_under_way = snapshotter_start(
@@ -180,6 +185,9 @@ bool turn_end(struct turn *turn) {
 	struct journal *journal = turn->journal;
 	uint64_t durable;
 
+	turn->has_wish = false;
+	if (turn->heap != NULL)
+		heap_tend(turn->heap);
 	if (journal == NULL)
 		return true;
 	durable = journal_durable(journal);
@@ -205,8 +213,7 @@ uint64_t turn_tend(struct turn *turn) {
 	/* Sessions that ended are recorded too, and so is what the transports ran meanwhile. */
 	if (turn->journal != NULL)
 		journal_turn(turn->journal);
-	/* Somebody asked since turn_end(). */
-	return turn->is_snapshot_wanted && !turn->is_snapshot_under_way ? 0 : due_ms;
+	return turn->has_wish ? 0 : due_ms;
 }
 
 bool turn_stop(struct turn *turn) {

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "dispatch.h"
+#include "heap.h"
 #include "journal.h"
 #include "service.h"
 #include "snapshotter.h"
@@ -28,6 +29,7 @@ struct turn_options {
 	uint32_t program;
 	struct journal *journal;	 /* NULL: everything is in memory only */
 	struct snapshotter *snapshotter; /* NULL: no snapshots, or somebody else's */
+	struct heap *heap;		 /* to be ready before a snapshot; NULL: it always is */
 	uint64_t replayed;		 /* bytes of the journal that are in no snapshot */
 	/* Adds the counters of the transports; NULL: there are none. */
 	count_others *transports;
@@ -58,8 +60,8 @@ bool turn_is_behind(const struct turn *turn);
 uint64_t turn_tend(struct turn *turn);
 
 /*
- * Somebody wants a snapshot, now: it begins at the end of this turn, or when the one under way
- * ends. Many who ask meanwhile get the same one.
+ * Somebody wants a snapshot, now: it begins at the end of this turn (or soon after it, when the
+ * heap is ready), or when the one under way ends. Many who ask meanwhile get the same one.
  */
 enum snapshot_answer turn_want_snapshot(struct turn *turn);
 
