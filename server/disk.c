@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Held locked while a process has the directory open. */
@@ -149,6 +150,20 @@ static int64_t size_of_file(void *context, int file) {
 	return fstat(file, &status) == 0 ? (int64_t)status.st_size : -errno;
 }
 
+static int64_t room_of_disk(void *context) {
+	const struct directory *directory = context;
+	struct statvfs status;
+	uint64_t room;
+
+	if (fstatvfs(directory->fd, &status) != 0)
+		return -errno;
+	/* Without what only root may use. */
+	if (__builtin_mul_overflow((uint64_t)status.f_bavail, (uint64_t)status.f_frsize, &room) ||
+	    room > INT64_MAX)
+		return INT64_MAX;
+	return (int64_t)room;
+}
+
 static bool take_lock(struct directory *directory, const char *path, char *why, size_t why_size) {
 	directory->lock = openat(directory->fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (directory->lock < 0) {
@@ -185,7 +200,8 @@ bool disk_open(const char *path, bool is_to_be_written, struct disk *disk, char 
 			      .rename = rename_file,
 			      .remove = remove_file,
 			      .list = list_files,
-			      .size = size_of_file};
+			      .size = size_of_file,
+			      .room = room_of_disk};
 	if (directory->fd < 0)
 		(void)snprintf(why, why_size, "cannot open the directory %s: %s%s", path,
 			       strerror(errno),

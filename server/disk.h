@@ -46,6 +46,9 @@ struct disk {
 	int (*remove)(void *context, const char *name);
 	int (*list)(void *context, disk_each *each, void *argument);
 	int64_t (*size)(void *context, int file);
+	/* Bytes that are free, as far as the disk knows: a quota or another process may be in the
+	 * way. Negative: it does not know. */
+	int64_t (*room)(void *context);
 };
 
 /*

@@ -11,7 +11,10 @@
 #include "batch.h"
 #include "journal_read.h"
 
-enum { SPARE_PIECE = 1 << 20 };
+enum {
+	SPARE_PIECE = 1 << 20,
+	SPARE_MARGIN = 8, /* so many times less is left to others, and to the disk's own needs */
+};
 
 static const char spare_name[] = "spare";
 
@@ -151,7 +154,14 @@ uint64_t journal_file_segment_room(const struct journal_file *file) {
 	return file->options.segment_size - SEGMENT_HEADER_SIZE;
 }
 
-static enum journal_spare spare_failed(struct journal_file *file) {
+/* Also true if nobody knows. */
+static bool has_room(const struct journal_file *file, uint64_t size) {
+	int64_t room = file->disk->room(file->disk->context);
+
+	return room < 0 || (uint64_t)room >= size;
+}
+
+static enum journal_spare give_spare_back(struct journal_file *file) {
 	struct disk *disk = file->disk;
 
 	if (file->spare >= 0) {
@@ -170,22 +180,29 @@ enum journal_spare journal_file_make_spare(struct journal_file *file) {
 	if (file->is_spare_ready)
 		return SPARE_READY;
 	if (file->spare < 0) {
-		/* One that could not be removed when the disk was full. */
+		uint64_t size = file->options.segment_size;
+
+		if (!has_room(file, size + size / SPARE_MARGIN))
+			return SPARE_NO_ROOM;
+		/* One that could not be removed when it was given back. */
 		(void)disk->remove(disk->context, spare_name);
 		file->spare = disk->open(disk->context, spare_name, DISK_CREATE);
 		if (file->spare < 0)
-			return spare_failed(file);
+			return SPARE_NO_ROOM;
 	}
 	left = file->options.segment_size - file->spare_filled;
 	if (left > SPARE_PIECE)
 		left = SPARE_PIECE;
 	if (disk->write(disk->context, file->spare, zeros, left, file->spare_filled) < 0)
-		return spare_failed(file);
+		return has_room(file, file->options.segment_size - file->spare_filled)
+			   ? SPARE_NO_ROOM
+			   : give_spare_back(file);
 	file->spare_filled += left;
 	if (file->spare_filled < file->options.segment_size)
 		return SPARE_BEGUN;
+	/* Nobody knows what is there: it is made anew. */
 	if (disk->sync(disk->context, file->spare) < 0)
-		return spare_failed(file);
+		return give_spare_back(file);
 	file->is_spare_ready = true;
 	return SPARE_READY;
 }

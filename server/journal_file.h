@@ -94,7 +94,12 @@ enum journal_spare {
 	SPARE_NO_ROOM, /* the disk is full: call again later */
 };
 
-/* Does a piece of the work of making the next segment, about a MiB. */
+/*
+ * Does a piece of the work of making the next segment, about a MiB. It is not begun unless the disk
+ * has room for it and an eighth more; one that others leave no room for is given back. So a disk
+ * that is full is looked at, and neither written to nor filled to the brim. Where there is room and
+ * writing is refused (a quota), what was filled is kept, to go on from there.
+ */
 enum journal_spare journal_file_make_spare(struct journal_file *file);
 
 /*

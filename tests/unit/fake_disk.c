@@ -9,24 +9,11 @@
 #include <string.h>
 
 #include "fake_file.h"
+#include "fake_names.h"
 
-enum { LAST_SIZE = 16 + 2 * DISK_NAME_MAX };
-
-struct name {
-	char text[DISK_NAME_MAX];
-	size_t file;
-};
-
-struct names {
-	struct name *list;
-	size_t count;
-};
-
-/* `from` empty: a new name; `to` empty: one removed. */
-struct name_change {
-	char from[DISK_NAME_MAX];
-	char to[DISK_NAME_MAX];
-	size_t file;
+enum {
+	LAST_SIZE = 16 + 2 * DISK_NAME_MAX,
+	ROOM_WITHOUT_LIMIT = 1 << 30, /* bytes that are free */
 };
 
 struct fake_disk {
@@ -63,49 +50,6 @@ static uint64_t draw(struct fake_disk *disk) {
 
 /* --- Names --------------------------------------------------------------------------------------
  */
-
-static struct name *names_find(const struct names *names, const char *text) {
-	for (size_t i = 0; i < names->count; i++)
-		if (strcmp(names->list[i].text, text) == 0)
-			return &names->list[i];
-	return NULL;
-}
-
-static void names_remove(struct names *names, const char *text) {
-	struct name *name = names_find(names, text);
-
-	if (name != NULL)
-		*name = names->list[--names->count];
-}
-
-static void names_put(struct names *names, const char *text, size_t file) {
-	struct name *name = names_find(names, text);
-
-	if (name == NULL) {
-		names->list = resized(names->list, (names->count + 1) * sizeof(*names->list));
-		name = &names->list[names->count++];
-		(void)snprintf(name->text, sizeof(name->text), "%s", text);
-	}
-	name->file = file;
-}
-
-static void names_apply(struct names *names, const struct name_change *change) {
-	const struct name *from = names_find(names, change->from);
-
-	if (from != NULL && from->file == change->file)
-		names_remove(names, change->from);
-	if (change->to[0] != '\0')
-		names_put(names, change->to, change->file);
-}
-
-static struct names names_clone(const struct names *from) {
-	struct names names = {.count = from->count};
-
-	names.list = resized(NULL, names.count * sizeof(*names.list));
-	if (names.count > 0)
-		memcpy(names.list, from->list, names.count * sizeof(*names.list));
-	return names;
-}
 
 static void change_names(struct fake_disk *disk, const char *from, const char *to, size_t file) {
 	struct name_change *change;
@@ -436,6 +380,17 @@ static int64_t size_of_file(void *context, int handle) {
 					     : answer_of(disk, fate));
 }
 
+static int64_t room_of_disk(void *context) {
+	struct fake_disk *disk = context;
+	enum fate fate = enter(disk, "room of", "the disk", false);
+	uint64_t capacity = disk->plan.capacity > 0 ? disk->plan.capacity : ROOM_WITHOUT_LIMIT;
+	uint64_t taken = used(disk);
+
+	if (fate != FATE_WORK)
+		return leave(disk, answer_of(disk, fate));
+	return leave(disk, taken < capacity ? (int)(capacity - taken) : 0);
+}
+
 /* --- The test's side ----------------------------------------------------------------------------
  */
 
@@ -453,7 +408,8 @@ static struct fake_disk *make(void) {
 				    .rename = rename_file,
 				    .remove = remove_file,
 				    .list = list_files,
-				    .size = size_of_file};
+				    .size = size_of_file,
+				    .room = room_of_disk};
 	(void)pthread_mutex_init(&disk->mutex, NULL);
 	return disk;
 }

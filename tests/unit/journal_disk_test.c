@@ -123,6 +123,20 @@ START_TEST(all_names_but_the_lock_are_listed) {
 }
 END_TEST
 
+START_TEST(what_is_written_takes_room) {
+	static char bytes[8 << 20];
+	int64_t before = disk.room(disk.context);
+	int file = opened("a", DISK_CREATE);
+
+	ck_assert_int_gt(before, 0);
+	ck_assert_int_eq(disk.write(disk.context, file, bytes, sizeof(bytes), 0), 0);
+	ck_assert_int_eq(disk.sync(disk.context, file), 0);
+	/* Others write and remove at the same time: only that it is no constant. */
+	ck_assert_int_ne(disk.room(disk.context), before);
+	disk.close(disk.context, file);
+}
+END_TEST
+
 START_TEST(a_directory_is_held_by_one) {
 	struct disk other;
 
@@ -201,6 +215,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_new_file_is_not_there_before_and_no_other_is_made);
 	tcase_add_test(tests, a_rename_replaces);
 	tcase_add_test(tests, all_names_but_the_lock_are_listed);
+	tcase_add_test(tests, what_is_written_takes_room);
 	tcase_add_test(tests, a_directory_is_held_by_one);
 	tcase_add_test(tests, a_look_leaves_no_trace);
 	tcase_add_test(tests, what_is_no_directory_of_ours_is_said_in_one_line);

@@ -270,7 +270,7 @@ END_TEST
 /* --- Room ----------------------------------------------------------------------------------- */
 
 START_TEST(a_full_disk_is_no_failure_and_ends) {
-	struct fake_plan full = {.capacity = SEGMENT + 100};
+	struct fake_plan full = {.capacity = SEGMENT + SEGMENT / 8};
 
 	fake_disk_plan(world.disk, &full);
 	put_batches(3);

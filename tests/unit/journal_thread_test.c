@@ -302,7 +302,7 @@ START_TEST(a_batch_that_cannot_fit_into_a_segment_is_refused) {
 END_TEST
 
 START_TEST(a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room) {
-	struct fake_plan full = {.before = pass, .capacity = 2 * SEGMENT + 100};
+	struct fake_plan full = {.before = pass, .capacity = 2 * SEGMENT + SEGMENT / 8};
 	struct journal_counters counters;
 	size_t before;
 
@@ -453,7 +453,7 @@ START_TEST(without_a_thread_a_failure_is_told_and_is_the_end) {
 END_TEST
 
 START_TEST(without_a_thread_a_full_disk_is_looked_at_step_by_step) {
-	struct fake_plan full = {.capacity = 2 * SEGMENT + 100};
+	struct fake_plan full = {.capacity = 2 * SEGMENT + SEGMENT / 8};
 	enum journal_work work = JOURNAL_IDLE;
 
 	go_on_by_hand();
