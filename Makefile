@@ -68,6 +68,7 @@ INCLUDES_server := -Ibase
 INCLUDES_client := -I$(BUILD)/include -Ibase
 INCLUDES_lock   := -I$(BUILD)/include
 INCLUDES_kvctl  := -I$(BUILD)/include -DKV_RELEASE='"$(VERSION)"'
+INCLUDES_kvcheck := -I$(BUILD)/include -Ibase -DKV_RELEASE='"$(VERSION)"'
 INCLUDES_WIRE   := -I$(RPC) $(TIRPC_CFLAGS)
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
@@ -77,6 +78,10 @@ SERVER := $(call objects,server)
 CLIENT := $(call objects,client)
 LOCK   := $(call objects,lock)
 KVCTL  := $(call objects,kvctl)
+KVCHECK := $(call objects,kvcheck)
+# What judges histories inside another program: see kvcheck/checker.h.
+CHECKER := $(filter-out %/kvcheck.o,$(KVCHECK)) \
+           $(patsubst %,$(BUILD)/obj/base/%.o,history_call json_bytes status)
 CLERK  := $(patsubst %,$(BUILD)/obj/client/%.o, \
             attempt backoff channel clerk client memo session verdict wait)
 CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store session state service)
@@ -87,8 +92,8 @@ CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store sess
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-## all: kvd, kvctl and libkv, in build/ (BUILD=... for another place)
-all: $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/libkv.so $(BUILD)/libkv.a
+## all: kvd, kvctl, kvcheck and libkv, in build/ (BUILD=... for another place)
+all: $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/kvcheck $(BUILD)/libkv.so $(BUILD)/libkv.a
 
 $(BUILD)/kvd: $(SERVER) $(BASE) $(RPC)/server_xdr.o
 	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(TIRPC_LIBS) $(XXHASH_LIBS) \
@@ -96,6 +101,9 @@ $(BUILD)/kvd: $(SERVER) $(BASE) $(RPC)/server_xdr.o
 
 $(BUILD)/kvctl: $(KVCTL) $(BUILD)/libkv.a
 	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(KVCTL_LIBS) $(TIRPC_LIBS)
+
+$(BUILD)/kvcheck: $(BUILD)/obj/kvcheck/kvcheck.o $(CHECKER)
+	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(KVCTL_LIBS)
 
 LIBKV := $(BASE) $(CLIENT) $(LOCK) $(RPC)/client_xdr.o $(RPC)/client_stubs.o
 
@@ -122,7 +130,7 @@ $(BUILD)/obj/$(1)/%.o: $(1)/%.c | $(PUBLIC)
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL_CFLAGS) $$(WARNINGS) $$(CFLAGS) $$(INCLUDES_$(1)) $$(EXTRA) -MMD -MP -c -o $$@ $$<
 endef
-$(foreach name,base server client lock kvctl,$(eval $(call floor,$(name))))
+$(foreach name,base server client lock kvctl kvcheck,$(eval $(call floor,$(name))))
 
 define public
 $(BUILD)/include/kv/$(notdir $(1)): $(1)
@@ -164,6 +172,8 @@ JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                    $(wildcard tests/unit/journal_*_test.c tests/unit/recovery_*_test.c))
 # The server's edge: sockets, and the calls behind them.
 SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,listener_test transport_stream_test)
+CHECKER_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
+                   $(wildcard tests/unit/check_*_test.c))
 UNIT_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
@@ -213,6 +223,9 @@ $(BUILD)/tests/unit/turn_test: $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit
         batch codec counters disk heap journal journal_file journal_read turn)
 $(BUILD)/tests/unit/turn_test: private TEST_LIBS = $(ISAL_LIBS)
 $(BUILD)/tests/unit/heap_test: $(BUILD)/obj/server/heap.o
+$(CHECKER_TESTS): $(CHECKER)
+$(CHECKER_TESTS): private EXTRA = -Ikvcheck
+$(CHECKER_TESTS): private TEST_LIBS = $(KVCTL_LIBS)
 $(CLIENT_TESTS): $(BASE)
 # The client without sockets: the test is the outside world.
 $(filter $(BUILD)/tests/unit/client_clerk%,$(CLIENT_TESTS)): $(CLERK) tests/unit/fake_transport.c
@@ -352,7 +365,7 @@ fuzz:
 
 # --- The look of the sources ---------------------------------------------------------------------
 
-C_SOURCES = $(wildcard $(foreach folder,base client lock server kvctl examples bench \
+C_SOURCES = $(wildcard $(foreach folder,base client lock server kvctl kvcheck examples bench \
                 tests/unit tests/system tests/support tests/kvfault tests/fuzz,$(folder)/*.c $(folder)/*.h))
 SCRIPTS   = $(wildcard tools/* .ci/run examples/*.sh tests/run tests/mutants tests/fuzz/run tests/*/*.sh)
 
@@ -378,6 +391,7 @@ MAN_PAGES := $(notdir $(wildcard docs/man/*.[1-8]))
 
 # mode:file:where. What is installed, and so what is uninstalled.
 INSTALLED := 755:$(BUILD)/kvd:$(SBINDIR)/kvd 755:$(BUILD)/kvctl:$(BINDIR)/kvctl \
+    755:$(BUILD)/kvcheck:$(BINDIR)/kvcheck \
     644:$(BUILD)/libkv.so.0:$(LIBDIR)/libkv.so.0 644:$(BUILD)/libkv.a:$(LIBDIR)/libkv.a \
     $(foreach header,$(PUBLIC_HEADERS),644:$(header):$(INCLUDEDIR)/kv/$(notdir $(header))) \
     644:kv.x:$(INCLUDEDIR)/rpcsvc/kv.x 644:$(RPC)/rpcsvc/kv.h:$(INCLUDEDIR)/rpcsvc/kv.h \

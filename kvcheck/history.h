@@ -30,6 +30,16 @@ bool history_add(struct history *history, const struct history_call *call);
 size_t history_count(const struct history *history);
 const struct history_call *history_at(const struct history *history, size_t index);
 
+/* The keys are numbered from 0 in the order in which they came: how many, and that of a call. */
+size_t history_key_count(const struct history *history);
+size_t history_key_of(const struct history *history, size_t index);
+
+/*
+ * Gives the open call at `index` the answer and return of `call`, whose bytes are copied. False:
+ * no memory; it stays open.
+ */
+bool history_complete(struct history *history, size_t index, const struct history_call *call);
+
 enum {
 	HISTORY_CALLS_MAX = 100 * 1000 * 1000,
 	HISTORY_KEY_MAX = 1024, /* bytes; those of kv/kv.h */
@@ -51,7 +61,7 @@ struct history_input {
 
 enum history_answer {
 	HISTORY_READ,
-	HISTORY_CUT,   /* read; a last line without its newline was left out: it is of no weight */
+	HISTORY_CUT,   /* read; what stands at the end is half a line: the call had not been sent */
 	HISTORY_WRONG, /* `error` says in which line, what is wrong and how to mend it */
 };
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DIGEST_H
+#define DIGEST_H
+
+/*
+ * digest.h - a value by its size and 122 bits, such that the digest of two values end to end
+ * follows from theirs: polynomials over the bytes, modulo the prime 2^61 - 1, at two points. Two
+ * different values of n bytes share a digest in fewer than one of 2^120 / n^2 choices of the
+ * points.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bytes.h"
+
+struct digest {
+	uint64_t first;
+	uint64_t second;
+	size_t size;
+};
+
+struct digest digest_of(struct kv_bytes bytes);
+
+/* The digest of `head` with `tail` at its end; and of `whole` without it. */
+struct digest digest_join(struct digest head, struct digest tail);
+struct digest digest_cut(struct digest whole, struct digest tail);
+
+static inline bool digest_equal(struct digest a, struct digest b) {
+	return a.first == b.first && a.second == b.second && a.size == b.size;
+}
+
+#endif

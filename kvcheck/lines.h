@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef LINES_H
+#define LINES_H
+
+/* lines.h - the lines of a file, one after the other, in memory for one line. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct lines {
+	FILE *file;
+	size_t size_max; /* of a line */
+	char *data;	 /* owned */
+	size_t room;
+	size_t begin; /* of what was not handed out yet */
+	size_t end;
+	uint64_t bytes; /* handed out so far */
+};
+
+enum lines_answer {
+	LINES_LINE, /* *text is a line, without its newline, until the next call */
+	LINES_REST, /* the same, but the file ends without a newline */
+	LINES_END,
+	LINES_TOO_LONG,
+	LINES_NOMEM,
+	LINES_FAILED, /* errno says why */
+};
+
+void lines_open(struct lines *lines, FILE *file, size_t size_max);
+void lines_close(struct lines *lines);
+enum lines_answer lines_next(struct lines *lines, const char **text, size_t *size);
+
+#endif
