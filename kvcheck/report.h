@@ -6,12 +6,17 @@
 
 #include "checker.h"
 
-/* The verdict and, of a history that cannot be ordered, the part that shows it. */
+enum { REPORT_CALLS_MAX = 500 }; /* so many calls of a part are shown */
+
+/*
+ * The verdict in one line and, of a history that cannot be ordered, the part that shows it. Write
+ * errors are left to ferror().
+ */
 void report_print(FILE *file, const struct history *history, const struct checker_report *report);
 
 /*
  * The same as a page of HTML that needs nothing else: a timeline with a lane for each client.
- * False: the file could not be written.
+ * False: the file could not be written, or there is no memory.
  */
 bool report_html(FILE *file, const struct history *history, const struct checker_report *report);
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DESCRIBE_H
+#define DESCRIBE_H
+
+/* describe.h - a call in words that are safe on a terminal. */
+
+#include "history.h"
+
+enum {
+	DESCRIBE_BYTES_MAX = 100,
+	DESCRIBE_CALL_MAX = 400,
+};
+
+/*
+ * Bytes in quotes: printable ASCII as it is, the rest as \xNN; of long ones the beginning and,
+ * after
+ * "...", the size.
+ */
+void describe_bytes(struct kv_bytes bytes, char text[DESCRIBE_BYTES_MAX]);
+
+/* "put \"v\" at version 3": what was called, without the key. */
+void describe_call(const struct history_call *call, char text[DESCRIBE_CALL_MAX]);
+
+/* "KV_OK, made version 4": what came of it. */
+void describe_answer(const struct history_call *call, char text[DESCRIBE_CALL_MAX]);
+
+#endif
