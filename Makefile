@@ -61,7 +61,8 @@ RPC     := $(BUILD)/rpc
 # The only files that see XDR and libtirpc.
 WIRE := server/dispatch.o server/call.o server/wire.o server/outbox.o server/transport_stream.o \
         server/transport_datagram.o server/registrar.o server/options.o \
-        client/connection.o client/locate.o client/caller.o client/procedures.o
+        client/connection.o client/locate.o client/caller.o client/procedures.o \
+        bench/protocol_kv.o bench/options.o bench/tirpc_server.o
 
 INCLUDES_base   :=
 INCLUDES_server := -Ibase
@@ -69,6 +70,7 @@ INCLUDES_client := -I$(BUILD)/include -Ibase
 INCLUDES_lock   := -I$(BUILD)/include
 INCLUDES_kvctl  := -I$(BUILD)/include -DKV_RELEASE='"$(VERSION)"'
 INCLUDES_kvcheck := -I$(BUILD)/include -Ibase -DKV_RELEASE='"$(VERSION)"'
+INCLUDES_bench  := -I$(BUILD)/include -Ibase -Ikvctl
 INCLUDES_WIRE   := -I$(RPC) $(TIRPC_CFLAGS)
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)/*.c))
@@ -100,7 +102,8 @@ $(BUILD)/kvd: $(SERVER) $(BASE) $(RPC)/server_xdr.o
 	    $(ISAL_LIBS)
 
 $(BUILD)/kvctl: $(KVCTL) $(BUILD)/libkv.a
-	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(KVCTL_LIBS) $(TIRPC_LIBS)
+	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(KVCTL_LIBS) $(TIRPC_LIBS) \
+	    -lm
 
 $(BUILD)/kvcheck: $(BUILD)/obj/kvcheck/kvcheck.o $(CHECKER)
 	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(KVCTL_LIBS)
@@ -130,7 +133,7 @@ $(BUILD)/obj/$(1)/%.o: $(1)/%.c | $(PUBLIC)
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL_CFLAGS) $$(WARNINGS) $$(CFLAGS) $$(INCLUDES_$(1)) $$(EXTRA) -MMD -MP -c -o $$@ $$<
 endef
-$(foreach name,base server client lock kvctl kvcheck,$(eval $(call floor,$(name))))
+$(foreach name,base server client lock kvctl kvcheck bench,$(eval $(call floor,$(name))))
 
 define public
 $(BUILD)/include/kv/$(notdir $(1)): $(1)
@@ -339,6 +342,23 @@ $(BUILD)/bench/durable: bench/durable.c $(BUILD)/libkv.a | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) -I$(BUILD)/include -o $@ $(filter %.c %.a,$^) \
 	    $(ALL_LDFLAGS) $(TIRPC_LIBS)
+
+# --- Measurement ---------------------------------------------------------------------------------
+
+bench_objects = $(patsubst %,$(BUILD)/obj/bench/%.o,$(1))
+PROTOCOLS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/protocol*.c))
+LOAD      := $(call bench_objects,load options worker connection outgoing) $(PROTOCOLS) \
+             $(patsubst %,$(BUILD)/obj/kvctl/%.o,histogram workload)
+MEASURES  := $(patsubst %,$(BUILD)/bench/%,load echo tirpc_server pingpong sync locks)
+
+BENCH_LINK = @mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $(filter %.o %.a,$^) \
+             $(ALL_LDFLAGS)
+$(BUILD)/bench/load: $(LOAD) $(BASE) $(RPC)/client_xdr.o
+	$(BENCH_LINK) $(TIRPC_LIBS) -lnettle -lm
+$(BUILD)/bench/echo: $(call bench_objects,echo) $(BASE)
+	$(BENCH_LINK)
+$(BUILD)/bench/tirpc_server: $(call bench_objects,tirpc_server) $(BASE) $(RPC)/client_xdr.o
+	$(BENCH_LINK) $(TIRPC_LIBS)
 
 # --- Fuzzing (clang's libFuzzer) -----------------------------------------------------------------
 

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * protocol_kv.c - kv's RPC. Each kind of call is encoded once, by the generated routines; for each
+ * call after that a few numbers and the key are written over in a copy. So the load costs less than
+ * the server that it measures.
+ */
+#include "protocol.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rpcsvc/kv.h>
+
+#include "chance.h"
+#include "log.h"
+#include "record.h"
+
+enum {
+	/* xid, direction, RPC version, program, version, procedure, and two empty credentials */
+	CALL_HEADER = 40,
+	/* xid, direction, accepted, an empty verifier, success */
+	REPLY_HEADER = 24,
+	WRITER_SIZE = 28,
+	FORM_MAX = 192,
+	HANDSHAKE_MAX = 1024,
+	XID_AT = RECORD_MARK_SIZE,
+	ARGUMENTS_AT = RECORD_MARK_SIZE + CALL_HEADER,
+	SLOT_AT = ARGUMENTS_AT + 16,
+	SEQ_AT = ARGUMENTS_AT + 20,
+	EXPECTED_AT = ARGUMENTS_AT + WRITER_SIZE,
+	GET_KEY_AT = ARGUMENTS_AT + 12,
+	WRITE_KEY_AT = EXPECTED_AT + 12,
+};
+
+static const uint32_t last_fragment = UINT32_C(1) << 31;
+
+/* A call up to its value. */
+struct form {
+	uint8_t bytes[FORM_MAX];
+	size_t size;
+	size_t key_at; /* 0: it has none */
+	bool writes;
+};
+
+struct talk {
+	struct form forms[WORKS];
+	struct kv_bytes value;
+	size_t padding; /* zeros after the value, then want_old of an Append */
+	uint64_t epoch;
+	uint64_t client_id; /* 0: stateless */
+	uint64_t seqs[PROTOCOL_LANES_MAX];
+};
+
+static void put_32(uint8_t *at, uint32_t number) {
+	number = htobe32(number);
+	memcpy(at, &number, sizeof(number));
+}
+
+static void put_64(uint8_t *at, uint64_t number) {
+	number = htobe64(number);
+	memcpy(at, &number, sizeof(number));
+}
+
+static uint32_t get_32(const uint8_t *at) {
+	uint32_t number = 0;
+
+	memcpy(&number, at, sizeof(number));
+	return be32toh(number);
+}
+
+static uint64_t get_64(const uint8_t *at) {
+	uint64_t number = 0;
+
+	memcpy(&number, at, sizeof(number));
+	return be64toh(number);
+}
+
+/* The bytes of a whole record; 0: they do not fit. */
+static size_t encode_record(uint8_t *bytes, size_t size_max, uint32_t program, rpcproc_t procedure,
+			    xdrproc_t encode_arguments, void *arguments) {
+	struct rpc_msg call = {.rm_direction = CALL};
+	XDR xdrs;
+	size_t size = 0;
+
+	call.rm_call.cb_rpcvers = RPC_MSG_VERSION;
+	call.rm_call.cb_prog = program;
+	call.rm_call.cb_vers = KV_V1;
+	call.rm_call.cb_proc = procedure;
+	call.rm_call.cb_cred = _null_auth;
+	call.rm_call.cb_verf = _null_auth;
+	xdrmem_create(&xdrs, (char *)bytes + RECORD_MARK_SIZE, (u_int)(size_max - RECORD_MARK_SIZE),
+		      XDR_ENCODE);
+	if (xdr_callmsg(&xdrs, &call) && encode_arguments(&xdrs, arguments))
+		size = XDR_GETPOS(&xdrs);
+	if (size != 0)
+		record_mark(bytes, size);
+	return size == 0 ? 0 : size + RECORD_MARK_SIZE;
+}
+
+/* --- The beginning: HELLO, and OPEN for a session -----------------------------------------------
+ */
+
+static bool call_once(int fd, uint32_t program, rpcproc_t procedure, xdrproc_t encode,
+		      void *arguments, xdrproc_t decode, void *results) {
+	uint8_t bytes[HANDSHAKE_MAX];
+	size_t size = encode_record(bytes, sizeof(bytes), program, procedure, encode, arguments);
+	struct rpc_msg reply = {.rm_direction = REPLY};
+	struct rpc_err error = {.re_status = RPC_CANTDECODERES};
+	XDR xdrs;
+
+	if (size == 0 || !protocol_send(fd, bytes, size) ||
+	    !protocol_receive(fd, bytes, RECORD_MARK_SIZE))
+		return false;
+	size = get_32(bytes) & ~last_fragment;
+	if (size > sizeof(bytes) || (get_32(bytes) & last_fragment) == 0) {
+		log_error("that is no kv server: it answers HELLO with %zu bytes", size);
+		return false;
+	}
+	if (!protocol_receive(fd, bytes, size))
+		return false;
+	reply.acpted_rply.ar_results.where = results;
+	reply.acpted_rply.ar_results.proc = decode;
+	xdrmem_create(&xdrs, (char *)bytes, (u_int)size, XDR_DECODE);
+	if (xdr_replymsg(&xdrs, &reply))
+		_seterr_reply(&reply, &error);
+	if (error.re_status != RPC_SUCCESS)
+		log_error("no kv server of this version and program: %s",
+			  clnt_sperrno(error.re_status));
+	return error.re_status == RPC_SUCCESS;
+}
+
+static bool say_hello(struct talk *talk, const struct speech *speech, int fd) {
+	kv1_hello_res hello = {.status = KV1_OK};
+
+	if (!call_once(fd, speech->program, KVPROC_HELLO, (xdrproc_t)(void (*)(void))xdr_void, NULL,
+		       (xdrproc_t)xdr_kv1_hello_res, &hello))
+		return false;
+	if (hello.status != KV1_OK || hello.value_max < speech->value.size) {
+		log_error("kvd takes values up to %u bytes; see its --max-value", hello.value_max);
+		return false;
+	}
+	talk->epoch = hello.epoch;
+	return true;
+}
+
+static bool open_session(struct talk *talk, const struct speech *speech, int fd) {
+	kv1_open_args args = {.epoch = talk->epoch, .slots = speech->lanes};
+	kv1_open_res opened = {.status = KV1_OK};
+
+	chance_fill(args.nonce, sizeof(args.nonce));
+	if (!call_once(fd, speech->program, KVPROC_OPEN, (xdrproc_t)xdr_kv1_open_args, &args,
+		       (xdrproc_t)xdr_kv1_open_res, &opened))
+		return false;
+	if (opened.status != KV1_OK || opened.slots < speech->lanes) {
+		log_error("kvd opens no session of %u slots: status %d, %u slots", speech->lanes,
+			  (int)opened.status, opened.slots);
+		return false;
+	}
+	talk->client_id = opened.client_id;
+	return true;
+}
+
+/* --- Calls ---------------------------------------------------------------------------------- */
+
+/* Cuts off the value, of which the form holds one word, and lets the mark count the real one. */
+static void leave_value_out(struct form *form, size_t value_size, size_t after) {
+	form->size -= BYTES_PER_XDR_UNIT + after;
+	put_32(form->bytes + form->size - BYTES_PER_XDR_UNIT, (uint32_t)value_size);
+	record_mark(form->bytes, form->size - RECORD_MARK_SIZE + RNDUP(value_size) + after);
+}
+
+static void make_forms(struct talk *talk, uint32_t program, size_t value_size) {
+	char key[PROTOCOL_KEY_SIZE] = {0};
+	char word[BYTES_PER_XDR_UNIT] = {0};
+	kv1_get_args get = {.epoch = talk->epoch, .key = {sizeof(key), key}};
+	kv1_put_args put = {.writer = {.epoch = talk->epoch, .client_id = talk->client_id},
+			    .key = {sizeof(key), key},
+			    .value = {sizeof(word), word}};
+	kv1_append_args append = {.writer = put.writer, .key = put.key, .value = put.value};
+	struct form *forms = talk->forms;
+
+	forms[WORK_NULL].size =
+	    encode_record(forms[WORK_NULL].bytes, FORM_MAX, program, KVPROC_NULL,
+			  (xdrproc_t)(void (*)(void))xdr_void, NULL);
+	forms[WORK_GET].size = encode_record(forms[WORK_GET].bytes, FORM_MAX, program, KVPROC_GET,
+					     (xdrproc_t)xdr_kv1_get_args, &get);
+	forms[WORK_GET].key_at = GET_KEY_AT;
+	forms[WORK_PUT].size = encode_record(forms[WORK_PUT].bytes, FORM_MAX, program, KVPROC_PUT,
+					     (xdrproc_t)xdr_kv1_put_args, &put);
+	forms[WORK_PUT].key_at = WRITE_KEY_AT;
+	forms[WORK_PUT].writes = true;
+	forms[WORK_APPEND] = forms[WORK_PUT];
+	forms[WORK_APPEND].size =
+	    encode_record(forms[WORK_APPEND].bytes, FORM_MAX, program, KVPROC_APPEND,
+			  (xdrproc_t)xdr_kv1_append_args, &append);
+	leave_value_out(&forms[WORK_PUT], value_size, 0);
+	leave_value_out(&forms[WORK_APPEND], value_size, BYTES_PER_XDR_UNIT);
+	forms[WORK_INSERT] = forms[WORK_PUT];
+	talk->padding = RNDUP(value_size) - value_size;
+}
+
+static struct talk *open_talk(const struct speech *speech, int fd) {
+	struct talk *talk = calloc(1, sizeof(*talk));
+
+	if (talk == NULL)
+		return NULL;
+	talk->value = speech->value;
+	if (!say_hello(talk, speech, fd) ||
+	    (!speech->is_stateless && !open_session(talk, speech, fd))) {
+		free(talk);
+		return NULL;
+	}
+	make_forms(talk, speech->program, speech->value.size);
+	return talk;
+}
+
+static void close_talk(struct talk *talk) {
+	free(talk);
+}
+
+static bool encode(struct talk *talk, const struct request *request, struct outgoing *out) {
+	static const uint8_t zeros[2 * BYTES_PER_XDR_UNIT];
+	struct form *form = &talk->forms[request->work];
+	size_t after = talk->padding;
+
+	/* The xid is the lane, so that an answer tells it. */
+	put_32(form->bytes + XID_AT, request->lane);
+	if (form->key_at != 0)
+		protocol_key(request->key, (char *)form->bytes + form->key_at);
+	if (!form->writes)
+		return outgoing_add(out, form->bytes, form->size);
+	put_64(form->bytes + EXPECTED_AT, request->expected);
+	if (talk->client_id != 0) {
+		put_32(form->bytes + SLOT_AT, request->lane);
+		put_64(form->bytes + SEQ_AT, ++talk->seqs[request->lane]);
+	}
+	if (request->work == WORK_APPEND)
+		after += BYTES_PER_XDR_UNIT;
+	return outgoing_add(out, form->bytes, form->size) && outgoing_lend(out, talk->value) &&
+	       (after == 0 || outgoing_add(out, zeros, after));
+}
+
+/* --- Answers -------------------------------------------------------------------------------- */
+
+static enum decoding decode(struct talk *talk, const uint8_t *bytes, size_t size,
+			    struct answer *answer) {
+	const uint8_t *reply = bytes + RECORD_MARK_SIZE;
+	uint32_t mark = 0;
+	size_t left = 0;
+
+	(void)talk;
+	if (size < RECORD_MARK_SIZE)
+		return DECODING_MORE;
+	mark = get_32(bytes);
+	left = mark & ~last_fragment;
+	*answer = (struct answer){.outcome = OUTCOME_DONE, .size = RECORD_MARK_SIZE + left};
+	if ((mark & last_fragment) == 0 || left < REPLY_HEADER)
+		return DECODING_RUBBISH;
+	/* An answer to NULL ends with the header; any other goes on with status and version. */
+	if (size - RECORD_MARK_SIZE < (left < REPLY_HEADER + 12 ? left : REPLY_HEADER + 12))
+		return DECODING_MORE;
+	answer->lane = get_32(reply);
+	if (get_32(reply + 4) != REPLY || answer->lane >= PROTOCOL_LANES_MAX)
+		return DECODING_RUBBISH;
+	answer->code = get_32(reply + 8) != MSG_ACCEPTED ? 1 : get_32(reply + 20);
+	if (answer->code != 0) {
+		log_error("kvd refuses the call as RPC: status %" PRIu64, answer->code);
+		answer->outcome = OUTCOME_REFUSED;
+		return DECODING_DONE;
+	}
+	if (left < REPLY_HEADER + 12)
+		return left == REPLY_HEADER ? DECODING_DONE : DECODING_RUBBISH;
+	answer->code = get_32(reply + REPLY_HEADER);
+	answer->version = get_64(reply + REPLY_HEADER + 4);
+	if (answer->code == KV1_NOKEY) {
+		answer->outcome = OUTCOME_MISSING;
+	} else if (answer->code == KV1_VERSION) {
+		answer->outcome = OUTCOME_CONFLICT;
+	} else if (answer->code != KV1_OK) {
+		log_error("kvd refuses: status %" PRIu64 " of kv.x", answer->code);
+		answer->outcome = OUTCOME_REFUSED;
+	}
+	return DECODING_DONE;
+}
+
+void protocol_kv_sizes(enum work work, size_t value_size, size_t *call, size_t *answer) {
+	struct talk talk = {.epoch = 1};
+	struct form *form = &talk.forms[work];
+
+	make_forms(&talk, KV_PROGRAM, value_size);
+	*call = form->size + (form->writes ? RNDUP(value_size) : 0) +
+		(work == WORK_APPEND ? BYTES_PER_XDR_UNIT : 0);
+	*answer = RECORD_MARK_SIZE + REPLY_HEADER;
+	switch (work) {
+	case WORK_NULL:
+	case WORK_MODIFY: /* it is two calls, and has no size of its own */
+		break;
+	case WORK_GET:
+		*answer += 12 + BYTES_PER_XDR_UNIT + RNDUP(value_size);
+		break;
+	case WORK_PUT:
+	case WORK_INSERT:
+		*answer += 12;
+		break;
+	case WORK_APPEND:
+		*answer += 12 + 8 + BYTES_PER_XDR_UNIT;
+		break;
+	}
+}
+
+const struct protocol protocol_kv = {
+    .name = "kv",
+    .is_ordered = false,
+    .open = open_talk,
+    .close = close_talk,
+    .encode = encode,
+    .decode = decode,
+};
