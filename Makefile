@@ -177,6 +177,7 @@ JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
 SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,listener_test transport_stream_test)
 CHECKER_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                    $(wildcard tests/unit/check_*_test.c))
+BENCH_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/bench_*.c))
 UNIT_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
@@ -198,6 +199,11 @@ $(BUILD)/tests/unit/transport_stream_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/transport_stream_test: private TEST_LIBS = $(TIRPC_LIBS) -Wl,--wrap=epoll_ctl
 
 $(EDGE_TESTS): $(BASE)
+# Measurement: what is counted and drawn, without a server.
+$(BUILD)/tests/unit/bench_histogram_test: $(BUILD)/obj/kvctl/histogram.o
+$(BUILD)/tests/unit/bench_workload_test: $(BUILD)/obj/kvctl/workload.o
+$(BENCH_TESTS): private EXTRA = -Ikvctl -Ibench
+$(BENCH_TESTS): private TEST_LIBS = -lm
 $(BASE_TESTS): $(BASE)
 $(CORE_TESTS): $(CORE) $(BASE)
 $(SNAPSHOT_TESTS): $(CORE) $(BASE) \

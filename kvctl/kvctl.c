@@ -22,7 +22,7 @@ enum {
 
 static const struct command *const commands[] = {
     &values_get,     &values_put,	&values_append, &lock_command,
-    &status_command, &snapshot_command, &ping_command,
+    &status_command, &snapshot_command, &ping_command,	&bench_command,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 

@@ -58,6 +58,7 @@ extern const struct command lock_command;
 extern const struct command status_command;
 extern const struct command snapshot_command;
 extern const struct command ping_command;
+extern const struct command bench_command;
 
 /* Prints what "kvctl NAME --help" shows and answers the exit code. */
 int kvctl_help(const struct command *command);
