@@ -72,34 +72,34 @@ void user_close(struct user *user) {
 	user->client = NULL;
 }
 
-/* What a thread of trial_run() does. */
-struct job {
-	struct user *user;
-	void (*work)(struct user *user);
-};
+static void *work(void *context) {
+	struct user *user = context;
 
-static void *do_job(void *context) {
-	struct job *job = context;
-
-	job->work(job->user);
+	user->work(user);
 	return NULL;
 }
 
-void trial_run(struct trial *trial, struct user users[], unsigned count,
-	       void (*work)(struct user *)) {
-	struct job jobs[TRIAL_USERS_MAX];
-
-	ck_assert_uint_le(count, TRIAL_USERS_MAX);
+void trial_start(struct trial *trial, struct user users[], unsigned count,
+		 void (*do_work)(struct user *)) {
 	for (unsigned i = 0; i < count; i++) {
 		user_open(&users[i], trial, i);
-		jobs[i] = (struct job){&users[i], work};
+		users[i].work = do_work;
 	}
 	for (unsigned i = 0; i < count; i++)
-		ck_assert_int_eq(pthread_create(&users[i].thread, NULL, do_job, &jobs[i]), 0);
+		ck_assert_int_eq(pthread_create(&users[i].thread, NULL, work, &users[i]), 0);
+}
+
+void trial_join(struct user users[], unsigned count) {
 	for (unsigned i = 0; i < count; i++)
 		ck_assert_int_eq(pthread_join(users[i].thread, NULL), 0);
 	for (unsigned i = 0; i < count; i++)
 		user_close(&users[i]);
+}
+
+void trial_run(struct trial *trial, struct user users[], unsigned count,
+	       void (*do_work)(struct user *)) {
+	trial_start(trial, users, count, do_work);
+	trial_join(users, count);
 }
 
 enum kv_status user_get(struct user *user, const char *key, struct kv_value *value) {

@@ -17,8 +17,6 @@
 #include "suite.h"
 #include "tape.h"
 
-enum { TRIAL_USERS_MAX = 16 };
-
 struct trial {
 	struct server server;
 	struct fault fault;
@@ -33,6 +31,7 @@ struct user {
 	unsigned number;
 	struct kv_client *client;
 	pthread_t thread;
+	void (*work)(struct user *user);
 	unsigned done;	  /* what was answered KV_OK ... */
 	unsigned unknown; /* ... and KV_MAYBE, as the user counts */
 };
@@ -47,7 +46,12 @@ void trial_begin(struct trial *trial, enum network network, ...);
 
 /* Runs a thread for each of `count` users, numbered from 0; user i takes route i % 3. */
 void trial_run(struct trial *trial, struct user users[], unsigned count,
-	       void (*work)(struct user *));
+	       void (*do_work)(struct user *));
+
+/* The same in two steps: another thread may act meanwhile. */
+void trial_start(struct trial *trial, struct user users[], unsigned count,
+		 void (*do_work)(struct user *));
+void trial_join(struct user users[], unsigned count);
 
 /* Stops everything and judges what was kept. */
 void trial_end(struct trial *trial, const char *what);

@@ -16,9 +16,10 @@
  * Another store (locks of an old one: store_exchange_test)
  *   the call ends, then starts afresh	a_client_that_knew_the_old_store_is_told_and_starts_afresh
  *   MAYBE for a write already sent
- * a_write_sent_to_the_old_store_is_in_doubt_and_never_sent_to_the_new one address of several is
- * wrong	a_wrong_store_in_the_list_is_as_if_it_did_not_answer Another start the same call,
- * the new epoch	a_call_in_the_middle_of_a_restart_gives_its_first_answer
+ *			a_write_sent_to_the_old_store_is_in_doubt_and_never_sent_to_the_new
+ *   one address of several is wrong	a_wrong_store_in_the_list_is_as_if_it_did_not_answer
+ * Another start
+ *   the same call, the new epoch	a_call_in_the_middle_of_a_restart_gives_its_first_answer
  */
 #include <stdio.h>
 #include <string.h>

@@ -14,12 +14,15 @@
  * Sessions
  *   OPEN again, the same session	an_open_whose_answer_was_lost_gives_the_same_session
  *   CLOSE settles all slots		a_late_copy_never_runs_after_its_session_was_closed
- *   BADSESSION, only attempt, stream
- *a_write_whose_session_ended_on_the_way_is_sent_again_on_a_stream BADSESSION otherwise
- *but_is_in_doubt_over_udp, and_is_in_doubt_if_an_earlier_attempt_may_have_run Epochs nothing from
- *before a restart	a_datagram_from_before_a_restart_never_runs the same call, the new epoch
- *fault_restart_test Another store, the stateless rules, the unsettled lock:
- *fault_store_exchange_test, fault_stateless_test, fault_doubt_test.
+ *   BADSESSION to the only attempt
+ *     on a stream: sent again
+ *			a_write_whose_session_ended_on_the_way_is_sent_again_on_a_stream
+ *     over udp: in doubt		but_is_in_doubt_over_udp
+ *   BADSESSION to a later attempt	and_is_in_doubt_if_an_earlier_attempt_may_have_run
+ * Epochs
+ *   nothing from before a restart	a_datagram_from_before_a_restart_never_runs
+ *
+ * Another store, another start, the stateless rules, the unsettled lock: fault_doubt_test.
  */
 #include <string.h>
 

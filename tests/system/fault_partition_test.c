@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Partitions, hang-ups and kills of a durable kvd, while ten clients append, put, read and lock
+   through a bad network: nothing is lost, nothing happens twice, no client is told an error. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <kv/lock.h>
+
+#include "trial.h"
+
+enum {
+	USERS = 10,
+	APPENDERS = 5, /* users 0 to 4 */
+	RIVALS = 3,    /* users 5 to 7; the others lock and count */
+	LOGS = 2,
+	ROUTES = 3,
+	TROUBLE_MS = 30000,
+	TROUBLE_SHORT_MS = 5000,
+	PAUSE_MS_MAX = 400,
+	TEXT_MAX = 24,
+};
+
+static atomic_bool is_taken; /* what the lock guards */
+
+/* --- What users do -----------------------------------------------------------------------------
+ */
+
+/* Unique tokens, to keys that all appenders share. A fresh key now and then keeps them small. */
+static void append_token(struct user *user) {
+	char key[TEXT_MAX], token[TEXT_MAX];
+	struct kv_value old;
+	uint64_t version;
+
+	(void)snprintf(key, sizeof key, "log %u", user->done % LOGS);
+	(void)snprintf(token, sizeof token, "<%u.%u>", user->number, user->done);
+	check_status(user_append(user, key, token, KV_ANY, &old, &version), KV_OK);
+	ck_assert_uint_eq(version, old.version + 1);
+	kv_value_free(&old);
+	user->done++;
+}
+
+static void rival(struct user *user) {
+	struct kv_value value;
+	char text[TEXT_MAX];
+	enum kv_status status = user_get(user, "contested", &value);
+	uint64_t version = value.version;
+
+	ck_assert(status == KV_OK || status == KV_NOKEY);
+	kv_value_free(&value);
+	(void)snprintf(text, sizeof text, "%u.%u", user->number, user->done);
+	status = user_put(user, "contested", text, version, &version);
+	if (status == KV_OK)
+		user->done++;
+	else
+		check_status(status, KV_VERSION);
+}
+
+static void count_under_lock(struct user *user, struct kv_lock *lock) {
+	struct kv_value value;
+	char text[TEXT_MAX] = "0";
+	enum kv_status status;
+
+	check_status(kv_lock_acquire(lock, 0), KV_OK);
+	ck_assert_msg(!atomic_exchange(&is_taken, true), "two hold the lock");
+	status = user_get(user, "count", &value);
+	ck_assert(status == KV_OK || status == KV_NOKEY);
+	ck_assert_uint_lt(value.size, sizeof text);
+	if (value.size > 0)
+		memcpy(text, value.data, value.size);
+	(void)snprintf(text, sizeof text, "%ld", strtol(text, NULL, 10) + 1);
+	check_status(user_put(user, "count", text, value.version, NULL), KV_OK);
+	kv_value_free(&value);
+	ck_assert(atomic_exchange(&is_taken, false));
+	check_status(kv_lock_release(lock), KV_OK);
+	user->done++;
+}
+
+static void live(struct user *user) {
+	struct kv_lock *lock = NULL;
+
+	check_status(kv_lock_open(user->client, (struct kv_bytes){"lock", 4}, &lock), KV_OK);
+	while (trial_goes_on(user->trial)) {
+		if (user->number < APPENDERS)
+			append_token(user);
+		else if (user->number < APPENDERS + RIVALS)
+			rival(user);
+		else
+			count_under_lock(user, lock);
+	}
+	kv_lock_close(lock);
+}
+
+/* --- What happens to them ----------------------------------------------------------------------
+ */
+
+struct troubles {
+	unsigned chance;
+	unsigned partitions, kills, hang_ups;
+};
+
+static unsigned draw(struct troubles *troubles, unsigned bound) {
+	return (unsigned)rand_r(&troubles->chance) % bound;
+}
+
+static void partition(struct trial *trial, struct troubles *troubles, const char *way) {
+	/* One route or all of them: some clients are cut off from the server, or all are. */
+	unsigned route = draw(troubles, ROUTES + 1);
+
+	if (route == 0)
+		fault_tell(&trial->fault, "partition %s", way);
+	else
+		fault_tell(&trial->fault, "@%u partition %s", route, way);
+	troubles->partitions++;
+}
+
+static void trouble(struct trial *trial, struct troubles *troubles) {
+	switch (draw(troubles, 8)) {
+	case 0:
+		partition(trial, troubles, "both");
+		break;
+	case 1:
+		partition(trial, troubles, "requests");
+		break;
+	case 2:
+		partition(trial, troubles, "replies");
+		break;
+	case 3:
+	case 4:
+		fault_tell(&trial->fault, "heal");
+		break;
+	case 5:
+		fault_tell(&trial->fault, "hang-up");
+		troubles->hang_ups++;
+		break;
+	default:
+		server_restart(&trial->server);
+		troubles->kills++;
+	}
+}
+
+/* $SECONDS, or as long as the short or the long form takes. */
+static unsigned duration_ms(void) {
+	const char *seconds = getenv("SECONDS");
+
+	return seconds != NULL ? (unsigned)strtoul(seconds, NULL, 10) * 1000
+			       : trial_ms(TROUBLE_MS, TROUBLE_SHORT_MS);
+}
+
+/* --- What must be there ------------------------------------------------------------------------
+ */
+
+/* Each token of each appender once, and each one's in order. */
+static void check_log(struct user *reader, unsigned log, const struct user users[]) {
+	unsigned next[APPENDERS];
+	struct kv_value value;
+	char key[TEXT_MAX];
+	char *text;
+
+	for (unsigned i = 0; i < APPENDERS; i++)
+		next[i] = log;
+	(void)snprintf(key, sizeof key, "log %u", log);
+	check_status(user_get(reader, key, &value), KV_OK);
+	text = calloc(1, value.size + 1);
+	ck_assert_ptr_nonnull(text);
+	memcpy(text, value.data, value.size);
+	for (char *token = strtok(text, "<>"); token != NULL; token = strtok(NULL, "<>")) {
+		unsigned number, count;
+
+		ck_assert_int_eq(sscanf(token, "%u.%u", &number, &count), 2);
+		ck_assert_uint_lt(number, APPENDERS);
+		ck_assert_uint_eq(count, next[number]);
+		next[number] += LOGS;
+	}
+	/* Every Append was answered: there are as many as were counted, and no more. */
+	for (unsigned i = 0; i < APPENDERS; i++)
+		ck_assert(next[i] >= users[i].done && next[i] < users[i].done + LOGS);
+	free(text);
+	kv_value_free(&value);
+}
+
+static void check_number(struct user *reader, const char *key, unsigned version) {
+	struct kv_value value;
+
+	check_status(user_get(reader, key, &value), KV_OK);
+	ck_assert_uint_eq(value.version, version);
+	kv_value_free(&value);
+}
+
+START_TEST(nothing_is_lost_or_done_twice_through_partitions_and_restarts) {
+	struct trial trial;
+	struct user users[USERS], reader;
+	struct troubles troubles = {0};
+	unsigned counted = 0, won = 0, done = 0;
+	char data[64], what[160];
+
+	suite_directory(data);
+	trial_begin(&trial, NETWORK_BAD, "-d", data, NULL);
+	fault_tell(&trial.fault, "set cut 1");
+	fault_tell(&trial.fault, "set fragment 5");
+	troubles.chance = (unsigned)trial.fault.seed;
+	trial.end_ms = suite_now_ms() + duration_ms();
+	trial_start(&trial, users, USERS, live);
+	while (trial_goes_on(&trial)) {
+		suite_pause_ms(1 + draw(&troubles, PAUSE_MS_MAX));
+		trouble(&trial, &troubles);
+	}
+	fault_tell(&trial.fault, "heal");
+	trial_join(users, USERS);
+
+	/* What the next start finds counts, not what this one has in memory. */
+	server_restart(&trial.server);
+	fault_tell(&trial.fault, "good");
+	user_open(&reader, &trial, USERS);
+	for (unsigned log = 0; log < LOGS; log++)
+		check_log(&reader, log, users);
+	for (unsigned i = 0; i < USERS; i++) {
+		done += users[i].done;
+		won += i >= APPENDERS && i < APPENDERS + RIVALS ? users[i].done : 0;
+		counted += i >= APPENDERS + RIVALS ? users[i].done : 0;
+	}
+	check_number(&reader, "contested", won);
+	check_number(&reader, "count", counted);
+	user_close(&reader);
+	(void)snprintf(what, sizeof what, "%u partitions, %u kills, %u hang-ups; %u writes",
+		       troubles.partitions, troubles.kills, troubles.hang_ups, done);
+	trial_end(&trial, what);
+}
+END_TEST
+
+int main(void) {
+	Suite *suite = suite_create("fault partition");
+	TCase *tests = suite_case(suite, "partitions and restarts");
+
+	tcase_set_timeout(tests, 7200);
+	tcase_add_test(tests, nothing_is_lost_or_done_twice_through_partitions_and_restarts);
+	return suite_run(suite);
+}
