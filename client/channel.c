@@ -389,6 +389,8 @@ static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 	if (greet_again(channel, backoff))
 		return KV_OK;
 	do {
+		/* A refusal that another call met, maybe long ago, is not this one's. */
+		const bool is_own = channel->round.tried == 0;
 		struct round round;
 
 		while (channel->round.tried < count) {
@@ -402,7 +404,7 @@ static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 		channel->round = (struct round){0};
 		if (is_gone)
 			return KV_OK;
-		if (round.refused > 0 && round.elsewhere + round.refused == count)
+		if (is_own && round.refused > 0 && round.elsewhere + round.refused == count)
 			return round.refusal;
 	} while (backoff_pause(backoff));
 	return KV_TIMEOUT;

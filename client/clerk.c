@@ -282,8 +282,12 @@ static enum next judge(struct call *call, const struct line *line) {
 
 	switch (verdict_on(answer)) {
 	case VERDICT_STANDS:
+		/* A KV_MAYBE of the server's: the call may not have run, and its copies still may.
+		 */
 		if (slot.client_id != 0)
-			session_release(session, &slot, SLOT_ANSWERED, backoff_now(call->backoff));
+			session_release(session, &slot,
+					answer.status == KV_MAYBE ? SLOT_UNSETTLED : SLOT_ANSWERED,
+					backoff_now(call->backoff));
 		call->slot = (struct slot){0};
 		return pass_on(call, line);
 	case VERDICT_UNDECIDED:

@@ -6,18 +6,17 @@
 
 #include "wait.h"
 
-enum slot_state { STATE_FREE, STATE_HELD, STATE_UNSETTLED };
-
 struct place {
-	enum slot_state state;
-	uint64_t seq; /* the last one given out; 0: none */
+	bool is_held;
+	bool is_unsettled; /* a write before this one may still run: see session_release() */
+	uint64_t seq;	   /* the last one given out; 0: none */
 };
 
 /*
  * Invariants, under the mutex:
  *  - client_id is 0 if there is no session, and then nothing else of it counts.
- *  - `held` places are STATE_HELD. Slots of an earlier session are nobody's: their holders know
- *    them by the old client id.
+ *  - `held` counts the places that are. Slots of an earlier session are nobody's: their holders
+ * know them by the old client id.
  *  - One thread at a time opens a session.
  */
 struct session {
@@ -73,11 +72,11 @@ static bool pick(const struct session *session, uint32_t *index) {
 	uint32_t best = session->slots;
 
 	for (uint32_t i = session->slots; i-- > 0;) {
-		enum slot_state state = session->places[i].state;
-		bool is_best_free =
-		    best == session->slots || session->places[best].state == STATE_FREE;
+		const struct place *place = &session->places[i];
+		bool is_best_settled =
+		    best == session->slots || !session->places[best].is_unsettled;
 
-		if (state == STATE_UNSETTLED || (state == STATE_FREE && is_best_free))
+		if (!place->is_held && (place->is_unsettled || is_best_settled))
 			best = i;
 	}
 	*index = best;
@@ -88,7 +87,7 @@ static bool pick(const struct session *session, uint32_t *index) {
 static void give(struct session *session, uint32_t index, struct slot *slot) {
 	struct place *place = &session->places[index];
 
-	place->state = STATE_HELD;
+	place->is_held = true;
 	place->seq++;
 	session->held++;
 	*slot = (struct slot){.client_id = session->client_id,
@@ -180,7 +179,10 @@ void session_release(struct session *session, const struct slot *slot, enum slot
 	if (session->client_id == slot->client_id) {
 		struct place *place = &session->places[slot->index];
 
-		place->state = end == SLOT_UNSETTLED ? STATE_UNSETTLED : STATE_FREE;
+		place->is_held = false;
+		/* What never arrived settles nothing. */
+		if (end != SLOT_UNTOUCHED)
+			place->is_unsettled = end == SLOT_UNSETTLED;
 		session->held--;
 		if (end == SLOT_ANSWERED)
 			session->answered_ms = now_ms;

@@ -29,7 +29,8 @@ enum slot_news {
 /* What became of the write that held a slot. */
 enum slot_end {
 	SLOT_ANSWERED,	/* the slot is settled */
-	SLOT_UNTOUCHED, /* no attempt can have run; its seq is used up */
+	SLOT_UNTOUCHED, /* no attempt can have run: its seq is used up, and nothing is settled by it
+			 */
 	SLOT_UNSETTLED, /* an attempt may have run, or may still: used next, to settle it soon */
 };
 

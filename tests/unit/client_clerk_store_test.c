@@ -503,6 +503,19 @@ START_TEST(a_hello_refused_by_one_server_goes_to_the_next) {
 }
 END_TEST
 
+START_TEST(a_refusal_in_a_round_that_an_earlier_call_began_is_asked_for_again) {
+	fake_serve(2);
+	client = fake_open(300);
+	fake_next(REQUEST_HELLO, (struct step){.response.status = KV_DENIED, .takes_ms = 300});
+	ck_assert_int_eq(get(), KV_TIMEOUT);
+	/* Much later server 0 lets us in, and server 1 does not. */
+	fake_next(REQUEST_HELLO, (struct step){.response.status = KV_DENIED});
+	ck_assert_int_eq(get(), KV_OK);
+	ck_assert_uint_eq(fake_log(REQUEST_GET, 0)->server, 0);
+	fake_close(client);
+}
+END_TEST
+
 START_TEST(a_peer_that_is_no_kv_server_is_a_protocol_error) {
 	client = fake_open(0);
 	fake_fails(REQUEST_HELLO, ATTEMPT_GARBLED);
@@ -559,6 +572,7 @@ int main(void) {
 	    another_store_is_the_reason_shown_though_other_addresses_failed_after_it,
 	    a_hello_refused_by_every_server_is_returned,
 	    a_hello_refused_by_one_server_goes_to_the_next,
+	    a_refusal_in_a_round_that_an_earlier_call_began_is_asked_for_again,
 	    a_peer_that_is_no_kv_server_is_a_protocol_error,
 	    a_hello_refused_after_a_write_was_sent_leaves_it_at_maybe,
 	};

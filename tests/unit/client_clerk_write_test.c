@@ -386,6 +386,39 @@ START_TEST(the_slot_left_with_maybe_is_the_next_one_used_with_a_greater_seq) {
 }
 END_TEST
 
+/* Slot 0 is free, slot 1 is left with KV_MAYBE, by what `how` says of its only attempt. */
+static void leave_slot_1(struct step how) {
+	client = fake_open(0);
+	ck_assert_int_eq(kv_within(client, 300, &view), KV_OK);
+	fake_next(REQUEST_PUT,
+		  (struct step){.response = {.status = KV_OK, .current = 1}, .during = put_inside});
+	fake_next(REQUEST_PUT, how);
+	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
+	ck_assert_int_eq(inner, KV_MAYBE);
+}
+
+START_TEST(a_call_that_was_never_sent_leaves_an_unsettled_slot_the_next_one_used) {
+	leave_slot_1((struct step){.outcome = ATTEMPT_UNANSWERED});
+	fake_fails(REQUEST_PUT, ATTEMPT_NOMEM);
+	ck_assert_int_eq(fake_put(client, KV_ANY), KV_NOMEM);
+	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 3)->slot, 1);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 3)->seq, 3);
+	kv_close(view);
+	fake_close(client);
+}
+END_TEST
+
+START_TEST(a_slot_left_with_the_servers_own_maybe_is_the_next_one_used_too) {
+	leave_slot_1((struct step){.response.status = KV_MAYBE});
+	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->slot, 1);
+	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->seq, 2);
+	kv_close(view);
+	fake_close(client);
+}
+END_TEST
+
 START_TEST(a_call_that_was_given_up_unsent_skips_its_seq) {
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
@@ -547,6 +580,8 @@ int main(void) {
 	    a_write_that_was_never_sent_times_out,
 	    a_write_that_was_cut_short_each_time_times_out_and_leaves_its_slot_free,
 	    the_slot_left_with_maybe_is_the_next_one_used_with_a_greater_seq,
+	    a_call_that_was_never_sent_leaves_an_unsettled_slot_the_next_one_used,
+	    a_slot_left_with_the_servers_own_maybe_is_the_next_one_used_too,
 	    a_call_that_was_given_up_unsent_skips_its_seq,
 	    more_slots_than_were_asked_for_are_not_used,
 	    an_open_is_retried_with_the_same_nonce,
