@@ -143,6 +143,21 @@ static bool is_one_store(const uint8_t one[STORE_ID_SIZE], const uint8_t other[S
 	return false;
 }
 
+/*
+ * A store has its id before its first operation, and clients that only read remember it: so it is
+ * made durable, as a snapshot of nothing. Anew at each start until there is an operation, for what
+ * was found may be in the cache alone. False: logged.
+ */
+static bool keep_store(struct disk *disk, const struct service *service) {
+	int error = snapshot_write(disk, service, 0, NULL, NULL);
+
+	if (error == 0 && snapshot_publish(disk, 0, &error) == PUBLICATION_DONE)
+		return true;
+	log_error("cannot write the id of the new store: %s: make room for it, or look at the disk",
+		  strerror(-error));
+	return false;
+}
+
 bool recovery_run(struct recovery *recovery, struct service *service) {
 	struct reading reading = {
 	    .service = service, .heap = recovery->heap, .said_ms = clock_ms()};
@@ -167,7 +182,8 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 		log_error("%s", why);
 		return false;
 	}
-	if (!is_one_store(store, recovery->store)) {
+	if (!is_one_store(store, recovery->store) ||
+	    (found->last == 0 && !keep_store(disk, service))) {
 		journal_file_close(recovery->file, false);
 		recovery->file = NULL;
 		return false;
