@@ -58,11 +58,12 @@ static void set_up(void) {
 	    .value_max = VALUE, .memory_max = MEMORY, .sessions_max = 4, .lease_ms = 1000};
 	static const struct stream_limits most = {.connections_max = 16, .held_max = 64 * MIB};
 	static const struct recorder nowhere = {0};
+	static const struct dispatch_others others = {.count = no_others};
 
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	ck_assert_int_ge(epoll, 0);
 	service = service_new(&identity, &limits, &nowhere);
-	dispatch = dispatch_new(service, KV_PROGRAM, no_others, NULL);
+	dispatch = dispatch_new(service, KV_PROGRAM, &others);
 	streams = streams_new(epoll, &most, dispatch, service_memory(service));
 	value = calloc(1, VALUE);
 	ck_assert(service != NULL && dispatch != NULL && streams != NULL && value != NULL);
