@@ -235,8 +235,12 @@ START_TEST(a_snapshot_begins_when_it_is_due) {
 END_TEST
 
 START_TEST(a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn) {
+	uint64_t position = UINT64_MAX;
+
 	turn_begin(turn, ++now_ms);
-	ck_assert_int_eq(dispatch.others.want_snapshot(dispatch.others.context), SNAPSHOT_BEGINS);
+	ck_assert_int_eq(dispatch.others.want_snapshot(dispatch.others.context, &position),
+			 SNAPSHOT_BEGINS);
+	ck_assert_uint_eq(position, 0);
 	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
 	(void)run_open(1);
 	ck_assert_uint_eq(snapshotter.tries, 0);
