@@ -216,11 +216,12 @@ $(BUILD)/tests/unit/snapshotter_test: private TEST_LIBS = $(ISAL_LIBS) \
 # The journal and what stands on it: the test is the disk.
 $(JOURNAL_TESTS): $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c \
     $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal journal_file journal_read \
-      recovery snapshot heap)
+      recovery progress snapshot heap)
 $(JOURNAL_TESTS): private TEST_LIBS = $(ISAL_LIBS)
 CRASH_RUN := $(patsubst %,tests/unit/crash_%.c,model run snapshot)
 $(BUILD)/tests/unit/journal_crash_test: $(CRASH_RUN)
 $(filter $(BUILD)/tests/unit/recovery_%,$(JOURNAL_TESTS)): $(CRASH_RUN)
+$(BUILD)/tests/unit/recovery_damage_test: tests/unit/disk_image.c
 # It fails syncs.
 $(BUILD)/tests/unit/journal_disk_test: private TEST_LIBS = $(ISAL_LIBS) -Wl,--wrap=fsync
 # They refuse memory.
@@ -377,11 +378,17 @@ $(BUILD)/tests/fuzz/address_fuzz: $(BUILD)/obj/base/address.o
 $(BUILD)/tests/fuzz/stream_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
     $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
 $(BUILD)/tests/fuzz/state_fuzz: $(CORE)
+$(BUILD)/tests/fuzz/recovery_fuzz: $(CORE) $(BASE) \
+    $(patsubst %,tests/unit/%.c,disk_image fake_disk fake_file) \
+    $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal_file journal_read recovery \
+      progress snapshot)
+$(BUILD)/tests/fuzz/recovery_fuzz: private EXTRA = -Itests/unit
+$(BUILD)/tests/fuzz/recovery_fuzz: private TEST_LIBS = $(ISAL_LIBS)
 $(FUZZ_PROGRAMS): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) -Wno-missing-prototypes $(CFLAGS) -I$(BUILD)/include -Ibase \
-	    -Iserver -MMD -MP -o $@ $(filter %.c %.o,$^) $(ALL_LDFLAGS) -fsanitize=fuzzer \
-	    $(TIRPC_LIBS) $(XXHASH_LIBS)
+	    -Iserver $(EXTRA) -MMD -MP -o $@ $(filter %.c %.o,$^) $(ALL_LDFLAGS) -fsanitize=fuzzer \
+	    $(TIRPC_LIBS) $(XXHASH_LIBS) $(TEST_LIBS)
 fuzz-programs: $(FUZZ_PROGRAMS)
 
 ## fuzz: each fuzz target for SECONDS=10 seconds, from tests/fuzz/corpus

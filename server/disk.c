@@ -18,7 +18,7 @@ static const char lock_name[] = "lock";
 
 struct directory {
 	int fd;
-	int lock; /* -1: only to be read */
+	int lock; /* -1: there is none */
 
 	/*
 	 * One sync of the names at a time, so that who made a name while another's sync failed is
@@ -178,6 +178,19 @@ static bool take_lock(struct directory *directory, const char *path, char *why, 
 	return false;
 }
 
+/*
+ * Who only reads keeps others from writing meanwhile, if it can: what is half written looks like
+ * damage. Where no kvd ever was there is no lock.
+ */
+static bool share_lock(struct directory *directory, const char *path, char *why, size_t why_size) {
+	directory->lock = openat(directory->fd, lock_name, O_RDONLY | O_CLOEXEC);
+	if (directory->lock < 0 || flock(directory->lock, LOCK_SH | LOCK_NB) == 0 ||
+	    errno != EWOULDBLOCK)
+		return true;
+	(void)snprintf(why, why_size, "%s is in use by a kvd: stop it first", path);
+	return false;
+}
+
 bool disk_open(const char *path, bool is_to_be_written, struct disk *disk, char *why,
 	       size_t why_size) {
 	struct directory *directory = malloc(sizeof(*directory));
@@ -208,7 +221,8 @@ bool disk_open(const char *path, bool is_to_be_written, struct disk *disk, char 
 			       errno == ENOENT	 ? " (make it first; it must be kvd's user's)"
 			       : errno == EACCES ? " (it must be kvd's user's)"
 						 : "");
-	else if (!is_to_be_written || take_lock(directory, path, why, why_size))
+	else if (is_to_be_written ? take_lock(directory, path, why, why_size)
+				  : share_lock(directory, path, why, why_size))
 		return true;
 	disk_close(disk);
 	return false;

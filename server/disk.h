@@ -52,8 +52,8 @@ struct disk {
 };
 
 /*
- * The files of a directory that exists, held by this process alone until disk_close(). False: one
- * line that says why and how to mend it is in `why`.
+ * The files of a directory that exists, held by this process alone until disk_close(), or by those
+ * alone that only read. False: one line that says why and how to mend it is in `why`.
  */
 bool disk_open(const char *directory, bool is_to_be_written, struct disk *disk, char *why,
 	       size_t why_size);

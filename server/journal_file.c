@@ -95,10 +95,10 @@ static bool clean_up(struct disk *disk, const struct journal_end *end, char why[
 }
 
 bool journal_file_check(struct disk *disk, uint8_t store[STORE_ID_SIZE], uint64_t after,
-			journal_apply *apply, void *context, struct journal_found *found,
-			char why[JOURNAL_WHY_SIZE]) {
+			journal_apply *apply, journal_segment *segment, void *context,
+			struct journal_found *found, char why[JOURNAL_WHY_SIZE]) {
 	struct journal_end end;
-	bool good = journal_read(disk, after, apply, context, found, &end, why);
+	bool good = journal_read(disk, after, apply, segment, context, found, &end, why);
 
 	if (good && end.has_store)
 		memcpy(store, end.store, STORE_ID_SIZE);
@@ -118,7 +118,7 @@ struct journal_file *journal_file_open(struct disk *disk,
 		(void)failed(why, "open", "the journal", -ENOMEM);
 		return NULL;
 	}
-	if (!journal_read(disk, after, apply, context, found, &end, why) ||
+	if (!journal_read(disk, after, apply, NULL, context, found, &end, why) ||
 	    !make_durable(disk, &end.last_batch, why) || !clean_up(disk, &end, why)) {
 		journal_end_free(&end);
 		free(file);

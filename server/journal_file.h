@@ -76,10 +76,17 @@ struct journal_file *journal_file_open(struct disk *disk,
 				       journal_apply *apply, void *context,
 				       struct journal_found *found, char why[JOURNAL_WHY_SIZE]);
 
-/* Only reads, and says what is there: for `kvd --check`. False: `why` says what is wrong. */
+/* A segment that was found good: its size in bytes; `last` is below `first` if it is empty. */
+typedef void journal_segment(void *context, const char *name, uint64_t size, uint64_t first,
+			     uint64_t last);
+
+/*
+ * Only reads, and says what is there: for `kvd --check`. `segment` is told each one, in order; it
+ * may be NULL. False: `why` says what is wrong.
+ */
 bool journal_file_check(struct disk *disk, uint8_t store[STORE_ID_SIZE], uint64_t after,
-			journal_apply *apply, void *context, struct journal_found *found,
-			char why[JOURNAL_WHY_SIZE]);
+			journal_apply *apply, journal_segment *segment, void *context,
+			struct journal_found *found, char why[JOURNAL_WHY_SIZE]);
 
 /* Bytes that a batch with such a payload takes. */
 uint64_t journal_file_batch_size(size_t payload_size);

@@ -40,6 +40,7 @@ struct reader {
 	struct disk *disk;
 	uint64_t after;
 	journal_apply *apply;
+	journal_segment *tell; /* may be NULL */
 	void *context;
 	struct journal_found *found;
 	struct journal_end *end;
@@ -350,6 +351,9 @@ static bool read_segment(struct reader *reader, uint64_t number) {
 	       keep_last(reader, &segment);
 	if (good && number == end->last_segment)
 		good = check_rest(reader, &segment, offset);
+	if (good && reader->tell != NULL)
+		reader->tell(reader->context, segment.name, segment.size, segment.header.first,
+			     end->next - 1);
 	memcpy(reader->before, segment.name, sizeof(reader->before));
 	reader->before_offset = offset;
 	free(segment.bytes);
@@ -376,12 +380,13 @@ static bool check_ends(const struct reader *reader) {
 	return false;
 }
 
-bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, void *context,
-		  struct journal_found *found, struct journal_end *end,
+bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, journal_segment *segment,
+		  void *context, struct journal_found *found, struct journal_end *end,
 		  char why[JOURNAL_WHY_SIZE]) {
 	struct reader reader = {.disk = disk,
 				.after = after,
 				.apply = apply,
+				.tell = segment,
 				.context = context,
 				.found = found,
 				.end = end,

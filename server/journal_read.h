@@ -29,8 +29,9 @@ struct journal_end {
 };
 
 /* See journal_file_check(). Whatever the answer, journal_end_free(). */
-bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, void *context,
-		  struct journal_found *found, struct journal_end *end, char why[JOURNAL_WHY_SIZE]);
+bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, journal_segment *segment,
+		  void *context, struct journal_found *found, struct journal_end *end,
+		  char why[JOURNAL_WHY_SIZE]);
 /* Frees what it owns; `firsts` may be taken out first. */
 void journal_end_free(struct journal_end *end);
 

@@ -12,6 +12,7 @@
 #include "journal_read.h"
 #include "little.h"
 #include "log.h"
+#include "progress.h"
 
 enum {
 	PROGRESS_MS = 1000,
@@ -26,6 +27,11 @@ struct reading {
 	uint64_t bytes;
 	uint64_t time_ms; /* logged last */
 	uint64_t said_ms; /* by the clock */
+
+	/* For --check: NULL, and what it has read and prints. */
+	struct progress *bar;
+	uint64_t done;
+	FILE *out;
 };
 
 static bool is_time_to_speak(struct reading *reading) {
@@ -43,8 +49,12 @@ static void tend(struct reading *reading) {
 }
 
 static void snapshot_goes_on(void *context, uint64_t done, uint64_t size) {
-	tend(context);
-	if (size > 0 && is_time_to_speak(context))
+	struct reading *reading = context;
+
+	tend(reading);
+	if (reading->bar != NULL)
+		progress_show(reading->bar, reading->done + done);
+	else if (size > 0 && is_time_to_speak(reading))
 		log_info("reading the snapshot: %" PRIu64 " of %" PRIu64 " MiB", done >> 20,
 			 size >> 20);
 }
@@ -57,28 +67,38 @@ static bool replay_one(void *context, uint64_t position, const struct operation 
 	tend(reading);
 	reading->time_ms = time_ms;
 	reading->bytes += codec_size(operation);
-	if (++reading->operations % OPERATIONS_A_LOOK == 0 && is_time_to_speak(reading))
+	if (++reading->operations % OPERATIONS_A_LOOK == 0 && reading->bar == NULL &&
+	    is_time_to_speak(reading))
 		log_info("reading the journal: %" PRIu64 " operations so far", reading->operations);
 	return service_apply(reading->service, operation, time_ms, NULL);
 }
 
+/* What stands on the terminal makes room for a line of the log. */
+static void clear_bar(struct reading *reading) {
+	if (reading->bar != NULL)
+		progress_end(reading->bar);
+}
+
 /* The snapshot to begin with; size 0: there is none. False: logged. */
-static bool find_snapshot(struct disk *disk, struct snapshot *snapshot) {
-	struct reading reading = {.said_ms = clock_ms()};
+static bool find_snapshot(struct disk *disk, struct reading *reading, struct snapshot *snapshot) {
 	char why[SNAPSHOT_WHY_SIZE];
 
 	memset(snapshot, 0, sizeof(*snapshot));
-	switch (snapshot_newest(disk, snapshot_goes_on, &reading, snapshot, why)) {
+	switch (snapshot_newest(disk, snapshot_goes_on, reading, snapshot, why)) {
 	case SEARCH_NONE:
 		memset(snapshot, 0, sizeof(*snapshot));
 		return true;
 	case SEARCH_FOUND:
+		reading->done += snapshot->size;
+		if (why[0] != '\0')
+			clear_bar(reading);
 		if (why[0] != '\0')
 			log_warn("%s; going on from an older snapshot", why);
 		return true;
 	case SEARCH_BAD:
 		break;
 	}
+	clear_bar(reading);
 	log_error("%s", why);
 	return false;
 }
@@ -91,15 +111,20 @@ static bool load_snapshot(struct disk *disk, const struct snapshot *snapshot,
 		return true;
 	reading->time_ms = snapshot->time_ms;
 	if (snapshot_load(disk, snapshot->position, snapshot_goes_on, reading, reading->service,
-			  why))
+			  why)) {
+		reading->done += snapshot->size;
 		return true;
+	}
+	clear_bar(reading);
 	log_error("%s", why);
 	return false;
 }
 
 /* Whose store it is: a new one if there is nothing. */
 static bool find_store(struct recovery *recovery) {
-	if (!find_snapshot(&recovery->disk, &recovery->snapshot))
+	struct reading reading = {.said_ms = clock_ms()};
+
+	if (!find_snapshot(&recovery->disk, &reading, &recovery->snapshot))
 		return false;
 	if (recovery->snapshot.size > 0)
 		memcpy(recovery->store, recovery->snapshot.store, STORE_ID_SIZE);
@@ -207,17 +232,94 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 	return true;
 }
 
-static void print_found(const struct snapshot *snapshot, const struct journal_found *found,
-			const struct service *service) {
+/* --- kvd --check --------------------------------------------------------------------------------
+ */
+
+/* Adds up the sizes of the files that are read. */
+struct sum {
+	struct disk *disk;
+	uint64_t size;
+};
+
+static bool add_file(void *context, const char *name) {
+	struct sum *sum = context;
+	struct disk *disk = sum->disk;
+	uint64_t number;
+	int64_t size;
+	int file;
+
+	if (!segment_number(name, &number) && !snapshot_position(name, &number))
+		return true;
+	/* One that cannot be opened is found out by whoever reads it. */
+	file = disk->open(disk->context, name, DISK_READ);
+	if (file < 0)
+		return true;
+	size = disk->size(disk->context, file);
+	disk->close(disk->context, file);
+	sum->size += size > 0 ? (uint64_t)size : 0;
+	return true;
+}
+
+static void print_segment(void *context, const char *name, uint64_t size, uint64_t first,
+			  uint64_t last) {
+	struct reading *reading = context;
+
+	reading->done += size;
+	progress_show(reading->bar, reading->done);
+	progress_end(reading->bar);
+	(void)fprintf(reading->out, "file %s bytes %" PRIu64, name, size);
+	if (first <= last)
+		(void)fprintf(reading->out, " operations %" PRIu64 "-%" PRIu64, first, last);
+	(void)fputs("\n", reading->out);
+}
+
+/* Verifies all snapshots, though one is enough to start with. *newest: size 0 if there is none. */
+static bool check_snapshots(struct disk *disk, struct reading *reading, struct snapshot *newest) {
+	uint64_t positions[SNAPSHOTS_MAX];
+	int count = snapshot_list(disk, positions);
+	char why[SNAPSHOT_WHY_SIZE];
+	bool sound = count >= 0;
+
+	memset(newest, 0, sizeof(*newest));
+	if (count < 0)
+		log_error("cannot list the directory: %s", strerror(-count));
+	for (int i = 0; i < count; i++) {
+		struct snapshot snapshot;
+		char name[DISK_NAME_MAX];
+
+		if (!snapshot_check(disk, positions[i], snapshot_goes_on, reading, &snapshot,
+				    why)) {
+			clear_bar(reading);
+			log_error("%s", why);
+			sound = false;
+			continue;
+		}
+		if (i == 0)
+			*newest = snapshot;
+		reading->done += snapshot.size;
+		snapshot_name(snapshot.position, name);
+		clear_bar(reading);
+		(void)fprintf(reading->out,
+			      "file %s bytes %" PRIu64 " operations 1-%" PRIu64 " keys %" PRIu64
+			      " sessions %" PRIu64 "\n",
+			      name, snapshot.size, snapshot.position, snapshot.entries,
+			      snapshot.sessions);
+	}
+	return sound;
+}
+
+static void print_found(FILE *out, const struct snapshot *snapshot,
+			const struct journal_found *found, const struct service *service) {
 	struct service_counters counters;
 
 	service_count(service, &counters);
-	(void)printf("snapshot_position %" PRIu64 "\nsnapshot_bytes %" PRIu64 "\nsegments %" PRIu64
-		     "\nfirst_operation %" PRIu64 "\nlast_operation %" PRIu64 "\nkeys %" PRIu64
-		     "\nsessions %" PRIu64 "\nclean_stop %s\ntorn_bytes %" PRIu64 "\n",
-		     snapshot->position, snapshot->size, found->segments, found->first, found->last,
-		     counters.keys, counters.sessions, found->was_stopped ? "yes" : "no",
-		     found->torn);
+	(void)fprintf(out,
+		      "snapshot_position %" PRIu64 "\nsnapshot_bytes %" PRIu64 "\nsegments %" PRIu64
+		      "\nfirst_operation %" PRIu64 "\nlast_operation %" PRIu64 "\nkeys %" PRIu64
+		      "\nsessions %" PRIu64 "\nclean_stop %s\ntorn_bytes %" PRIu64 "\n",
+		      snapshot->position, snapshot->size, found->segments, found->first,
+		      found->last, counters.keys, counters.sessions,
+		      found->was_stopped ? "yes" : "no", found->torn);
 }
 
 static bool check_journal(struct disk *disk, const struct snapshot *snapshot,
@@ -226,32 +328,42 @@ static bool check_journal(struct disk *disk, const struct snapshot *snapshot,
 	char why[JOURNAL_WHY_SIZE];
 
 	memcpy(store, snapshot->store, STORE_ID_SIZE);
-	if (!journal_file_check(disk, store, snapshot->position, replay_one, reading, found, why)) {
+	if (!journal_file_check(disk, store, snapshot->position, replay_one, print_segment, reading,
+				found, why)) {
+		clear_bar(reading);
 		log_error("%s", why);
 		return false;
 	}
 	if (found->missing > 0) {
+		clear_bar(reading);
 		log_error("the last segment lacks %" PRIu64 " bytes: restore a copy of the "
 			  "directory",
 			  found->missing);
 		return false;
 	}
+	clear_bar(reading);
 	return snapshot->size == 0 || found->segments == 0 || is_one_store(store, snapshot->store);
 }
 
-static bool check_all(struct disk *disk) {
+bool recovery_check_disk(struct disk *disk, FILE *out) {
 	const struct service_limits limits = {.value_max = VALUE_MAX,
 					      .memory_max = SIZE_MAX / 2,
 					      .sessions_max = UINT32_MAX,
 					      .lease_ms = 1};
 	struct identity identity = {.epoch = 1, .seed = chance_id()};
-	struct reading reading = {.said_ms = clock_ms()};
+	struct progress bar;
+	struct reading reading = {.said_ms = clock_ms(), .bar = &bar, .out = out};
 	struct snapshot snapshot;
 	struct journal_found found;
+	struct sum sum = {.disk = disk};
 	bool sound;
 
-	if (!find_snapshot(disk, &snapshot))
+	(void)disk->list(disk->context, add_file, &sum);
+	progress_begin(&bar, sum.size);
+	if (!check_snapshots(disk, &reading, &snapshot))
 		return false;
+	/* It is read once more, to be loaded. */
+	bar.total += snapshot.size;
 	memcpy(identity.store, snapshot.store, STORE_ID_SIZE);
 	reading.service = service_new(&identity, &limits, NULL);
 	if (reading.service == NULL) {
@@ -260,8 +372,9 @@ static bool check_all(struct disk *disk) {
 	}
 	sound = load_snapshot(disk, &snapshot, &reading) &&
 		check_journal(disk, &snapshot, &reading, &found);
+	progress_end(&bar);
 	if (sound)
-		print_found(&snapshot, &found, reading.service);
+		print_found(out, &snapshot, &found, reading.service);
 	service_free(reading.service);
 	return sound;
 }
@@ -275,7 +388,7 @@ bool recovery_check(const char *directory) {
 		log_error("%s", why);
 		return false;
 	}
-	sound = check_all(&disk);
+	sound = recovery_check_disk(&disk, stdout);
 	disk_close(&disk);
 	return sound;
 }

@@ -7,6 +7,8 @@
  * function here that answers false has logged one line that says why, and how to mend it.
  */
 
+#include <stdio.h>
+
 #include "heap.h"
 #include "journal_file.h"
 #include "service.h"
@@ -50,5 +52,8 @@ void recovery_close(struct recovery *recovery);
  * there on standard output. False: it is not sound (said on standard error).
  */
 bool recovery_check(const char *directory);
+
+/* The same of a disk that is handed in, printing to `out`. */
+bool recovery_check_disk(struct disk *disk, FILE *out);
 
 #endif

@@ -323,14 +323,12 @@ static int sync_names(void *context) {
 	struct fake_disk *disk = context;
 	enum fate fate = enter(disk, "sync", "the names", true);
 	struct luck luck;
-	keep_function *keep;
 
 	if (fate == FATE_WORK && disk->has_lost_names)
 		return leave(disk, -EIO);
 	disk->has_lost_names = disk->has_lost_names || fate == FATE_FAIL;
-	keep = sync_takes(disk, fate, &luck);
-	if (keep != NULL)
-		(void)settle_names(disk, 0, keep, &luck);
+	/* Without a function nothing is changed. */
+	(void)settle_names(disk, 0, sync_takes(disk, fate, &luck), &luck);
 	sweep(disk);
 	return leave(disk, answer_of(disk, fate));
 }
@@ -394,10 +392,11 @@ static int64_t room_of_disk(void *context) {
 /* --- The test's side ----------------------------------------------------------------------------
  */
 
-static struct fake_disk *make(void) {
+static struct fake_disk *make(uint64_t chance) {
 	struct fake_disk *disk = resized(NULL, sizeof(*disk));
 
 	memset(disk, 0, sizeof(*disk));
+	disk->chance = chance;
 	disk->table = (struct disk){.context = disk,
 				    .open = open_file,
 				    .close = close_file,
@@ -415,17 +414,13 @@ static struct fake_disk *make(void) {
 }
 
 struct fake_disk *fake_disk_new(uint64_t seed) {
-	struct fake_disk *disk = make();
-
-	disk->chance = seed;
-	return disk;
+	return make(seed);
 }
 
 struct fake_disk *fake_disk_copy(const struct fake_disk *from) {
-	struct fake_disk *disk = make();
+	struct fake_disk *disk = make(from->chance);
 	size_t changes = from->name_changes_count * sizeof(*from->name_changes);
 
-	disk->chance = from->chance;
 	disk->has_lost_names = from->has_lost_names;
 	disk->files_count = from->files_count;
 	disk->files = resized(NULL, disk->files_count * sizeof(struct body *));

@@ -25,6 +25,8 @@ static void bytes_resize(struct bytes *bytes, size_t size) {
 }
 
 static void bytes_write(struct bytes *bytes, size_t offset, const void *data, size_t size) {
+	if (size == 0)
+		return;
 	if (offset + size > bytes->size)
 		bytes_resize(bytes, offset + size);
 	memcpy(bytes->data + offset, data, size);

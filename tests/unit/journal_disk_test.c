@@ -142,10 +142,24 @@ START_TEST(a_directory_is_held_by_one) {
 
 	ck_assert(!disk_open(path, true, &other, why, sizeof(why)));
 	ck_assert_msg(strstr(why, path) != NULL && strstr(why, "in use") != NULL, "%s", why);
-	/* To look is no harm. */
-	ck_assert(disk_open(path, false, &other, why, sizeof(why)));
-	disk_close(&other);
+	/* What is half written looks like damage. */
+	ck_assert(!disk_open(path, false, &other, why, sizeof(why)));
+	ck_assert_msg(strstr(why, path) != NULL && strstr(why, "in use") != NULL, "%s", why);
 	disk_close(&disk);
+	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+}
+END_TEST
+
+START_TEST(many_may_look_and_nobody_writes_meanwhile) {
+	struct disk looks[2];
+	struct disk other;
+
+	disk_close(&disk);
+	for (size_t i = 0; i < 2; i++)
+		ck_assert_msg(disk_open(path, false, &looks[i], why, sizeof(why)), "%s", why);
+	ck_assert(!disk_open(path, true, &other, why, sizeof(why)));
+	for (size_t i = 0; i < 2; i++)
+		disk_close(&looks[i]);
 	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
 }
 END_TEST
@@ -217,6 +231,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, all_names_but_the_lock_are_listed);
 	tcase_add_test(tests, what_is_written_takes_room);
 	tcase_add_test(tests, a_directory_is_held_by_one);
+	tcase_add_test(tests, many_may_look_and_nobody_writes_meanwhile);
 	tcase_add_test(tests, a_look_leaves_no_trace);
 	tcase_add_test(tests, what_is_no_directory_of_ours_is_said_in_one_line);
 	tcase_add_test(tests,

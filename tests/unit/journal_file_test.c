@@ -528,7 +528,7 @@ START_TEST(a_check_reads_the_same_and_changes_nothing) {
 	world_stop(&world, false);
 	flip(2, SEGMENT_HEADER_SIZE + 1500);
 	fake_disk_plan(world.disk, NULL);
-	ck_assert(journal_file_check(fake_disk_of(world.disk), store, 0, read_back, &reading,
+	ck_assert(journal_file_check(fake_disk_of(world.disk), store, 0, read_back, NULL, &reading,
 				     &world.found, world.why));
 	ck_assert(!reading.differs && reading.next == 5);
 	ck_assert_mem_eq(store, world.store, sizeof(store));

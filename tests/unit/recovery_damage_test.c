@@ -3,8 +3,11 @@
  * A directory with some of everything (segments, two snapshots, a spare, a snapshot not finished),
  * in which any one bit is flipped, or the last segment is cut anywhere: kvd does not start, or has
  * everything that was answered, once.
+ *
+ * $CORPUS: a folder, where the directories are kept as the fuzzer of recovery reads them.
  */
 #include "crash_run.h"
+#include "disk_image.h"
 
 enum {
 	SEED = 1,
@@ -42,14 +45,15 @@ static void make_directory(uint64_t crash_at) {
 	struct fake_plan plan = {.crash_at = crash_at, .crash_bytes = UINT64_MAX};
 	char name[DISK_NAME_MAX];
 	uint8_t older[16384];
+	const uint8_t *bytes;
 	size_t size;
 
 	life = run_new(SEED, SMALL_SEGMENT);
 	step_until_published(1);
 	snapshot_name(newest_snapshot(life->journal.disk), name);
-	memcpy(older, fake_disk_bytes(life->journal.disk, name, &size),
-	       size < sizeof(older) ? size : sizeof(older));
-	ck_assert_uint_le(size, sizeof(older));
+	bytes = fake_disk_bytes(life->journal.disk, name, &size);
+	ck_assert(bytes != NULL && size <= sizeof(older));
+	memcpy(older, bytes, size);
 	step_until_published(2);
 	fake_disk_plan(life->journal.disk, &plan);
 	run_stop(life, run_go_on(life, STEPS));
@@ -173,12 +177,119 @@ START_TEST(any_flipped_bit_in_any_file_after_a_crash_costs_no_more_than_the_last
 }
 END_TEST
 
+static void keep_image(const char *name, const uint8_t *image, size_t size) {
+	const char *folder = getenv("CORPUS");
+	char path[512];
+	FILE *file;
+
+	if (folder == NULL)
+		return;
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "w");
+	ck_assert(file != NULL && fwrite(image, 1, size, file) == size && fclose(file) == 0);
+}
+
+/* What the fuzzer reads is what stood on the disk. */
+static void check_image(const char *name) {
+	static uint8_t image[IMAGE_MAX];
+	struct fake_disk *copy = fake_disk_new(SEED);
+	size_t size = image_write(life->journal.disk, image);
+
+	image_read(copy, image, size);
+	ck_assert(starts(copy, "from an image"));
+	fake_disk_free(copy);
+	keep_image(name, image, size);
+}
+
+START_TEST(an_image_of_a_directory_is_as_good_as_the_directory) {
+	make_directory(0);
+	check_image("stopped");
+	stop();
+	make_directory(20);
+	check_image("crashed");
+}
+END_TEST
+
+/* --- kvd --check ---------------------------------------------------------------------------- */
+
+/* What a check prints, to be freed; NULL: it is not sound. */
+static char *checked(void) {
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	bool is_sound;
+
+	ck_assert_ptr_nonnull(out);
+	fake_disk_plan(life->journal.disk, NULL);
+	is_sound = recovery_check_disk(fake_disk_of(life->journal.disk), out);
+	ck_assert_int_eq(fclose(out), 0);
+	ck_assert_uint_eq(fake_disk_changes(life->journal.disk), 0);
+	if (is_sound)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static bool has_line(const char *all, const char *name, uint64_t number) {
+	char line[96];
+
+	(void)snprintf(line, sizeof(line), "\n%s %llu\n", name, (unsigned long long)number);
+	return strstr(all, line) != NULL;
+}
+
+START_TEST(a_check_tells_files_positions_keys_and_sessions_and_changes_nothing) {
+	struct service_counters counters;
+	struct names names;
+	char *all;
+
+	make_directory(0);
+	all = checked();
+	ck_assert_ptr_nonnull(all);
+	names = names_of(life->journal.disk);
+	for (size_t i = 0; i < names.count; i++) {
+		bool is_kept = strchr(names.list[i], '-') != NULL;
+
+		ck_assert_msg((strstr(all, names.list[i]) != NULL) == is_kept, "%s", all);
+	}
+	service_count(life->service, &counters);
+	ck_assert_msg(has_line(all, "last_operation", life->journal.durable), "%s", all);
+	ck_assert_msg(has_line(all, "keys", counters.keys), "%s", all);
+	ck_assert_msg(has_line(all, "sessions", counters.sessions), "%s", all);
+	ck_assert_msg(strstr(all, "\nclean_stop yes\n") != NULL, "%s", all);
+	free(all);
+}
+END_TEST
+
+/* kvd needs one snapshot only, but all that is there is to be verified. */
+START_TEST(a_check_finds_damage_in_a_snapshot_that_a_start_would_not_need) {
+	uint64_t positions[SNAPSHOTS_MAX];
+	char name[DISK_NAME_MAX];
+	uint8_t byte;
+	size_t size;
+	char *all;
+
+	make_directory(0);
+	ck_assert_int_eq(snapshot_list(fake_disk_of(life->journal.disk), positions), 2);
+	snapshot_name(positions[1], name);
+	all = checked();
+	ck_assert_ptr_nonnull(all);
+	free(all);
+	byte = fake_disk_bytes(life->journal.disk, name, &size)[size / 2] ^ 1;
+	fake_disk_poke(life->journal.disk, name, size / 2, &byte, 1);
+	ck_assert(starts(life->journal.disk, "with the newer snapshot"));
+	ck_assert_ptr_null(checked());
+}
+END_TEST
+
 static void add(TCase *tests) {
 	tcase_add_checked_fixture(tests, NULL, stop);
 	tcase_add_test(tests,
 		       any_flipped_bit_in_any_file_after_a_clean_stop_is_detected_or_harmless);
 	tcase_add_test(tests,
 		       any_flipped_bit_in_any_file_after_a_crash_costs_no_more_than_the_last_batch);
+	tcase_add_test(tests, an_image_of_a_directory_is_as_good_as_the_directory);
+	tcase_add_test(tests, a_check_tells_files_positions_keys_and_sessions_and_changes_nothing);
+	tcase_add_test(tests, a_check_finds_damage_in_a_snapshot_that_a_start_would_not_need);
 }
 
 int main(void) {

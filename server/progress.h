@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PROGRESS_H
+#define PROGRESS_H
+
+/* progress.h - a bar on the terminal for work that takes long; without a terminal there is none. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+	bool is_terminal; /* standard error is one */
+	bool is_shown;	  /* there is a bar in the line */
+	uint64_t total;	  /* bytes */
+	uint64_t due_ms;  /* when it is drawn next, by the clock */
+};
+
+/* For work on `total` bytes. Nothing is drawn before it has taken a while. */
+void progress_begin(struct progress *progress, uint64_t total);
+void progress_show(struct progress *progress, uint64_t done);
+/* The line is empty again. Before anything else is written there. */
+void progress_end(struct progress *progress);
+
+#endif
