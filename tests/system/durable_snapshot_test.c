@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Snapshots of a real kvd: who asks for them, what they cost, what a kill leaves of them. */
-#include <ctype.h>
-#include <dirent.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "catch.h"
 #include "datadir.h"
 #include "scene.h"
 #include "suite.h"
+#include "terminal.h"
 
 enum {
 	EXIT_REFUSED = 1,
@@ -60,50 +59,6 @@ static void fill(struct scene *scene, unsigned keys, uint64_t seq) {
 	free(bytes);
 }
 
-/* The state letter of a process whose parent is `parent`; 0: there is none. */
-static char child_of(pid_t parent, pid_t *child) {
-	DIR *processes = opendir("/proc");
-	const struct dirent *name;
-	char found = 0;
-
-	ck_assert_ptr_nonnull(processes);
-	while (found == 0 && (name = readdir(processes)) != NULL) {
-		char path[300];
-		char state = 0;
-		int ppid = 0;
-
-		if (!isdigit((unsigned char)name->d_name[0]))
-			continue;
-		(void)snprintf(path, sizeof path, "/proc/%s/stat", name->d_name);
-		char *stat = process_read_file(path);
-		/* The name is in brackets, and may be anything. */
-		const char *end = strrchr(stat, ')');
-		if (end != NULL && sscanf(end, ") %c %d", &state, &ppid) == 2 && ppid == parent) {
-			found = state;
-			*child = (pid_t)strtol(name->d_name, NULL, 10);
-		}
-		free(stat);
-	}
-	(void)closedir(processes);
-	return found;
-}
-
-/* Stops the child; false: it ended before. */
-static bool is_stopped(pid_t parent, pid_t child) {
-	char state;
-
-	if (kill(child, SIGSTOP) != 0)
-		return false;
-	do {
-		pid_t now = 0;
-
-		state = child_of(parent, &now);
-		if (now != child)
-			return false;
-	} while (state != 'T' && state != 'Z');
-	return state == 'T';
-}
-
 /* Has kvd begin a snapshot, and stops the process that writes it, in the middle. */
 static pid_t catch_writer(struct scene *scene) {
 	uint64_t deadline_ms = suite_now_ms() + WAIT_MS;
@@ -117,8 +72,7 @@ static pid_t catch_writer(struct scene *scene) {
 		ck_assert_int_eq(change_status(&scene->peer, &change), KV1_OK);
 		ck_assert_int_eq(ask(&scene->peer, 0).status, KV1_OK);
 		do {
-			if (child_of(scene->server.process.pid, &child) != 0 &&
-			    is_stopped(scene->server.process.pid, child))
+			if (catch_child(scene->server.process.pid, &child))
 				return child;
 		} while (counter(&scene->peer, "snapshot_under_way") > 0);
 	}
@@ -232,7 +186,7 @@ START_TEST(many_who_ask_while_one_is_written_get_one_more) {
 		ck_assert_int_eq(ask(&scene.peer, 0).status, KV1_OK);
 	ck_assert_uint_eq(counter(&scene.peer, "snapshot_under_way"), 2);
 	ck_assert_uint_gt(counter(&scene.peer, "snapshot_expected"), LARGE_KEYS * (uint64_t)LARGE);
-	ck_assert_int_eq(kill(writer, SIGCONT), 0);
+	catch_go(writer);
 	await_counter(&scene.peer, "snapshot_under_way", 0);
 	ck_assert_uint_eq(counter(&scene.peer, "snapshots"), before + 2);
 	scene_end(&scene);
@@ -323,7 +277,43 @@ START_TEST(kvctl_waits_no_longer_than_it_was_told_to) {
 	ck_assert_int_eq(run.status, 0);
 	ck_assert_str_eq(run.out, "");
 	run_free(&run);
-	ck_assert_int_eq(kill(writer, SIGCONT), 0);
+	catch_go(writer);
+	scene_end(&scene);
+}
+END_TEST
+
+START_TEST(kvctl_shows_on_a_terminal_how_far_it_is) {
+	struct terminal terminal;
+	struct process process;
+	struct scene scene;
+	char address[128];
+	char path[512];
+	char dir[64];
+
+	if (!terminal_open(&terminal)) {
+		suite_skip("progress on a terminal: this machine has none to give");
+		return;
+	}
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	fill(&scene, LARGE_KEYS, 1);
+	pid_t writer = catch_writer(&scene);
+	server_program("kvctl", path);
+	server_address(&scene.server, VIA_LOCAL, address);
+	const char *const argv[] = {getenv("KVCTL") != NULL ? getenv("KVCTL") : path, "-s", address,
+				    "snapshot", NULL};
+	process_start(&process,
+		      &(struct command){.argv = argv, .in = -1, .out = -1, .err = terminal.slave});
+	ck_assert_msg(terminal_await(&terminal, "kvctl: snapshot: ", WAIT_MS), "\"%s\"",
+		      terminal.text);
+	catch_go(writer);
+	ck_assert_int_eq(process_wait(&process, WAIT_MS / 1000), 0);
+	terminal_read(&terminal);
+	/* The line is given back. */
+	const char *end = "\r\033[K";
+	ck_assert_uint_gt(terminal.size, strlen(end));
+	ck_assert_str_eq(terminal.text + terminal.size - strlen(end), end);
+	terminal_close(&terminal);
 	scene_end(&scene);
 }
 END_TEST
@@ -342,7 +332,7 @@ START_TEST(calls_are_served_while_a_snapshot_is_written) {
 	struct change change = put(&scene.session, 1, 1, "meanwhile", "x");
 	ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
 	check_key(&scene.peer, "meanwhile", "x", 1);
-	ck_assert_int_eq(kill(writer, SIGCONT), 0);
+	catch_go(writer);
 	await_counter(&scene.peer, "snapshot_under_way", 0);
 	ck_assert_uint_eq(counter(&scene.peer, "snapshots_failed"), 0);
 	scene_end(&scene);
@@ -454,6 +444,7 @@ int main(void) {
 	tcase_add_test(procedure, reserved_procedures_are_unavailable);
 	tcase_add_test(tool, kvctl_waits_until_it_is_there_and_prints_its_position);
 	tcase_add_test(tool, kvctl_waits_no_longer_than_it_was_told_to);
+	tcase_add_test(tool, kvctl_shows_on_a_terminal_how_far_it_is);
 	tcase_add_test(writer, calls_are_served_while_a_snapshot_is_written);
 	tcase_add_test(writer, a_writer_that_is_killed_is_noticed_and_the_next_one_succeeds);
 	tcase_add_test(writer, a_kill_of_kvd_ends_the_writer_and_frees_the_lock_and_the_ports);
