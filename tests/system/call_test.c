@@ -38,7 +38,7 @@ static void check_auth_error(struct peer *peer, struct call_header header) {
 
 START_TEST(a_wrong_program_version_or_procedure_gets_the_standard_error) {
 	struct trouble trouble;
-	static const uint32_t unknown[] = {8, 9, 10, 11, 12, 99, UINT32_MAX};
+	static const uint32_t unknown[] = {8, 9, 10, 11, 13, 99, UINT32_MAX};
 
 	trouble_begin(&trouble, NULL);
 	for (int via = VIA_TCP; via <= VIA_UDP; via += VIA_UDP - VIA_TCP) {

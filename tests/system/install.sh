@@ -60,6 +60,25 @@ install_all() {
 }
 test_that everything_is_installed install_all
 
+# The unit names the installed kvd, with options that it has, and is one that systemd reads.
+unit_starts_kvd() {
+	local unit=$usr/lib/systemd/system/kvd.service line options
+	grep -q '^Type=notify$' "$unit" || { echo "no Type=notify" && return 1; }
+	! grep '@[A-Z]*@' "$unit" || return 1
+	line=$(sed -n 's/^ExecStart=//p' "$unit")
+	[ "${line%% *}" = /usr/sbin/kvd ] && [ -x "$root${line%% *}" ] || { echo "$line" && return 1; }
+	# Its options are looked at before the last one, which ends it.
+	options=${line#* }
+	# shellcheck disable=SC2086
+	"$usr/sbin/kvd" $options --version || return 1
+	command -v systemd-analyze || return 0
+	# The path of the installed one, which is not at /usr here, and no manual page to look for.
+	sed -e "s|^ExecStart=/usr|ExecStart=$usr|" -e '/^Documentation=/d' "$unit" > "$dir/kvd.service"
+	systemd-analyze verify --man=no "$dir/kvd.service" 2>&1 | grep -F kvd.service | tee "$dir/verdict"
+	[ ! -s "$dir/verdict" ]
+}
+test_that the_unit_starts_the_installed_kvd unit_starts_kvd
+
 # --- A server from what was installed ------------------------------------------------------------
 
 mkfifo "$dir/ready"
