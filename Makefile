@@ -377,11 +377,14 @@ FUZZ_PROGRAMS := $(FUZZERS:%=$(BUILD)/tests/fuzz/%)
 $(BUILD)/tests/fuzz/address_fuzz: $(BUILD)/obj/base/address.o
 $(BUILD)/tests/fuzz/stream_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
     $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
+$(BUILD)/tests/fuzz/dispatch_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
+    $(patsubst %,$(BUILD)/obj/server/%.o,call dispatch wire counters)
+$(BUILD)/tests/fuzz/dispatch_fuzz: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/fuzz/state_fuzz: $(CORE)
 $(BUILD)/tests/fuzz/recovery_fuzz: $(CORE) $(BASE) \
     $(patsubst %,tests/unit/%.c,disk_image fake_disk fake_file) \
     $(patsubst %,$(BUILD)/obj/server/%.o,batch codec disk journal_file journal_read recovery \
-      progress snapshot)
+      progress snapshot heap)
 $(BUILD)/tests/fuzz/recovery_fuzz: private EXTRA = -Itests/unit
 $(BUILD)/tests/fuzz/recovery_fuzz: private TEST_LIBS = $(ISAL_LIBS)
 $(FUZZ_PROGRAMS): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c | $(PUBLIC)
