@@ -9,7 +9,7 @@
 #include <kv/kv.h>
 #include <kv/lock.h>
 
-#include "proxy.h"
+#include "fault.h"
 #include "scene.h"
 #include "suite.h"
 
@@ -40,7 +40,7 @@ static struct kv_client *open_at(const char *address) {
 /* A thread with a handle of its own. */
 struct worker {
 	pthread_t thread;
-	char address[64];
+	char address[128];
 	int number;
 	unsigned done;	  /* writes that were answered KV_OK ... */
 	unsigned unknown; /* ... and KV_MAYBE */
@@ -88,23 +88,46 @@ static void run_workers(struct worker *workers, int count, void *(*work)(void *)
 	}
 }
 
-/* Each client through a bad network of its own, on one server. */
+/* A route for each worker: streams are cut anywhere; datagrams are lost, come twice, and are held
+   back until others overtook them. */
+static void start_network(struct fault *fault, const struct server *server, const enum via ways[],
+			  struct worker workers[], size_t count) {
+	fault_start(fault, server, ways, count);
+	for (size_t i = 0; i < count; i++) {
+		(void)snprintf(workers[i].address, sizeof workers[i].address, "%s",
+			       fault->addresses[i]);
+		if (ways[i] != VIA_UDP) {
+			fault_tell(fault, "@%zu set cut 5", i + 1);
+			continue;
+		}
+		fault_tell(fault, "@%zu set lose-requests 5", i + 1);
+		fault_tell(fault, "@%zu set lose-replies 5", i + 1);
+		fault_tell(fault, "@%zu set repeat 5", i + 1);
+		fault_tell(fault, "@%zu set reorder 5", i + 1);
+		fault_tell(fault, "@%zu set far 50", i + 1);
+	}
+}
+
+/* Ends it; answers how many faults there were. */
+static unsigned stop_network(struct fault *fault) {
+	unsigned faults = (unsigned)fault_total(fault);
+
+	fault_stop(fault);
+	return faults;
+}
+
+static const enum via mixed[CLIENTS] = {VIA_TCP, VIA_UDP, VIA_TCP, VIA_UDP};
+
 static void append_through(enum via via) {
+	const enum via ways[CLIENTS] = {via, via, via, via};
 	struct server server;
-	struct proxy proxies[CLIENTS];
+	struct fault fault;
 	struct worker workers[CLIENTS] = {0};
-	unsigned faults = 0;
 
 	server_start(&server, NULL);
-	for (int i = 0; i < CLIENTS; i++) {
-		proxy_start(&proxies[i], &server, via, 1 + (uint64_t)i);
-		(void)snprintf(workers[i].address, sizeof workers[i].address, "%s:127.0.0.1:%u",
-			       via == VIA_TCP ? "tcp" : "udp", proxies[i].port);
-	}
+	start_network(&fault, &server, ways, workers, CLIENTS);
 	run_workers(workers, CLIENTS, append_lines);
-	for (int i = 0; i < CLIENTS; i++) {
-		faults += proxy_stop(&proxies[i]);
-	}
+	unsigned faults = stop_network(&fault);
 	suite_figure("%d Appends, each once, through %u faults", 2 * CLIENTS * APPENDS, faults);
 	ck_assert_uint_gt(faults, 20);
 
@@ -167,22 +190,16 @@ static void *put_stateless(void *context) {
 
 START_TEST(stateless_puts_through_a_bad_network_are_never_told_wrong) {
 	struct server server;
-	struct proxy proxies[CLIENTS];
+	struct fault fault;
 	struct worker workers[CLIENTS] = {0};
 	unsigned done = 0;
 	unsigned unknown = 0;
-	unsigned faults = 0;
 
 	server_start(&server, NULL);
-	for (int i = 0; i < CLIENTS; i++) {
-		enum via via = i % 2 == 0 ? VIA_TCP : VIA_UDP;
-		proxy_start(&proxies[i], &server, via, 50 + (uint64_t)i);
-		(void)snprintf(workers[i].address, sizeof workers[i].address, "%s:127.0.0.1:%u",
-			       via == VIA_TCP ? "tcp" : "udp", proxies[i].port);
-	}
+	start_network(&fault, &server, mixed, workers, CLIENTS);
 	run_workers(workers, CLIENTS, put_stateless);
+	unsigned faults = stop_network(&fault);
 	for (int i = 0; i < CLIENTS; i++) {
-		faults += proxy_stop(&proxies[i]);
 		done += workers[i].done;
 		unknown += workers[i].unknown;
 	}
@@ -260,21 +277,13 @@ END_TEST
 
 START_TEST(the_lock_excludes_through_a_bad_network) {
 	struct server server;
-	struct proxy proxies[CONTENDERS];
+	struct fault fault;
 	struct worker workers[CONTENDERS] = {0};
-	unsigned faults = 0;
 
 	server_start(&server, NULL);
-	for (int i = 0; i < CONTENDERS; i++) {
-		enum via via = i % 2 == 0 ? VIA_TCP : VIA_UDP;
-		proxy_start(&proxies[i], &server, via, 100 + (uint64_t)i);
-		(void)snprintf(workers[i].address, sizeof workers[i].address, "%s:127.0.0.1:%u",
-			       via == VIA_TCP ? "tcp" : "udp", proxies[i].port);
-	}
+	start_network(&fault, &server, mixed, workers, CONTENDERS);
 	run_workers(workers, CONTENDERS, count_up);
-	for (int i = 0; i < CONTENDERS; i++) {
-		faults += proxy_stop(&proxies[i]);
-	}
+	unsigned faults = stop_network(&fault);
 	suite_figure("%d turns of the lock through %u faults", CONTENDERS * ROUNDS, faults);
 	check_total(&server);
 	server_stop(&server);
