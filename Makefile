@@ -259,6 +259,10 @@ $(SUPPORT): $(BUILD)/tests/support/%.o: tests/support/%.c | $(PUBLIC) $(RPC)/rpc
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -c -o $@ $<
 
+# What was asked and told is judged in the test's own process.
+$(patsubst %,$(BUILD)/tests/support/%.o,tape trial): private SYSTEM_INCLUDES += -Ibase -Ikvcheck
+JUDGE := $(filter-out %/status.o,$(CHECKER))
+
 # kvfault: a bad network between clients and kvd, for the tests and by hand.
 KVFAULT := $(BUILD)/tests/kvfault
 $(KVFAULT): $(wildcard tests/kvfault/*.c) $(BASE) | $(PUBLIC)
@@ -267,10 +271,10 @@ $(KVFAULT): $(wildcard tests/kvfault/*.c) $(BASE) | $(PUBLIC)
 	    $(filter %.c %.o,$^) $(ALL_LDFLAGS)
 $(KVFAULT): $(wildcard tests/kvfault/*.h)
 
-$(SYSTEM_TESTS): $(BUILD)/tests/system/%: tests/system/%.c $(SUPPORT) $(BUILD)/libkv.a | $(PUBLIC)
+$(SYSTEM_TESTS): $(BUILD)/tests/system/%: tests/system/%.c $(SUPPORT) $(JUDGE) $(BUILD)/libkv.a | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -o $@ \
-	    $(filter %.c %.o %.a,$^) $(ALL_LDFLAGS) $(CHECK_LIBS) $(TIRPC_LIBS)
+	    $(filter %.c %.o %.a,$^) $(ALL_LDFLAGS) $(CHECK_LIBS) $(KVCTL_LIBS) $(TIRPC_LIBS)
 
 # Examples: what users write, on the public headers and the library alone.
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))

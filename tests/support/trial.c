@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "history_call.h"
+
 enum {
 	/* A lost message is soon asked for again: the trial's time is for calls, not for waiting.
 	 */
@@ -102,51 +104,54 @@ void trial_run(struct trial *trial, struct user users[], unsigned count,
 	trial_join(users, count);
 }
 
-enum kv_status user_get(struct user *user, const char *key, struct kv_value *value) {
-	struct taped call = {.client = user->number, .op = TAPED_GET, .key = bytes(key)};
+static enum kv_status keep(struct user *user, struct history_call *call) {
+	call->return_ns = tape_now_ns();
+	tape_keep(&user->trial->tape, call);
+	return call->status;
+}
 
-	tape_call(&call);
+enum kv_status user_get(struct user *user, const char *key, struct kv_value *value) {
+	struct history_call call = {
+	    .client = user->number, .op = HISTORY_GET, .key = bytes(key), .call_ns = tape_now_ns()};
+
 	call.status = kv_get(user->client, call.key, value);
 	call.version = value->version;
+	call.has_got = call.status == KV_OK;
 	call.got = (struct kv_bytes){value->data, value->size};
-	tape_return(&user->trial->tape, &call);
-	return call.status;
+	return keep(user, &call);
 }
 
 enum kv_status user_put(struct user *user, const char *key, const char *value, uint64_t expected,
 			uint64_t *version) {
-	struct taped call = {.client = user->number,
-			     .op = TAPED_PUT,
-			     .key = bytes(key),
-			     .value = bytes(value),
-			     .expected = expected};
+	struct history_call call = {.client = user->number,
+				    .op = HISTORY_PUT,
+				    .key = bytes(key),
+				    .value = bytes(value),
+				    .expected = expected,
+				    .call_ns = tape_now_ns()};
 
-	tape_call(&call);
 	call.status = kv_put(user->client, call.key, call.value, expected, &call.version);
-	tape_return(&user->trial->tape, &call);
 	if (version != NULL)
 		*version = call.version;
-	return call.status;
+	return keep(user, &call);
 }
 
 enum kv_status user_append(struct user *user, const char *key, const char *value, uint64_t expected,
 			   struct kv_value *old, uint64_t *version) {
-	struct taped call = {.client = user->number,
-			     .op = TAPED_APPEND,
-			     .key = bytes(key),
-			     .value = bytes(value),
-			     .expected = expected};
+	struct history_call call = {.client = user->number,
+				    .op = HISTORY_APPEND,
+				    .key = bytes(key),
+				    .value = bytes(value),
+				    .expected = expected,
+				    .call_ns = tape_now_ns()};
 
-	tape_call(&call);
 	call.status = kv_append(user->client, call.key, call.value, expected, old, &call.version);
-	if (old != NULL && call.status == KV_OK) {
-		call.has_old = true;
+	call.has_got = call.status == KV_OK && old != NULL;
+	if (call.has_got)
 		call.got = (struct kv_bytes){old->data, old->size};
-	}
-	tape_return(&user->trial->tape, &call);
 	if (version != NULL)
 		*version = call.version;
-	return call.status;
+	return keep(user, &call);
 }
 
 void user_check(struct user *user, const char *key, const char *value) {
