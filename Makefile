@@ -362,12 +362,27 @@ LOAD      := $(call bench_objects,load options worker connection outgoing) $(PRO
              $(patsubst %,$(BUILD)/obj/kvctl/%.o,histogram workload)
 MEASURES  := $(patsubst %,$(BUILD)/bench/%,load echo tirpc_server pingpong sync locks)
 
+bench-programs: all $(MEASURES)
+
+## bench: kvd beside its peers, in turns; writes BUILD/bench/report.md (QUICK=1: within a minute)
+bench:
+	$(LOCKED) $(MAKE) bench-programs
+	@BUILD=$(abspath $(BUILD)) QUICK=$(or $(QUICK),0) bash bench/run
+
 BENCH_LINK = @mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $(filter %.o %.a,$^) \
              $(ALL_LDFLAGS)
 $(BUILD)/bench/load: $(LOAD) $(BASE) $(RPC)/client_xdr.o
 	$(BENCH_LINK) $(TIRPC_LIBS) -lnettle -lm
 $(BUILD)/bench/echo: $(call bench_objects,echo) $(BASE)
 	$(BENCH_LINK)
+$(BUILD)/bench/pingpong: $(BUILD)/obj/bench/pingpong.o $(filter-out %/load.o %/worker.o,$(LOAD)) \
+    $(BASE) $(RPC)/client_xdr.o
+	$(BENCH_LINK) $(TIRPC_LIBS) -lnettle -lm
+$(BUILD)/bench/sync: $(call bench_objects,sync) $(BUILD)/obj/kvctl/histogram.o $(BASE)
+	$(BENCH_LINK) -lm
+# Of the library's parts, so that the lock's calls can be counted.
+$(BUILD)/bench/locks: $(call bench_objects,locks) $(BUILD)/obj/kvctl/histogram.o $(LIBKV)
+	$(BENCH_LINK) -Wl,--wrap=kv_get,--wrap=kv_put $(TIRPC_LIBS) -lm
 $(BUILD)/bench/tirpc_server: $(call bench_objects,tirpc_server) $(BASE) $(RPC)/client_xdr.o
 	$(BENCH_LINK) $(TIRPC_LIBS)
 
@@ -406,8 +421,9 @@ fuzz:
 # --- The look of the sources ---------------------------------------------------------------------
 
 C_SOURCES = $(wildcard $(foreach folder,base client lock server kvctl kvcheck examples bench \
-                tests/unit tests/system tests/support tests/kvfault tests/fuzz,$(folder)/*.c $(folder)/*.h))
-SCRIPTS   = $(wildcard tools/* .ci/run examples/*.sh tests/run tests/mutants tests/fuzz/run tests/*/*.sh)
+                tests/*,$(folder)/*.c $(folder)/*.h))
+SCRIPTS   = $(wildcard tools/* bench/run bench/report bench/guard .ci/run examples/*.sh \
+                tests/run tests/mutants tests/fuzz/run tests/*/*.sh)
 
 ## format: lay out every C file as .clang-format says
 format:
@@ -464,7 +480,7 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile | awk -F ': ' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-.PHONY: all torture mutants bench-durable examples unit-tests tests unit check demo asan tsan valgrind \
+.PHONY: all torture mutants bench-durable bench-programs bench examples unit-tests tests unit check demo asan tsan valgrind \
         fuzz-programs fuzz format format-check house-rules lint install uninstall clean help
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)
