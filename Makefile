@@ -356,6 +356,11 @@ $(BUILD)/bench/durable: bench/durable.c $(BUILD)/libkv.a | $(PUBLIC)
 
 # --- Measurement ---------------------------------------------------------------------------------
 
+## guard: instructions and system calls for each call, beside those in bench/guard.txt
+guard:
+	$(LOCKED) $(MAKE) $(BUILD)/kvd $(BUILD)/bench/load
+	@BUILD=$(abspath $(BUILD)) CC='$(CC)' CFLAGS='$(CFLAGS)' SANITIZE=$(SANITIZE) bash bench/guard
+
 bench_objects = $(patsubst %,$(BUILD)/obj/bench/%.o,$(1))
 PROTOCOLS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/protocol*.c))
 LOAD      := $(call bench_objects,load options worker connection outgoing) $(PROTOCOLS) \
@@ -480,7 +485,7 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile | awk -F ': ' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-.PHONY: all torture mutants bench-durable bench-programs bench examples unit-tests tests unit check demo asan tsan valgrind \
+.PHONY: all torture mutants bench-durable bench-programs bench guard examples unit-tests tests unit check demo asan tsan valgrind \
         fuzz-programs fuzz format format-check house-rules lint install uninstall clean help
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)
