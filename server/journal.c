@@ -32,7 +32,8 @@ struct pile {
  * is true.
  *
  * `room` is what the segment in use will have left once all batches handed over are written;
- * has_spare becomes true when a spare segment was made, false when a batch is planned into it.
+ * has_spare becomes true when a spare segment was made, false when a batch is planned into it;
+ * until that one is written, the file still has that spare, and another cannot be made.
  */
 struct journal {
 	struct pile gathering;
@@ -52,6 +53,7 @@ struct journal {
 	struct pile writing;
 	uint64_t writing_last; /* position */
 	bool has_batch;
+	bool is_spare_planned; /* the batch goes there */
 	bool has_spare;
 	bool is_disk_full;
 	bool is_stopping;
@@ -126,6 +128,7 @@ static enum journal_work write_batch(struct journal *journal) {
 		journal->has_failed = true;
 	}
 	journal->has_batch = false;
+	journal->is_spare_planned = false;
 	(void)pthread_cond_broadcast(&journal->changed);
 	tell_turn(journal);
 	return written ? JOURNAL_WROTE : JOURNAL_FAILED;
@@ -185,7 +188,8 @@ static enum journal_work step(struct journal *journal) {
 	if (journal->to_forget > 0)
 		return forget(journal);
 	/* The file's spare is the journal's until the batch that is planned into it is there. */
-	if (!journal->has_spare && (!journal->has_batch || journal->spare_owed > 0))
+	if (!journal->has_spare && !journal->is_spare_planned &&
+	    (!journal->has_batch || journal->spare_owed > 0))
 		return make_spare(journal);
 	journal->spare_owed = 0;
 	return journal->has_batch ? write_batch(journal) : JOURNAL_IDLE;
@@ -326,6 +330,7 @@ static void hand_over(struct journal *journal) {
 	if (size > journal->room) {
 		assert(journal->has_spare);
 		journal->has_spare = false;
+		journal->is_spare_planned = true;
 		journal->room = journal->segment_room;
 	}
 	journal->room -= size;

@@ -419,6 +419,31 @@ START_TEST(without_a_thread_it_does_what_each_step_says) {
 }
 END_TEST
 
+START_TEST(a_spare_that_a_batch_goes_to_is_not_another_one) {
+	const size_t large = SEGMENT / 4 * 3;
+
+	go_on_by_hand();
+	ck_assert(put(10));
+	journal_turn(journal);
+	while (journal_step(journal) != JOURNAL_IDLE)
+		;
+	ck_assert(put(SEGMENT / 4));
+	journal_turn(journal);
+	/* It goes to the spare, while the one before has the next piece of a spare made. */
+	ck_assert(put(large));
+	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
+	journal_turn(journal);
+	(void)journal_step(journal);
+	ck_assert(!put(large));
+	while (journal_step(journal) != JOURNAL_IDLE)
+		;
+	ck_assert(put(large));
+	journal_turn(journal);
+	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
+	ck_assert_uint_eq(journal_durable(journal), 4);
+}
+END_TEST
+
 START_TEST(without_a_thread_a_stop_makes_all_durable) {
 	go_on_by_hand();
 	ck_assert(put(10));
@@ -550,6 +575,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_large_segment_is_made_without_pauses_once_there_is_room);
 	tcase_add_test(tests, what_a_snapshot_holds_is_forgotten);
 	tcase_add_test(tests, without_a_thread_it_does_what_each_step_says);
+	tcase_add_test(tests, a_spare_that_a_batch_goes_to_is_not_another_one);
 	tcase_add_test(tests, without_a_thread_a_stop_makes_all_durable);
 	tcase_add_test(tests, without_a_thread_a_failure_is_told_and_is_the_end);
 	tcase_add_test(tests, without_a_thread_a_full_disk_is_looked_at_step_by_step);
