@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -45,6 +46,7 @@ struct journal {
 	int event;
 	pthread_t thread;
 	bool has_thread;
+	atomic_bool has_news; /* `event` has been written to */
 
 	struct journal_file *file;
 
@@ -107,6 +109,8 @@ static void tell_turn(struct journal *journal) {
 
 	/* It can only fail if the counter is full, and then the turn has been told. */
 	(void)!write(journal->event, &one, sizeof(one));
+	/* Last: else the turn might read what is not there yet, and never again. */
+	atomic_store(&journal->has_news, true);
 }
 
 /* With the mutex held, which is given up meanwhile. */
@@ -130,7 +134,10 @@ static enum journal_work write_batch(struct journal *journal) {
 	journal->has_batch = false;
 	journal->is_spare_planned = false;
 	(void)pthread_cond_broadcast(&journal->changed);
+	/* Not under the mutex, which is the first thing that the turn will want. */
+	(void)pthread_mutex_unlock(&journal->mutex);
 	tell_turn(journal);
+	(void)pthread_mutex_lock(&journal->mutex);
 	return written ? JOURNAL_WROTE : JOURNAL_FAILED;
 }
 
@@ -326,7 +333,6 @@ static void hand_over(struct journal *journal) {
 	journal->writing = journal->gathering;
 	journal->gathering = empty;
 	journal->writing_last = journal->recorded;
-	journal->has_batch = true;
 	if (size > journal->room) {
 		assert(journal->has_spare);
 		journal->has_spare = false;
@@ -334,7 +340,7 @@ static void hand_over(struct journal *journal) {
 		journal->room = journal->segment_room;
 	}
 	journal->room -= size;
-	(void)pthread_cond_broadcast(&journal->changed);
+	journal->has_batch = true;
 }
 
 /* With the mutex held. */
@@ -349,11 +355,17 @@ static void look(struct journal *journal) {
 }
 
 void journal_turn(struct journal *journal) {
+	bool hands_over;
+
 	(void)pthread_mutex_lock(&journal->mutex);
-	if (journal->gathering.count > 0 && !journal->has_batch && !journal->has_failed)
+	hands_over = journal->gathering.count > 0 && !journal->has_batch && !journal->has_failed;
+	if (hands_over)
 		hand_over(journal);
 	look(journal);
 	(void)pthread_mutex_unlock(&journal->mutex);
+	/* Not under the mutex, which is the first thing that the thread will want. */
+	if (hands_over)
+		(void)pthread_cond_broadcast(&journal->changed);
 }
 
 int journal_fd(const struct journal *journal) {
@@ -363,7 +375,8 @@ int journal_fd(const struct journal *journal) {
 uint64_t journal_durable(struct journal *journal) {
 	uint64_t count;
 
-	(void)!read(journal->event, &count, sizeof(count));
+	if (atomic_exchange(&journal->has_news, false))
+		(void)!read(journal->event, &count, sizeof(count));
 	(void)pthread_mutex_lock(&journal->mutex);
 	look(journal);
 	(void)pthread_mutex_unlock(&journal->mutex);

@@ -193,8 +193,9 @@ bool turn_end(struct turn *turn) {
 	durable = journal_durable(journal);
 	if (journal_failure(journal) != NULL)
 		return say_failure(turn);
-	dispatch_settle(turn->dispatch, durable);
+	/* First the disk, which then works while answers are made. */
 	journal_turn(journal);
+	dispatch_settle(turn->dispatch, durable);
 	if (turn->snapshotter == NULL)
 		return true;
 	if (!poll_snapshot(turn, durable))
