@@ -394,7 +394,8 @@ static void settle(struct stream *stream) {
 		stream_close(stream);
 	if (stream->is_closed)
 		return;
-	if (stream->outbox.size > 0)
+	/* What is to be flushed at the end of this turn is settled there. */
+	if (stream->outbox.size > 0 && !stream->is_flushing)
 		events |= EPOLLOUT;
 	if (is_reading(stream))
 		events |= EPOLLIN;
