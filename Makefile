@@ -340,10 +340,16 @@ valgrind:
 mutants:
 	@BUILD=$(abspath $(BUILD)) bash tests/mutants
 
-## torture: a durable kvd killed KILLS=200 times under load
+FAULT_TESTS := $(filter %/fault_%,$(SYSTEM_TESTS))
+
+## torture: a durable kvd killed KILLS=200 times under load; the fault suites, partitions for SECONDS=30
 KILLS ?= 200
-torture: $(BUILD)/kvd $(BUILD)/tests/system/crash_test
+torture: $(BUILD)/kvd $(KVFAULT) $(BUILD)/tests/system/crash_test $(FAULT_TESTS)
 	KILLS=$(KILLS) BUILD=$(BUILD) KVD=$(BUILD)/kvd $(BUILD)/tests/system/crash_test
+	@for program in $(FAULT_TESTS); do \
+	    KV_LONG=1 $(if $(findstring command,$(origin SECONDS)),SECONDS=$(SECONDS)) \
+	        KVD=$(BUILD)/kvd $$program || exit 1; \
+	done
 
 ## bench-durable: how fast durable Puts are, beside Redis if it is there
 bench-durable: $(BUILD)/kvd $(BUILD)/bench/durable
