@@ -85,7 +85,7 @@ KVCHECK := $(call objects,kvcheck)
 CHECKER := $(filter-out %/kvcheck.o,$(KVCHECK)) \
            $(patsubst %,$(BUILD)/obj/base/%.o,history_call json_bytes status)
 CLERK  := $(patsubst %,$(BUILD)/obj/client/%.o, \
-            attempt backoff channel clerk client memo session verdict wait)
+            attempt backoff channel clerk client memo recorder session verdict wait)
 CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store session state service)
 
 # --- Programs and libraries ----------------------------------------------------------------------

@@ -2,10 +2,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "clerk.h"
 #include "connection.h"
+#include "recorder.h"
 
 /* What a handle and its views have in common. The last one to be closed frees it. */
 struct common {
@@ -13,6 +15,7 @@ struct common {
 	pid_t owner; /* the process that opened it */
 	struct transport transport;
 	struct clerk *clerk;
+	struct recorder *recorder; /* NULL: no history is wanted */
 };
 
 struct kv_client {
@@ -50,6 +53,9 @@ enum kv_status kv_open(const struct kv_options *options, struct kv_client **clie
 		options = &defaults;
 	common->owner = getpid();
 	atomic_init(&common->handles, 1);
+	status = recorder_open(options->history, &common->recorder);
+	if (status != KV_OK)
+		goto no_recorder;
 	status = connections_new(options, &common->transport);
 	if (status != KV_OK)
 		goto no_transport;
@@ -67,6 +73,8 @@ no_client:
 no_clerk:
 	connections_free(&common->transport);
 no_transport:
+	recorder_close(common->recorder);
+no_recorder:
 	free(common);
 	return status;
 }
@@ -94,6 +102,7 @@ void kv_close(struct kv_client *client) {
 			clerk_end_session(common->clerk);
 		clerk_free(common->clerk, is_child(client));
 		connections_free(&common->transport);
+		recorder_close(common->recorder);
 		free(common);
 	}
 	free(client);
@@ -122,6 +131,38 @@ static enum kv_status call(struct kv_client *client, struct request *request,
 			  response);
 }
 
+/* The call as a history tells of it, before it is made. */
+static struct history_call noted(const struct request *request) {
+	struct history_call note = {
+	    .op = request->kind == REQUEST_GET	 ? HISTORY_GET
+		  : request->kind == REQUEST_PUT ? HISTORY_PUT
+						 : HISTORY_APPEND,
+	    .key = request->key,
+	    .value = request->value,
+	    .expected = request->expected,
+	};
+
+	return note;
+}
+
+/* A call on a key: with its line in the history. */
+static enum kv_status call_on_key(struct kv_client *client, struct request *request,
+				  struct response *response) {
+	struct recorder *recorder = client->common->recorder;
+	struct history_call note = noted(request);
+	enum kv_status status = recorder_begin(recorder, &note);
+
+	if (status != KV_OK)
+		return status;
+	status = call(client, request, response);
+	note.status = status;
+	note.version = response->current;
+	note.has_got = status == KV_OK && (request->kind == REQUEST_GET || request->want_old);
+	note.got = (struct kv_bytes){response->value.data, response->value.size};
+	recorder_end(recorder, &note);
+	return status;
+}
+
 enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_value *value) {
 	struct request request = {.kind = REQUEST_GET, .key = key};
 	struct response response = {0};
@@ -131,7 +172,7 @@ enum kv_status kv_get(struct kv_client *client, struct kv_bytes key, struct kv_v
 	if (is_child(client))
 		return KV_INVALID;
 	if (status == KV_OK)
-		status = call(client, &request, &response);
+		status = call_on_key(client, &request, &response);
 	if (status == KV_OK) {
 		*value = response.value;
 		value->version = response.current;
@@ -155,7 +196,7 @@ static enum kv_status write_key(struct kv_client *client, struct request *reques
 	if (status != KV_OK)
 		return status;
 
-	status = call(client, request, &response);
+	status = call_on_key(client, request, &response);
 	if (version != NULL)
 		*version = response.current;
 	if (old != NULL) {
@@ -241,6 +282,13 @@ void kv_stats_free(struct kv_stats *stats) {
 void kv_reason(struct kv_client *client, char *text, size_t size) {
 	if (is_child(client))
 		(void)snprintf(text, size, "the handle belongs to the process that opened it");
+	else if (kv_history_error(client) != 0)
+		(void)snprintf(text, size, "the history cannot be written: %s",
+			       strerror(kv_history_error(client)));
 	else
 		clerk_reason(client->common->clerk, text, size);
+}
+
+int kv_history_error(const struct kv_client *client) {
+	return recorder_error(client->common->recorder);
 }

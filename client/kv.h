@@ -87,11 +87,22 @@ struct kv_options {
 
 	/* RPC program number, if the server was started with another one; 0 = 0x20004b56. */
 	unsigned program;
+
+	/*
+	 * A file to which each Get, Put and Append on this handle and its views is added, with its
+	 * answer and the times between which it happened (CLOCK_MONOTONIC), for kvcheck(1); made
+	 * if it does not exist, readable by its owner only. NULL: none. Processes on one machine
+	 * may share a file; each note is one write(2). A write is noted before it is sent, too, so
+	 * that a process may be killed; if that note cannot be written, the write is not sent and
+	 * answered KV_INVALID, and kv_history_error() and kv_reason() tell why.
+	 */
+	const char *history;
 };
 
 /*
  * Makes a handle in *client, to be closed with kv_close(). Does not connect yet. `options` may be
- * NULL. KV_INVALID: the server's address cannot be read (kv_address_error() says why). KV_NOMEM.
+ * NULL. KV_INVALID: the server's address cannot be read (kv_address_error() says why), or the
+ * history cannot be opened (errno says why). KV_NOMEM.
  */
 enum kv_status kv_open(const struct kv_options *options, struct kv_client **client);
 
@@ -205,6 +216,12 @@ enum kv_status kv_snapshot(struct kv_client *client, struct kv_snapshot *snapsho
  * Connection refused"); empty if none did. At most `size` bytes, with the final NUL.
  */
 void kv_reason(struct kv_client *client, char *text, size_t size);
+
+/*
+ * Why the history of this handle is not whole, as an errno; 0 if it is. Answers that are missing in
+ * it do no harm but that kvcheck(1) has less to go by.
+ */
+int kv_history_error(const struct kv_client *client);
 
 #ifdef __cplusplus
 }

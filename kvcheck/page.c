@@ -213,13 +213,15 @@ static void put_head(const struct page *page, const struct history *history,
 	put_escaped(page->file, report->reason);
 	(void)fputs(".</p>\n", page->file);
 	if (is_not)
-		(void)fprintf(page->file,
-			      "<p>The %spart of %zu calls that cannot be ordered: %zu. Before it "
-			      "the key was at version %llu%s. Time runs to the right, each step "
-			      "from one beginning or end of a call to the next.</p>\n",
-			      report->is_shortest ? "shortest " : "", history_count(history),
-			      report->call_count, (unsigned long long)report->start_version,
-			      report->start_version == 0 ? " (missing)" : "");
+		(void)fprintf(
+		    page->file,
+		    "<p>%zu of %zu calls%s cannot be ordered. Before them the key was at "
+		    "version %llu%s. Time runs to the right, each step from one beginning "
+		    "or end of a call to the next.</p>\n",
+		    report->call_count, history_count(history),
+		    report->is_shortest ? ", no fewer," : "",
+		    (unsigned long long)report->start_version,
+		    report->start_version == 0 ? " (missing)" : "");
 }
 
 /* What fits into the bar. */

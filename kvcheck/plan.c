@@ -96,7 +96,9 @@ static void look_at_answers(struct plan *plan) {
 		const struct step *step = &plan->steps[i];
 		struct fact *fact = fact_at(plan, step->version);
 
-		if (fact != NULL && is_claim(step) && fact->claimer == PLAN_NONE)
+		/* A call that is there comes before one that was left out. */
+		if (fact != NULL && is_claim(step) &&
+		    (fact->claimer == PLAN_NONE || plan->steps[fact->claimer].kind == STEP_CLAIM))
 			fact->claimer = (uint32_t)i;
 		if (!step->has_got || step->version == 0)
 			continue;

@@ -63,8 +63,11 @@ static bool make_plan(const struct part *part, struct plan *plan) {
 		if (step->kind != STEP_OPEN && !part->is_kept[i] && step->kind == STEP_SIGHT)
 			continue;
 		steps[count] = *step;
-		if (step->kind == STEP_WRITE && !part->is_kept[i])
+		/* It tells nothing any more but that there is such a version. */
+		if (step->kind == STEP_WRITE && !part->is_kept[i]) {
 			steps[count].kind = STEP_CLAIM;
+			steps[count].has_got = false;
+		}
 		count++;
 	}
 	return plan_make(plan, steps, count, beginning, part->has_filler);

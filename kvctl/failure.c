@@ -181,6 +181,8 @@ static void describe(const struct settings *settings, struct kv_client *client,
 			       settings->timeout_ms / 1000.0, colon, reason);
 	else if (status == KV_MAYBE)
 		(void)snprintf(text, LINE_SIZE, "the outcome is unknown%s%s", colon, reason);
+	else if (status == KV_INVALID && client != NULL && kv_history_error(client) != 0)
+		(void)snprintf(text, LINE_SIZE, "nothing was sent: %s", reason);
 	else if (status == KV_PROTOCOL || status == KV_UNAVAILABLE || status == KV_DENIED)
 		(void)snprintf(text, LINE_SIZE, "%s%s%s", kv_status_text(status), colon, reason);
 	else

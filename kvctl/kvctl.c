@@ -2,6 +2,7 @@
 /* kvctl.c - the shell tool: the global options and the table of subcommands. */
 #include "kvctl.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ enum {
 	TIMEOUT_DEFAULT_MS = 10000,
 	VERBOSE_TIMEOUT_MS = 1000,
 	OPTION_VERSION = 256, /* above all letters */
+	OPTION_HISTORY,
 };
 
 static const struct command *const commands[] = {
@@ -36,6 +38,7 @@ static const char options_text[] =
     "  -t, --timeout SECS    time for each call, retries included (10; 0: for ever)\n"
     "  -o, --output FORMAT   simple or json (one object a line)\n"
     "  -P, --program N       RPC program number, if kvd has another one\n"
+    "      --history FILE    add each get, put and append to FILE, for kvcheck\n"
     "  -q, --quiet           no notices, and no versions from put and append\n"
     "  -v, --verbose         say which server answered, and how fast\n"
     "  -h, --help            print this\n"
@@ -69,10 +72,17 @@ bool kvctl_open(const struct settings *settings, const char *name, unsigned time
 	    .server = settings->server,
 	    .timeout_ms = timeout_ms,
 	    .program = settings->program,
+	    .history = settings->history,
 	};
+	errno = 0;
 	enum kv_status status = kv_open(&options, client);
 	if (status == KV_OK)
 		return true;
+	if (settings->history != NULL && status == KV_INVALID && errno != 0) {
+		(void)failure_told(CODE_REFUSED, name, "cannot open the history %s: %s",
+				   settings->history, strerror(errno));
+		return false;
+	}
 	(void)failure_told(CODE_REFUSED, name, "%s", kv_status_text(status));
 	return false;
 }
@@ -102,6 +112,9 @@ void kvctl_close(const struct settings *settings, const char *name, struct kv_cl
 		 bool has_answered) {
 	if (settings->is_verbose && has_answered)
 		tell_server(settings, name, client);
+	if (has_answered && kv_history_error(client) != 0)
+		failure_notice(settings, name, "the history %s is not whole: %s", settings->history,
+			       strerror(kv_history_error(client)));
 	kv_close(client);
 }
 
@@ -143,6 +156,7 @@ static bool read_settings(struct settings *settings, int argc, char **argv, int 
 	    {"quiet", no_argument, NULL, 'q'},
 	    {"verbose", no_argument, NULL, 'v'},
 	    {"program", required_argument, NULL, 'P'},
+	    {"history", required_argument, NULL, OPTION_HISTORY},
 	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, OPTION_VERSION},
 	    {NULL, 0, NULL, 0},
@@ -171,6 +185,9 @@ static bool read_settings(struct settings *settings, int argc, char **argv, int 
 			break;
 		case 'P':
 			is_right = arguments_program(NULL, optarg, &settings->program);
+			break;
+		case OPTION_HISTORY:
+			settings->history = optarg;
 			break;
 		case 'h':
 			*code = print_help();

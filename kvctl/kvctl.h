@@ -35,7 +35,8 @@ enum format { FORMAT_SIMPLE, FORMAT_JSON };
 struct settings {
 	const char *server; /* NULL: the library chooses */
 	unsigned timeout_ms;
-	uint32_t program; /* 0: the default */
+	uint32_t program;    /* 0: the default */
+	const char *history; /* NULL: none is wanted */
 	enum format format;
 	bool is_quiet;
 	bool is_verbose;
