@@ -69,7 +69,7 @@ INCLUDES_server := -Ibase
 INCLUDES_client := -I$(BUILD)/include -Ibase
 INCLUDES_lock   := -I$(BUILD)/include
 INCLUDES_kvctl  := -I$(BUILD)/include -DKV_RELEASE='"$(VERSION)"'
-INCLUDES_kvcheck := -I$(BUILD)/include -Ibase -DKV_RELEASE='"$(VERSION)"'
+INCLUDES_kvcheck := -Ibase -DKV_RELEASE='"$(VERSION)"'
 INCLUDES_bench  := -I$(BUILD)/include -Ibase -Ikvctl
 INCLUDES_WIRE   := -I$(RPC) $(TIRPC_CFLAGS)
 
@@ -239,6 +239,7 @@ $(CHECKER_TESTS): private TEST_LIBS = $(KVCTL_LIBS)
 $(CLIENT_TESTS): $(BASE)
 # The client without sockets: the test is the outside world.
 $(filter $(BUILD)/tests/unit/client_clerk%,$(CLIENT_TESTS)): $(CLERK) tests/unit/fake_transport.c
+$(BUILD)/tests/unit/client_recorder_test: $(BUILD)/obj/client/recorder.o
 # The lock alone: the test is its client library, its clock and its chance.
 $(LOCK_TESTS): $(BUILD)/obj/lock/lock.o $(BUILD)/obj/base/status.o tests/unit/fake_kv.c
 
@@ -417,6 +418,9 @@ $(BUILD)/tests/fuzz/recovery_fuzz: $(CORE) $(BASE) \
       progress snapshot heap)
 $(BUILD)/tests/fuzz/recovery_fuzz: private EXTRA = -Itests/unit
 $(BUILD)/tests/fuzz/recovery_fuzz: private TEST_LIBS = $(ISAL_LIBS)
+$(BUILD)/tests/fuzz/history_fuzz: $(CHECKER)
+$(BUILD)/tests/fuzz/history_fuzz: private EXTRA = -Ikvcheck
+$(BUILD)/tests/fuzz/history_fuzz: private TEST_LIBS = $(KVCTL_LIBS)
 $(FUZZ_PROGRAMS): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) -Wno-missing-prototypes $(CFLAGS) -I$(BUILD)/include -Ibase \

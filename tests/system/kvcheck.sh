@@ -1,0 +1,216 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# kvcheck.sh - histories of real clients of a real kvd, and what kvcheck says of them; its options,
+# files and exit codes.
+
+# shellcheck disable=SC2317 # functions are called through check
+set -u
+# shellcheck source=tests/support/kvctl.sh
+. "$(dirname "$0")/../support/kvctl.sh"
+kvcheck=${KVCHECK:-$build/kvcheck}
+
+# Runs kvcheck; its output is in $dir/out and $dir/err, its exit code in code.
+judge() {
+	"$kvcheck" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+	code=$?
+}
+
+# One kvctl after the other, all to one key and one history; their answers do not matter.
+client() {
+	local i
+	for i in 1 2 3 4 5 6; do
+		kvctl --history "$dir/many" append shared "$1.$i;" --old
+		kvctl --history "$dir/many" get shared
+		kvctl --history "$dir/many" put other "$1.$i" --expect "$i"
+	done >"$dir/client.$1" 2>&1
+}
+kvctl() {
+	"$kvctl" -s "${server:?}" "$@"
+}
+
+# --- Real clients ---------------------------------------------------------------------------------
+
+clients_that_share_a_file_leave_a_linearizable_history() {
+	local pids='' name
+	for name in a b c d; do
+		client $name &
+		pids="$pids $!"
+	done
+	# shellcheck disable=SC2086
+	wait $pids
+	judge "$dir/many"
+	exits 0; prints_line 'linearizable: 72 calls on 2 keys'; is_silent
+}
+
+the_lock_appears_in_the_history() {
+	kvctl --history "$dir/lock" lock L -- true
+	judge "$dir/lock"
+	exits 0; prints_line 'linearizable: 3 calls on 1 key'
+	grep -q '"op":"put","key":"L","value":"__unlocked","expected":1' "$dir/lock" ||
+		complain "no release in the history"
+}
+
+bytes_that_are_no_text_come_back() {
+	printf 'a\377\0' | kvctl --history "$dir/bytes" put bytes - >"$dir/ignored"
+	kvctl --history "$dir/bytes" get bytes >"$dir/ignored"
+	grep -q '"value_base64":"Yf8A"' "$dir/bytes" || complain "no base64"
+	judge "$dir/bytes"
+	exits 0
+}
+
+a_client_that_is_killed_leaves_an_open_call() {
+	local pid
+	kill -STOP "$server_pid"
+	"$kvctl" -s "$server" --history "$dir/killed" append killed x >"$dir/ignored" 2>&1 &
+	pid=$!
+	until_true grep -q '"op":"append"' "$dir/killed" 2>"$dir/ignored" ||
+		complain "nothing was noted"
+	kill -KILL "$pid"
+	wait "$pid" 2>"$dir/ignored"
+	kill -CONT "$server_pid"
+	kvctl --history "$dir/killed" get killed >"$dir/ignored" 2>&1
+	[ "$(grep -c return "$dir/killed")" -eq 1 ] || complain "not one call with a return"
+	judge "$dir/killed"
+	exits 0; prints_line 'linearizable: 2 calls on 1 key'
+}
+
+an_answer_that_was_forged_is_found() {
+	kvctl put forged a >"$dir/ignored"
+	kvctl --history "$dir/forged" put forged b >"$dir/ignored"
+	kvctl --history "$dir/forged" get forged >"$dir/ignored"
+	judge --any-start "$dir/forged"
+	exits 0
+	sed -i '/"get"/s/"value":"b"/"value":"a"/' "$dir/forged"
+	judge --any-start "$dir/forged"
+	exits 1
+	grep -q '^not linearizable: key "forged": the two calls tell of different values$' \
+		"$dir/out" || complain "$(cat "$dir/out")"
+}
+
+a_store_that_was_not_empty_is_hinted_at() {
+	kvctl put before a >"$dir/ignored"
+	kvctl --history "$dir/before" get before >"$dir/ignored"
+	judge "$dir/before"
+	exits 1
+	grep -q 'from a store that was not empty it is linearizable: see --any-start' "$dir/err" ||
+		complain "no hint"
+	judge -a "$dir/before"
+	exits 0; is_silent
+}
+
+a_history_that_cannot_be_opened_sends_nothing() {
+	kv --history "$dir/absent/file" put unsent x
+	exits 1; says "cannot open the history $dir/absent/file: No such file"
+	kv --history /dev/full put unsent x
+	exits 1; says 'nothing was sent: the history cannot be written: No space left on device'
+	kv get unsent
+	exits 3
+}
+
+# --- Files and options ----------------------------------------------------------------------------
+
+good='{"client":1,"op":"put","key":"k","value":"v","status":"KV_OK","version":1,"call":1,"return":2}'
+bad='{"client":2,"op":"get","key":"k","status":"KV_NOKEY","call":3,"return":4}'
+
+files_are_taken_together() {
+	mkdir "$dir/several"
+	echo "$good" >"$dir/several/a"
+	echo "$bad" >"$dir/several/b"
+	judge "$dir/several/a" "$dir/several/b"
+	exits 1
+	judge "$dir/several"
+	exits 1
+	judge "$dir/several/b"
+	exits 0
+}
+
+standard_input_is_read_without_a_file() {
+	echo "$good" | "$kvcheck" >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 0; prints_line 'linearizable: 1 call on 1 key'
+	echo "$good" | "$kvcheck" - >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 0
+}
+
+a_wrong_line_exits_2_and_is_named() {
+	printf '%s\nrubbish\n' "$good" >"$dir/wrong"
+	judge "$dir/wrong"
+	exits 2; says "wrong:2: this is not JSON"
+	judge "$dir/absent"
+	exits 2; says "$dir/absent: No such file or directory"
+}
+
+half_a_line_at_the_end_is_mentioned() {
+	printf '%s\n{"client":' "$good" >"$dir/half"
+	judge "$dir/half"
+	exits 0; prints_line 'linearizable: 1 call on 1 key'
+	grep -q 'the last line is cut off' "$dir/err" || complain "not mentioned"
+}
+
+a_page_is_written() {
+	printf '%s\n%s\n' "$good" "$bad" >"$dir/stale"
+	judge --html "$dir/page.html" "$dir/stale"
+	exits 1
+	grep -q '<svg ' "$dir/page.html" || complain "no timeline"
+	judge --html "$dir/absent/page.html" "$dir/stale"
+	exits 2
+	grep -q "$dir/absent/page.html: No such file" "$dir/err" || complain "no reason"
+}
+
+too_few_steps_are_undecided() {
+	local i
+	for i in 1 2 3 4 5 6 7 8 9; do
+		echo '{"client":'$i',"op":"put","key":"k","value":"'$i'","status":"KV_OK","call":1,"return":9}'
+	done >"$dir/hard"
+	echo '{"client":0,"op":"get","key":"k","status":"KV_OK","value":"?","call":2,"return":3}' >>"$dir/hard"
+	judge --steps 1000 "$dir/hard"
+	exits 3; prints_line 'undecided: key "k": more orders to try than the limit of steps allows'
+	judge "$dir/hard"
+	exits 1
+}
+
+quiet_tells_by_the_exit_code_only() {
+	judge -q "$dir/stale"
+	exits 1; prints ''; is_silent
+}
+
+mistakes_in_the_options_exit_2() {
+	judge --steps none "$dir/stale"
+	exits 2
+	grep -q -- '--steps is a number from 1 to' "$dir/err" || complain "no reason"
+	judge --nonsense
+	exits 2
+	judge --help
+	exits 0; is_silent
+	grep -q '^usage: kvcheck' "$dir/out" || complain "no usage"
+	judge --version
+	exits 0; is_silent
+}
+
+output_that_cannot_be_written_exits_2() {
+	"$kvcheck" "$dir/stale" >/dev/full 2>"$dir/err"
+	code=$?
+	exits 2
+}
+
+start_server
+server=$socket
+check clients_that_share_a_file_leave_a_linearizable_history
+check the_lock_appears_in_the_history
+check bytes_that_are_no_text_come_back
+check a_client_that_is_killed_leaves_an_open_call
+check an_answer_that_was_forged_is_found
+check a_store_that_was_not_empty_is_hinted_at
+check a_history_that_cannot_be_opened_sends_nothing
+check files_are_taken_together
+check standard_input_is_read_without_a_file
+check a_wrong_line_exits_2_and_is_named
+check half_a_line_at_the_end_is_mentioned
+check a_page_is_written
+check too_few_steps_are_undecided
+check quiet_tells_by_the_exit_code_only
+check mistakes_in_the_options_exit_2
+check output_that_cannot_be_written_exits_2
+exit "$failed"
