@@ -202,8 +202,11 @@ $(EDGE_TESTS): $(BASE)
 # Measurement: what is counted and drawn, without a server.
 $(BUILD)/tests/unit/bench_histogram_test: $(BUILD)/obj/kvctl/histogram.o
 $(BUILD)/tests/unit/bench_workload_test: $(BUILD)/obj/kvctl/workload.o
-$(BENCH_TESTS): private EXTRA = -Ikvctl -Ibench
-$(BENCH_TESTS): private TEST_LIBS = -lm
+$(BUILD)/tests/unit/bench_protocol_test: $(BASE) $(RPC)/client_xdr.o \
+    $(patsubst %,$(BUILD)/obj/bench/%.o,outgoing protocol protocol_echo protocol_etcd protocol_kv \
+      protocol_memcached protocol_redis) $(BUILD)/obj/kvctl/workload.o
+$(BENCH_TESTS): private EXTRA = -Ikvctl -Ibench $(INCLUDES_WIRE)
+$(BENCH_TESTS): private TEST_LIBS = $(TIRPC_LIBS) -lnettle -lm
 $(BASE_TESTS): $(BASE)
 $(CORE_TESTS): $(CORE) $(BASE)
 $(SNAPSHOT_TESTS): $(CORE) $(BASE) \
@@ -293,7 +296,7 @@ LOCKED = @mkdir -p $(BUILD) && flock $(BUILD)
 RUN    = BUILD=$(abspath $(BUILD)) SANITIZE=$(SANITIZE) bash tests/run
 
 unit-tests: $(UNIT_TESTS)
-tests: all examples $(KVFAULT) $(UNIT_TESTS) $(SYSTEM_TESTS)
+tests: all examples $(KVFAULT) $(UNIT_TESTS) $(SYSTEM_TESTS) $(BUILD)/bench/load $(BUILD)/bench/echo
 
 ## unit: the tests without sockets
 unit:
