@@ -346,14 +346,17 @@ mutants:
 
 FAULT_TESTS := $(filter %/fault_%,$(SYSTEM_TESTS))
 
-## torture: a durable kvd killed KILLS=200 times under load; the fault suites, partitions for SECONDS=30
-KILLS ?= 200
-torture: $(BUILD)/kvd $(KVFAULT) $(BUILD)/tests/system/crash_test $(FAULT_TESTS)
+## torture: kvd killed KILLS=200 times; the fault suites, partitions for SECONDS=30; EVERY_CRASH=1
+KILLS       ?= 200
+EVERY_CRASH ?= 1
+torture: $(BUILD)/kvd $(KVFAULT) $(BUILD)/tests/system/crash_test $(FAULT_TESTS) \
+    $(BUILD)/tests/unit/journal_crash_test
 	KILLS=$(KILLS) BUILD=$(BUILD) KVD=$(BUILD)/kvd $(BUILD)/tests/system/crash_test
 	@for program in $(FAULT_TESTS); do \
 	    KV_LONG=1 $(if $(findstring command,$(origin SECONDS)),SECONDS=$(SECONDS)) \
 	        KVD=$(BUILD)/kvd $$program || exit 1; \
 	done
+	EVERY_CRASH=$(EVERY_CRASH) $(BUILD)/tests/unit/journal_crash_test
 
 ## bench-durable: how fast durable Puts are, beside Redis if it is there
 bench-durable: $(BUILD)/kvd $(BUILD)/bench/durable
@@ -441,7 +444,7 @@ fuzz:
 C_SOURCES = $(wildcard $(foreach folder,base client lock server kvctl kvcheck examples bench \
                 tests/*,$(folder)/*.c $(folder)/*.h))
 SCRIPTS   = $(wildcard tools/* bench/run bench/report bench/guard .ci/run examples/*.sh \
-                tests/run tests/mutants tests/fuzz/run tests/*/*.sh)
+                tests/run tests/mutants tests/mutants.d/* tests/fuzz/run tests/*/*.sh)
 
 ## format: lay out every C file as .clang-format says
 format:

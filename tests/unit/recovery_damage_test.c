@@ -74,6 +74,12 @@ static bool may_refuse(bool begins) {
 	return true;
 }
 
+static bool has_file(const struct fake_disk *disk, const char *name) {
+	size_t size;
+
+	return fake_disk_bytes(disk, name, &size) != NULL;
+}
+
 /* Whether kvd starts; then it has everything: run_take_up() sees to that. */
 static bool starts(const struct fake_disk *disk, const char *complain) {
 	struct fake_disk *copy = fake_disk_copy(disk);
@@ -81,6 +87,9 @@ static bool starts(const struct fake_disk *disk, const char *complain) {
 
 	if (next == NULL)
 		fake_disk_free(copy);
+	else
+		must(!has_file(copy, "snapshot.tmp") && !has_file(copy, "spare"),
+		     "what was not finished is still there");
 	run_free(next);
 	return next != NULL;
 }
