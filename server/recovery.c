@@ -260,6 +260,13 @@ static bool add_file(void *context, const char *name) {
 	return true;
 }
 
+/* The beginning of a line. */
+static void print_file(FILE *out, const char *name, uint64_t size, uint64_t first, uint64_t last) {
+	(void)fprintf(out, "file %s bytes %" PRIu64, name, size);
+	if (first <= last)
+		(void)fprintf(out, " operations %" PRIu64 "-%" PRIu64, first, last);
+}
+
 static void print_segment(void *context, const char *name, uint64_t size, uint64_t first,
 			  uint64_t last) {
 	struct reading *reading = context;
@@ -267,9 +274,7 @@ static void print_segment(void *context, const char *name, uint64_t size, uint64
 	reading->done += size;
 	progress_show(reading->bar, reading->done);
 	progress_end(reading->bar);
-	(void)fprintf(reading->out, "file %s bytes %" PRIu64, name, size);
-	if (first <= last)
-		(void)fprintf(reading->out, " operations %" PRIu64 "-%" PRIu64, first, last);
+	print_file(reading->out, name, size, first, last);
 	(void)fputs("\n", reading->out);
 }
 
@@ -299,11 +304,9 @@ static bool check_snapshots(struct disk *disk, struct reading *reading, struct s
 		reading->done += snapshot.size;
 		snapshot_name(snapshot.position, name);
 		clear_bar(reading);
-		(void)fprintf(reading->out,
-			      "file %s bytes %" PRIu64 " operations 1-%" PRIu64 " keys %" PRIu64
-			      " sessions %" PRIu64 "\n",
-			      name, snapshot.size, snapshot.position, snapshot.entries,
-			      snapshot.sessions);
+		print_file(reading->out, name, snapshot.size, 1, snapshot.position);
+		(void)fprintf(reading->out, " keys %" PRIu64 " sessions %" PRIu64 "\n",
+			      snapshot.entries, snapshot.sessions);
 	}
 	return sound;
 }
