@@ -348,7 +348,7 @@ START_TEST(after_a_failure_there_is_no_mark_of_a_clean_stop) {
 		ck_assert(!world_append(&world));
 		ck_assert(fake_disk_struck(world.disk));
 		world_stop(&world, true);
-		fake_disk_plan(world.disk, NULL);
+		fake_disk_kill(world.disk);
 		world_start(&world);
 		ck_assert(!world.found.was_stopped);
 		ck_assert_uint_ge(world.found.last, world.durable);
