@@ -18,38 +18,38 @@ static struct kv_bytes bytes(const char *text) {
 }
 
 static struct kv_client *open_at(const char *address, unsigned attempt_ms, unsigned timeout_ms,
-				 bool is_stateless) {
+				 enum sessions sessions) {
 	struct kv_options options = {.server = address,
 				     .attempt_ms = attempt_ms,
 				     .timeout_ms = timeout_ms,
 				     .backoff_ms = BACKOFF_MS,
 				     .backoff_max_ms = BACKOFF_MAX_MS,
-				     .stateless = is_stateless};
+				     .stateless = sessions == STATELESS};
 	struct kv_client *client = NULL;
 
 	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
 	return client;
 }
 
-void stage_open(struct stage *stage, enum via via, bool is_stateless, ...) {
+void stage_open(struct stage *stage, enum via via, enum sessions sessions, ...) {
 	char address[128];
 	va_list extra;
 
 	*stage = (struct stage){.via = via};
-	va_start(extra, is_stateless);
+	va_start(extra, sessions);
 	server_start_with(&stage->server, extra);
 	va_end(extra);
 	fault_start(&stage->fault, &stage->server, &via, 1);
 	server_address(&stage->server, VIA_LOCAL, address);
 	stage->near = open_at(address, 0, 0, false);
-	stage->far = open_at(stage->fault.addresses[0], ATTEMPT_MS, 0, is_stateless);
+	stage->far = open_at(stage->fault.addresses[0], ATTEMPT_MS, 0, sessions);
 	peer_open(&stage->peer, &stage->server, VIA_LOCAL);
 }
 
 void stage_reopen_far(struct stage *stage, unsigned attempt_ms, unsigned timeout_ms,
-		      bool is_stateless) {
+		      enum sessions sessions) {
 	kv_close(stage->far);
-	stage->far = open_at(stage->fault.addresses[0], attempt_ms, timeout_ms, is_stateless);
+	stage->far = open_at(stage->fault.addresses[0], attempt_ms, timeout_ms, sessions);
 }
 
 void stage_restart(struct stage *stage) {

@@ -14,18 +14,19 @@
 #include "calls.h"
 #include "fault.h"
 
+enum sessions { WITH_SESSION, STATELESS };
+
 struct stage {
 	struct server server;
 	struct fault fault;
 	enum via via;
-	struct kv_client *far; /* through kvfault, over `via` */
+	struct kv_client *far; /* through kvfault, over `via`; perhaps without a session */
 	struct kv_client *near;
 	struct peer peer;
 };
 
-/* `...` are more arguments for the server, the last one NULL. The far client opens no session if
-   `is_stateless`. */
-void stage_open(struct stage *stage, enum via via, bool is_stateless, ...);
+/* `...` are more arguments for the server, the last one NULL. */
+void stage_open(struct stage *stage, enum via via, enum sessions sessions, ...);
 void stage_close(struct stage *stage);
 
 /* Kills the server and starts it again; the peer is connected anew. */
@@ -33,7 +34,7 @@ void stage_restart(struct stage *stage);
 
 /* Opens the far client anew: each attempt takes attempt_ms, each call timeout_ms (0: for ever). */
 void stage_reopen_far(struct stage *stage, unsigned attempt_ms, unsigned timeout_ms,
-		      bool is_stateless);
+		      enum sessions sessions);
 
 /* Waits until a counter of the server is at least this. */
 void stage_await(struct stage *stage, const char *name, uint64_t least);

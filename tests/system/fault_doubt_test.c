@@ -76,7 +76,7 @@ START_TEST(an_ok_that_comes_late_stands) {
 	struct errand errand;
 
 	/* Over udp: on a stream the connection of the first attempt is given up with it. */
-	stage_open(&stage, VIA_UDP, true, NULL);
+	stage_open(&stage, VIA_UDP, STATELESS, NULL);
 	fault_tell(&stage.fault, "hold replies 1 put");
 	fault_tell(&stage.fault, "lose replies 1000 put");
 	errand = (struct errand){.client = stage.far, .key = "k", .value = "v"};
@@ -95,8 +95,8 @@ END_TEST
 START_TEST(a_refusal_of_the_only_copy_on_a_stream_stands) {
 	struct stage stage;
 
-	stage_open(&stage, VIA_TCP, true, NULL);
-	stage_reopen_far(&stage, LONG_MS, 0, true);
+	stage_open(&stage, VIA_TCP, STATELESS, NULL);
+	stage_reopen_far(&stage, LONG_MS, 0, STATELESS);
 	check(set(stage.far, "k", "v", 3), KV_NOKEY);
 	check(set(stage.near, "k", "first", 0), KV_OK);
 	check(set(stage.far, "k", "v", 3), KV_VERSION);
@@ -110,8 +110,8 @@ END_TEST
 START_TEST(but_over_udp_the_refused_write_may_still_happen) {
 	struct stage stage;
 
-	stage_open(&stage, VIA_UDP, true, NULL);
-	stage_reopen_far(&stage, LONG_MS, 0, true);
+	stage_open(&stage, VIA_UDP, STATELESS, NULL);
+	stage_reopen_far(&stage, LONG_MS, 0, STATELESS);
 	check(set(stage.near, "k", "first", 0), KV_OK);
 	fault_tell(&stage.fault, "repeat requests 1 put 700");
 	check(set(stage.far, "k", "late", 2), KV_MAYBE);
@@ -127,7 +127,7 @@ END_TEST
 START_TEST(a_refusal_of_a_resend_is_in_doubt) {
 	struct stage stage;
 
-	stage_open(&stage, ways[_i], true, NULL);
+	stage_open(&stage, ways[_i], STATELESS, NULL);
 	fault_tell(&stage.fault, "lose replies 1 put");
 	check(set(stage.far, "k", "v", 0), KV_MAYBE);
 	stage_check(&stage, "k", "v", 1);
@@ -156,8 +156,8 @@ static struct kv_lock *open_lock(struct kv_client *client) {
 }
 
 static void open_locks(struct locks *locks, enum via via, unsigned attempt_ms) {
-	stage_open(&locks->stage, via, true, NULL);
-	stage_reopen_far(&locks->stage, attempt_ms, SHORT_MS, true);
+	stage_open(&locks->stage, via, STATELESS, NULL);
+	stage_reopen_far(&locks->stage, attempt_ms, SHORT_MS, STATELESS);
 	locks->far = open_lock(locks->stage.far);
 	locks->near = open_lock(locks->stage.near);
 }
@@ -249,7 +249,7 @@ START_TEST(a_client_that_knew_the_old_store_is_told_and_starts_afresh) {
 	struct server other;
 	struct peer peer;
 
-	stage_open(&stage, ways[_i], false, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
 	check(set(stage.far, "k", "old", 0), KV_OK);
 	lead_elsewhere(&stage, &other);
 	check(look(stage.far, "k"), KV_BADSESSION);
@@ -270,7 +270,7 @@ START_TEST(a_write_sent_to_the_old_store_is_in_doubt_and_never_sent_to_the_new) 
 	struct errand errand;
 	struct peer peer;
 
-	stage_open(&stage, ways[_i], false, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
 	fault_tell(&stage.fault, "lose replies 1000 append");
 	errand = (struct errand){
 	    .client = stage.far, .key = "k", .value = "a", .is_append = true, .expected = KV_ANY};
@@ -296,7 +296,7 @@ START_TEST(a_wrong_store_in_the_list_is_as_if_it_did_not_answer) {
 	struct kv_options options = {
 	    .server = list, .attempt_ms = ATTEMPT_MS, .backoff_ms = 1, .backoff_max_ms = 20};
 
-	stage_open(&stage, VIA_TCP, false, NULL);
+	stage_open(&stage, VIA_TCP, WITH_SESSION, NULL);
 	server_address(&stage.server, VIA_LOCAL, direct);
 	(void)snprintf(list, sizeof list, "%s,%s", stage.fault.addresses[0], direct);
 	check(kv_open(&options, &client), KV_OK);
@@ -324,7 +324,7 @@ START_TEST(a_call_in_the_middle_of_a_restart_gives_its_first_answer) {
 	char data[64];
 
 	suite_directory(data);
-	stage_open(&stage, ways[_i], false, "-d", data, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, "-d", data, NULL);
 	check(set(stage.far, "k", "a", 0), KV_OK);
 	fault_tell(&stage.fault, "lose replies 1000 append");
 	errand = (struct errand){

@@ -16,6 +16,7 @@ enum {
 	RIVALS = 3,    /* users 5 to 7; the others lock and count */
 	LOGS = 2,
 	ROUTES = 3,
+	KINDS = 8, /* of trouble */
 	TROUBLE_MS = 30000,
 	TROUBLE_SHORT_MS = 5000,
 	PAUSE_MS_MAX = 400,
@@ -97,6 +98,7 @@ static void live(struct user *user) {
 
 struct troubles {
 	unsigned chance;
+	unsigned count;
 	unsigned partitions, kills, hang_ups;
 };
 
@@ -115,8 +117,17 @@ static void partition(struct trial *trial, struct troubles *troubles, const char
 	troubles->partitions++;
 }
 
+/* The first ones are each of another kind, so that a short form has all of them. */
+static unsigned draw_kind(struct troubles *troubles) {
+	unsigned kind = draw(troubles, KINDS);
+
+	if (troubles->count++ < KINDS)
+		kind = 3 * troubles->count % KINDS;
+	return kind;
+}
+
 static void trouble(struct trial *trial, struct troubles *troubles) {
-	switch (draw(troubles, 8)) {
+	switch (draw_kind(troubles)) {
 	case 0:
 		partition(trial, troubles, "both");
 		break;

@@ -61,7 +61,7 @@ static void release(struct stage *stage, unsigned count) {
 START_TEST(a_late_copy_of_a_put_never_undoes_a_later_one) {
 	struct stage stage;
 
-	stage_open(&stage, ways[_i], false, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
 	fault_tell(&stage.fault, "hold requests 1 put");
 	put_ok(stage.far, "k", "first", KV_ANY, 1);
 	put_ok(stage.far, "k", "second", KV_ANY, 2);
@@ -75,7 +75,7 @@ START_TEST(an_append_whose_answer_was_lost_gives_its_first_answer) {
 	struct stage stage;
 	struct errand errand;
 
-	stage_open(&stage, ways[_i], false, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
 	put_ok(stage.near, "k", "a", KV_ANY, 1);
 	fault_tell(&stage.fault, "lose replies 1 append");
 	fault_tell(&stage.fault, "pass requests 1 append");
@@ -105,8 +105,8 @@ START_TEST(a_write_given_up_never_runs_after_the_next_one) {
 	struct stage stage;
 	struct kv_client *hasty;
 
-	stage_open(&stage, ways[_i], false, NULL);
-	stage_reopen_far(&stage, LONG_MS, 0, false);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
+	stage_reopen_far(&stage, LONG_MS, 0, WITH_SESSION);
 	put_ok(stage.far, "k", "first", KV_ANY, 1);
 	ck_assert_int_eq(kv_within(stage.far, 100, &hasty), KV_OK);
 	fault_tell(&stage.fault, "hold requests 1 append");
@@ -141,7 +141,7 @@ START_TEST(a_copy_of_an_answered_write_is_answered_by_a_full_store) {
 	struct stage stage;
 	struct errand errand;
 
-	stage_open(&stage, ways[_i], false, "--max-memory", "4M", NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, "--max-memory", "4M", NULL);
 	fault_tell(&stage.fault, "lose replies 1 put");
 	fault_tell(&stage.fault, "pass requests 1 put");
 	fault_tell(&stage.fault, "hold requests 1 put");
@@ -161,7 +161,7 @@ START_TEST(a_late_copy_of_a_refused_write_never_runs) {
 	struct stage stage;
 	uint64_t version;
 
-	stage_open(&stage, ways[_i], false, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
 	put_ok(stage.near, "k", "first", 0, 1);
 	fault_tell(&stage.fault, "hold requests 1 put");
 	ck_assert_str_eq(kv_status_name(kv_put(stage.far, bytes("k"), bytes("late"), 2, &version)),
@@ -181,7 +181,7 @@ END_TEST
 START_TEST(an_open_whose_answer_was_lost_gives_the_same_session) {
 	struct stage stage;
 
-	stage_open(&stage, ways[_i], false, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
 	fault_tell(&stage.fault, "lose replies 2 open");
 	put_ok(stage.far, "k", "v", KV_ANY, 1);
 	ck_assert_uint_eq(counter(&stage.peer, "sessions_opened"), 1);
@@ -192,10 +192,10 @@ END_TEST
 START_TEST(a_late_copy_never_runs_after_its_session_was_closed) {
 	struct stage stage;
 
-	stage_open(&stage, ways[_i], false, NULL);
+	stage_open(&stage, ways[_i], WITH_SESSION, NULL);
 	fault_tell(&stage.fault, "hold requests 1 put");
 	put_ok(stage.far, "k", "first", KV_ANY, 1);
-	stage_reopen_far(&stage, LONG_MS, 0, false);
+	stage_reopen_far(&stage, LONG_MS, 0, WITH_SESSION);
 	ck_assert_uint_eq(counter(&stage.peer, "sessions"), 0);
 	put_ok(stage.near, "k", "second", KV_ANY, 2);
 	release(&stage, 1);
@@ -217,8 +217,8 @@ START_TEST(a_write_whose_session_ended_on_the_way_is_sent_again_on_a_stream) {
 	struct stage stage;
 	struct errand errand;
 
-	stage_open(&stage, VIA_TCP, false, "--session-lease", "1", NULL);
-	stage_reopen_far(&stage, LONG_MS, 0, false);
+	stage_open(&stage, VIA_TCP, WITH_SESSION, "--session-lease", "1", NULL);
+	stage_reopen_far(&stage, LONG_MS, 0, WITH_SESSION);
 	put_ok(stage.far, "k", "a", KV_ANY, 1);
 	errand = (struct errand){
 	    .client = stage.far, .key = "k", .value = "b", .is_append = true, .expected = KV_ANY};
@@ -235,8 +235,8 @@ START_TEST(but_is_in_doubt_over_udp) {
 	struct stage stage;
 	struct errand errand;
 
-	stage_open(&stage, VIA_UDP, false, "--session-lease", "1", NULL);
-	stage_reopen_far(&stage, LONG_MS, 0, false);
+	stage_open(&stage, VIA_UDP, WITH_SESSION, "--session-lease", "1", NULL);
+	stage_reopen_far(&stage, LONG_MS, 0, WITH_SESSION);
 	put_ok(stage.far, "k", "a", KV_ANY, 1);
 	errand = (struct errand){
 	    .client = stage.far, .key = "k", .value = "b", .is_append = true, .expected = KV_ANY};
@@ -251,7 +251,7 @@ START_TEST(and_is_in_doubt_if_an_earlier_attempt_may_have_run) {
 	struct stage stage;
 	struct errand errand;
 
-	stage_open(&stage, VIA_TCP, false, "--session-lease", "1", NULL);
+	stage_open(&stage, VIA_TCP, WITH_SESSION, "--session-lease", "1", NULL);
 	put_ok(stage.far, "k", "a", KV_ANY, 1);
 	/* The first runs, and its answer is lost; the others come when the session is over. */
 	fault_tell(&stage.fault, "lose replies 1 append");
@@ -276,7 +276,7 @@ START_TEST(a_datagram_from_before_a_restart_never_runs) {
 	char data[64];
 
 	suite_directory(data);
-	stage_open(&stage, VIA_UDP, false, "-d", data, NULL);
+	stage_open(&stage, VIA_UDP, WITH_SESSION, "-d", data, NULL);
 	put_ok(stage.near, "k", "first", 0, 1);
 	fault_tell(&stage.fault, "hold requests 1 put");
 	ck_assert_str_eq(kv_status_name(kv_put(stage.far, bytes("k"), bytes("late"), 2, &version)),
