@@ -264,7 +264,7 @@ $(SUPPORT): $(BUILD)/tests/support/%.o: tests/support/%.c | $(PUBLIC) $(RPC)/rpc
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -c -o $@ $<
 
 # What was asked and told is judged in the test's own process.
-$(patsubst %,$(BUILD)/tests/support/%.o,tape trial): private SYSTEM_INCLUDES += -Ibase -Ikvcheck
+$(BUILD)/tests/support/tape.o: private SYSTEM_INCLUDES += -Ibase -Ikvcheck
 JUDGE := $(filter-out %/status.o,$(CHECKER))
 
 # kvfault: a bad network between clients and kvd, for the tests and by hand.

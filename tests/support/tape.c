@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "checker.h"
 #include "report.h"
@@ -12,23 +11,11 @@
 
 enum { PATH_SIZE = 256 };
 
-uint64_t tape_now_ns(void) {
-	struct timespec now;
-
-	ck_assert_int_eq(clock_gettime(CLOCK_MONOTONIC, &now), 0);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 void tape_begin(struct tape *tape) {
-	tape->history = history_new();
-	ck_assert_ptr_nonnull(tape->history);
-	ck_assert_int_eq(pthread_mutex_init(&tape->mutex, NULL), 0);
-}
+	char place[64];
 
-void tape_keep(struct tape *tape, const struct history_call *call) {
-	ck_assert_int_eq(pthread_mutex_lock(&tape->mutex), 0);
-	ck_assert(history_add(tape->history, call));
-	ck_assert_int_eq(pthread_mutex_unlock(&tape->mutex), 0);
+	suite_directory(place);
+	(void)snprintf(tape->path, sizeof tape->path, "%s/history", place);
 }
 
 /* Beside the suite's own directory, which is removed. */
@@ -72,17 +59,22 @@ static void leave_behind(const struct history *history, const struct checker_rep
 	(void)printf("the history and a page of it are in %s\n", place);
 }
 
-void tape_judge(struct tape *tape) {
+void tape_judge(const struct tape *tape) {
+	struct history *history = history_new();
+	struct history_input input = {.file = fopen(tape->path, "re"), .name = tape->path};
+	char error[HISTORY_ERROR_MAX] = "";
 	struct checker_report report;
-	enum checker_verdict verdict;
 
-	checker_run(tape->history, NULL, &report);
-	verdict = report.verdict;
-	if (verdict != CHECKER_LINEARIZABLE)
-		leave_behind(tape->history, &report);
-	ck_assert_msg(verdict != CHECKER_NOT, "the history is not linearizable");
-	ck_assert_msg(verdict != CHECKER_UNDECIDED, "undecided: %s", report.reason);
+	ck_assert_ptr_nonnull(history);
+	ck_assert_ptr_nonnull(input.file);
+	ck_assert_msg(history_read(history, &input, error) == HISTORY_READ, "%s", error);
+	ck_assert_int_eq(fclose(input.file), 0);
+	ck_assert_uint_gt(history_count(history), 0);
+	checker_run(history, NULL, &report);
+	if (report.verdict != CHECKER_LINEARIZABLE)
+		leave_behind(history, &report);
+	ck_assert_msg(report.verdict != CHECKER_NOT, "the history is not linearizable");
+	ck_assert_msg(report.verdict != CHECKER_UNDECIDED, "undecided: %s", report.reason);
 	checker_report_free(&report);
-	history_free(tape->history);
-	ck_assert_int_eq(pthread_mutex_destroy(&tape->mutex), 0);
+	history_free(history);
 }

@@ -3,33 +3,21 @@
 #define TAPE_H
 
 /*
- * tape.h - the history of a test: what clients asked, when, and what they were told; handed to
- * kvcheck's checker at the end. Used by many threads at once.
+ * tape.h - the history of a test: what clients asked, when, and what they were told, as libkv
+ * writes it (`history` in struct kv_options); handed to kvcheck's checker at the end.
  */
-
-#include <pthread.h>
-#include <stdint.h>
-
-struct history;
-struct history_call; /* base/history_call.h */
 
 struct tape {
-	pthread_mutex_t mutex;
-	struct history *history;
+	char path[96]; /* of the file, for any number of clients */
 };
 
+/* Makes a place for the file. */
 void tape_begin(struct tape *tape);
 
-/* The clock of call_ns and return_ns. */
-uint64_t tape_now_ns(void);
-
-/* Keeps a copy of a call. */
-void tape_keep(struct tape *tape, const struct history_call *call);
-
 /*
- * Frees the tape. Fails the test unless one order of all calls explains all answers; then the
- * history and a page with a timeline stay behind, and their directory is printed.
+ * Once every client is closed: fails the test unless one order of all calls explains all answers.
+ * Then the history and a page with a timeline stay behind, and their directory is printed.
  */
-void tape_judge(struct tape *tape);
+void tape_judge(const struct tape *tape);
 
 #endif

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "history_call.h"
-
 enum {
 	/* A lost message is soon asked for again: the trial's time is for calls, not for waiting.
 	 */
@@ -63,13 +61,15 @@ void user_open(struct user *user, struct trial *trial, unsigned number) {
 				     .attempt_ms = ATTEMPT_MS,
 				     .backoff_ms = BACKOFF_MS,
 				     .backoff_max_ms = BACKOFF_MAX_MS,
-				     .stateless = trial->is_stateless};
+				     .stateless = trial->is_stateless,
+				     .history = trial->tape.path};
 
 	*user = (struct user){.trial = trial, .number = number};
 	check_status(kv_open(&options, &user->client), KV_OK);
 }
 
 void user_close(struct user *user) {
+	ck_assert_int_eq(kv_history_error(user->client), 0);
 	kv_close(user->client);
 	user->client = NULL;
 }
@@ -104,54 +104,18 @@ void trial_run(struct trial *trial, struct user users[], unsigned count,
 	trial_join(users, count);
 }
 
-static enum kv_status keep(struct user *user, struct history_call *call) {
-	call->return_ns = tape_now_ns();
-	tape_keep(&user->trial->tape, call);
-	return call->status;
-}
-
 enum kv_status user_get(struct user *user, const char *key, struct kv_value *value) {
-	struct history_call call = {
-	    .client = user->number, .op = HISTORY_GET, .key = bytes(key), .call_ns = tape_now_ns()};
-
-	call.status = kv_get(user->client, call.key, value);
-	call.version = value->version;
-	call.has_got = call.status == KV_OK;
-	call.got = (struct kv_bytes){value->data, value->size};
-	return keep(user, &call);
+	return kv_get(user->client, bytes(key), value);
 }
 
 enum kv_status user_put(struct user *user, const char *key, const char *value, uint64_t expected,
 			uint64_t *version) {
-	struct history_call call = {.client = user->number,
-				    .op = HISTORY_PUT,
-				    .key = bytes(key),
-				    .value = bytes(value),
-				    .expected = expected,
-				    .call_ns = tape_now_ns()};
-
-	call.status = kv_put(user->client, call.key, call.value, expected, &call.version);
-	if (version != NULL)
-		*version = call.version;
-	return keep(user, &call);
+	return kv_put(user->client, bytes(key), bytes(value), expected, version);
 }
 
 enum kv_status user_append(struct user *user, const char *key, const char *value, uint64_t expected,
 			   struct kv_value *old, uint64_t *version) {
-	struct history_call call = {.client = user->number,
-				    .op = HISTORY_APPEND,
-				    .key = bytes(key),
-				    .value = bytes(value),
-				    .expected = expected,
-				    .call_ns = tape_now_ns()};
-
-	call.status = kv_append(user->client, call.key, call.value, expected, old, &call.version);
-	call.has_got = call.status == KV_OK && old != NULL;
-	if (call.has_got)
-		call.got = (struct kv_bytes){old->data, old->size};
-	if (version != NULL)
-		*version = call.version;
-	return keep(user, &call);
+	return kv_append(user->client, bytes(key), bytes(value), expected, old, version);
 }
 
 void user_check(struct user *user, const char *key, const char *value) {

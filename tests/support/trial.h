@@ -60,7 +60,7 @@ void trial_end(struct trial *trial, const char *what);
 void user_open(struct user *user, struct trial *trial, unsigned number);
 void user_close(struct user *user);
 
-/* As kv.h says, with strings, and kept. */
+/* As kv.h says, with strings. */
 enum kv_status user_get(struct user *user, const char *key, struct kv_value *value);
 enum kv_status user_put(struct user *user, const char *key, const char *value, uint64_t expected,
 			uint64_t *version);
