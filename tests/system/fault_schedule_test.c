@@ -24,6 +24,7 @@
  *
  * Another store, another start, the stateless rules, the unsettled lock: fault_doubt_test.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "stage.h"
@@ -122,37 +123,48 @@ START_TEST(a_write_given_up_never_runs_after_the_next_one) {
 }
 END_TEST
 
-/* Puts until the store is full, a MiB at a time. */
+/* Puts until nothing fits any more, in pieces that become smaller. */
 static void fill(struct stage *stage) {
-	enum { SIZE = 256 * 1024, PUTS = 64 };
-	static char data[SIZE];
-	enum kv_status status = KV_OK;
+	enum { LARGEST = 256 * 1024 };
+	static char data[LARGEST];
+	unsigned count = 0;
 
-	for (int i = 0; i < PUTS && status == KV_OK; i++) {
-		const char key[] = {(char)('A' + i), '\0'};
+	for (size_t size = LARGEST; size > 0; size /= 2) {
+		enum kv_status status = KV_OK;
 
-		status =
-		    kv_put(stage->near, bytes(key), (struct kv_bytes){data, SIZE}, KV_ANY, NULL);
+		while (status == KV_OK) {
+			char key[16];
+
+			(void)snprintf(key, sizeof key, "%u", count++);
+			ck_assert_uint_lt(count, 10000);
+			status = kv_put(stage->near, bytes(key), (struct kv_bytes){data, size},
+					KV_ANY, NULL);
+		}
+		ck_assert_str_eq(kv_status_name(status), "KV_FULL");
 	}
-	ck_assert_str_eq(kv_status_name(status), "KV_FULL");
 }
 
 START_TEST(a_copy_of_an_answered_write_is_answered_by_a_full_store) {
 	struct stage stage;
 	struct errand errand;
+	char large[4001];
 
+	/* Another one of this size does not fit. */
+	memset(large, 'v', sizeof large - 1);
+	large[sizeof large - 1] = '\0';
 	stage_open(&stage, ways[_i], WITH_SESSION, "--max-memory", "4M", NULL);
-	fault_tell(&stage.fault, "lose replies 1 put");
-	fault_tell(&stage.fault, "pass requests 1 put");
-	fault_tell(&stage.fault, "hold requests 1 put");
-	errand = (struct errand){.client = stage.far, .key = "k", .value = "v", .expected = KV_ANY};
+	fault_tell(&stage.fault, "lose replies 1 append");
+	fault_tell(&stage.fault, "pass requests 1 append");
+	fault_tell(&stage.fault, "hold requests 1 append");
+	errand = (struct errand){
+	    .client = stage.far, .key = "k", .value = large, .is_append = true, .expected = KV_ANY};
 	errand_begin(&errand);
 	fault_await(&stage.fault, 1, "held", 1);
 	fill(&stage);
 	fault_tell(&stage.fault, "release");
 	errand_end(&errand, KV_OK);
 	ck_assert_uint_eq(errand.version, 1);
-	stage_check(&stage, "k", "v", 1);
+	stage_check(&stage, "k", large, 1);
 	stage_close(&stage);
 }
 END_TEST
