@@ -5,6 +5,7 @@
  * Prints a name and a value on each line, times in microseconds. docs/PERFORMANCE.md tells what
  * they mean.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -63,26 +64,31 @@ static double seconds_of(struct timeval time) {
 	return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
-/* Of a process: proc(5), fields 14 and 15 of its stat. */
+/* Of a process, all its threads: the first number of each schedstat, in nanoseconds. */
 static double read_usage(pid_t pid) {
 	char path[64];
-	char line[1024] = "";
-	unsigned long user = 0;
-	unsigned long system = 0;
-	FILE *file = NULL;
-	const char *rest = NULL;
+	DIR *tasks = NULL;
+	const struct dirent *task = NULL;
+	double seconds = 0;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	file = fopen(path, "re");
-	if (file == NULL)
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	tasks = opendir(path);
+	if (tasks == NULL)
 		return 0;
-	if (fgets(line, sizeof(line), file) != NULL)
-		rest = strrchr(line, ')'); /* a name may hold blanks */
-	if (rest == NULL || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-				   &user, &system) != 2)
-		user = system = 0;
-	(void)fclose(file);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+	while ((task = readdir(tasks)) != NULL) {
+		char name[sizeof(path) + sizeof(task->d_name) + 16];
+		unsigned long long ns = 0;
+		FILE *file = NULL;
+		(void)snprintf(name, sizeof(name), "%s/%s/schedstat", path, task->d_name);
+		file = task->d_name[0] == '.' ? NULL : fopen(name, "re");
+		if (file == NULL)
+			continue;
+		if (fscanf(file, "%llu", &ns) == 1)
+			seconds += (double)ns / 1e9;
+		(void)fclose(file);
+	}
+	(void)closedir(tasks);
+	return seconds;
 }
 
 static struct usage usage_now(pid_t server) {
@@ -148,7 +154,9 @@ static void print_result(struct part *parts, const struct options *options, doub
 	       sum->conflicts, sum->behind);
 	printf("load_cpu_percent %.0f\n", used.load / seconds * 100);
 	if (options->server_pid != 0)
-		printf("server_cpu_percent %.0f\n", used.server / seconds * 100);
+		printf("server_cpu_percent %.0f\nserver_us_a_call %.3f\n",
+		       used.server / seconds * 100,
+		       sum->answered == 0 ? 0 : used.server * 1e6 / (double)sum->answered);
 	free(all);
 }
 
