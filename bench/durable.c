@@ -1,297 +1,405 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * durable.c - how fast durable Puts are, beside what they are made of and beside Redis.
+ * durable.c - what durability costs, beside what it is made of and beside Redis.
  *
- *	durable KVD DIR [REDIS-SERVER]
+ *	durable KVD DIR [REDIS-SERVER|-] [SECTION...]
  *
- * Starts the servers on local sockets in DIR (a directory on the disk to be measured), and measures
- * in turns, several times: one write + fdatasync of the bytes that one Put logs; one round trip;
- *one client's Puts; 64 clients' Puts without a journal and with; batches of that size written and
- * synced alone; and Redis with appendfsync always under the same load. Prints medians and ratios.
+ * Starts the servers on local sockets in DIR (an empty directory on the disk to be measured). What
+ * is compared is measured in turns, round after round, so that a busy machine is unfair to nobody;
+ * a ratio is the median of the rounds' ratios. Sections: one, many, reads, recovery; all if none is
+ * named. $QUICK: fewer and shorter rounds, less data.
  */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <kv/kv.h>
 
+#include "durable_load.h"
+
 enum {
-	ROUNDS = 5,
-	CLIENTS = 64,
-	VALUE_SIZE = 100,
-	SINGLE_MS = 1000,
-	MANY_MS = 2000,
+	ROUNDS_MAX = 15,
 	LOGGED_SIZE = 216, /* bytes of one such Put in the journal, its batch header included */
-	LOGGED_MORE = 152, /* and of each further one in the batch */
-	FILE_SIZE = 64 << 20,
+	PATH_SIZE = 300,
+	LINE_SIZE = 512,
 };
 
-enum figure { SYNC_US, TRIP_US, PUT_US, PUTS_MEMORY, PUTS_DURABLE, BATCHES_ALONE, REDIS, FIGURES };
-
-static const char *const names[FIGURES] = {
-    "one write + fdatasync (us)",
-    "one round trip (us)",
-    "one durable Put, one client (us)",
-    "Puts a second, 64 clients, memory only",
-    "Puts a second, 64 clients, durable",
-    "the same batches written and synced alone (Puts a second)",
-    "Redis SET a second, 64 clients, appendfsync always",
+struct bench {
+	const char *kvd;
+	const char *redis_program; /* NULL: there is none */
+	bool is_quick;
+	char data[PATH_SIZE];
+	char log[PATH_SIZE];
+	char file[PATH_SIZE];
+	char redis[PATH_SIZE];
+	char durable[PATH_SIZE]; /* addresses */
+	char memory[PATH_SIZE];
+	const char *directory;
+	pid_t pids[3]; /* kvd -d, kvd, Redis */
 };
 
-static void die(const char *what) {
-	(void)fprintf(stderr, "durable: %s: %s\n", what, strerror(errno));
-	exit(1);
+/* One figure, a value for each round. */
+struct figure {
+	double values[ROUNDS_MAX];
+	unsigned count;
+};
+
+static void say_progress(const char *section, unsigned round, unsigned rounds) {
+	if (isatty(STDERR_FILENO))
+		(void)fprintf(stderr, "\r%s: %u of %u\033[K%s", section, round, rounds,
+			      round == rounds ? "\r\033[K" : "");
 }
 
-static double now_us(void) {
-	struct timespec now;
+/* --- Figures ------------------------------------------------------------------------------------
+ */
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+static double median(struct figure figure) {
+	qsort(figure.values, figure.count, sizeof(figure.values[0]), compare_doubles);
+	return figure.count == 0 ? 0 : figure.values[figure.count / 2];
 }
 
-static int compare(const void *a, const void *b) {
-	const double *one = a;
-	const double *other = b;
-
-	return (*one > *other) - (*one < *other);
+static void add(struct figure *figure, double value) {
+	figure->values[figure->count++] = value;
 }
 
-static double median(double *values, size_t count) {
-	qsort(values, count, sizeof(*values), compare);
-	return values[count / 2];
+static void print(const char *name, const struct figure *figure) {
+	(void)printf("  %-58s %10.*f\n", name, median(*figure) < 100 ? 2 : 0, median(*figure));
+}
+
+/* `target` is at least that, or with `is_most` at most. */
+static void print_target(const char *name, const struct figure *figure, double target,
+			 bool is_most) {
+	double value = median(*figure);
+	bool is_met = is_most ? value <= target : value >= target;
+
+	(void)printf("  %-58s %10.*f  (%s %g: %s)\n", name, value < 100 ? 2 : 0, value,
+		     is_most ? "at most" : "at least", target, is_met ? "met" : "MISSED");
+	(void)fflush(stdout);
 }
 
 /* --- Processes ----------------------------------------------------------------------------------
  */
 
-static pid_t start(const char *const argv[]) {
+/* What it says goes to `log`; it dies with us. */
+static pid_t start(const char *log, const char *const argv[]) {
 	pid_t pid = fork();
 
 	if (pid < 0)
 		die("fork");
 	if (pid == 0) {
-		int null = open("/dev/null", O_WRONLY);
+		int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
-		(void)dup2(null, STDOUT_FILENO);
+		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+		(void)dup2(fd, STDOUT_FILENO);
+		(void)dup2(fd, STDERR_FILENO);
 		(void)execvp(argv[0], (char *const *)(uintptr_t)argv);
-		die(argv[0]);
+		_exit(127);
 	}
 	return pid;
 }
 
-static void stop(pid_t pid) {
-	(void)kill(pid, SIGTERM);
-	(void)waitpid(pid, NULL, 0);
+static void stop(pid_t *pid) {
+	if (*pid <= 0)
+		return;
+	(void)kill(*pid, SIGTERM);
+	(void)waitpid(*pid, NULL, 0);
+	*pid = 0;
 }
 
-static int connect_to(const char *path) {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+/* The first line of the log that holds `text`; false: there is none. */
+static bool find_line(const struct bench *bench, const char *text, char line[LINE_SIZE]) {
+	FILE *log = fopen(bench->log, "re");
+	bool is_found = false;
 
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	for (int tries = 0; tries < 500; tries++) {
-		if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-			return fd;
-		(void)usleep(10000);
-	}
-	die(path);
-	return -1;
+	while (log != NULL && !is_found && fgets(line, LINE_SIZE, log) != NULL)
+		is_found = strstr(line, text) != NULL;
+	if (log != NULL)
+		(void)fclose(log);
+	return is_found;
 }
 
-/* --- The load -----------------------------------------------------------------------------------
- */
-
-struct load {
-	const char *server; /* for libkv; NULL: Redis at `path` */
-	const char *path;
-	double until_us;
-	pthread_t thread;
-	int number;
-	uint64_t done;
-};
-
-static void *put_until(void *context) {
-	struct load *load = context;
-	struct kv_options options = {.server = load->server};
-	struct kv_client *client = NULL;
-	char value[VALUE_SIZE] = {0};
-	char key[16];
-	int size = snprintf(key, sizeof(key), "key%03d", load->number);
-
-	if (kv_open(&options, &client) != KV_OK)
-		die("kv_open");
-	while (now_us() < load->until_us) {
-		if (kv_put(client, (struct kv_bytes){key, (size_t)size},
-			   (struct kv_bytes){value, sizeof(value)}, KV_ANY, NULL) != KV_OK)
-			die("kv_put");
-		load->done++;
-	}
-	kv_close(client);
-	return NULL;
-}
-
-static void *set_until(void *context) {
-	struct load *load = context;
-	char value[VALUE_SIZE + 1];
-	char request[256];
-	char answer[64];
-	int fd = connect_to(load->path);
-	int size;
-
-	memset(value, 'v', VALUE_SIZE);
-	value[VALUE_SIZE] = '\0';
-	size =
-	    snprintf(request, sizeof(request), "*3\r\n$3\r\nSET\r\n$6\r\nkey%03d\r\n$%d\r\n%s\r\n",
-		     load->number, VALUE_SIZE, value);
-	while (now_us() < load->until_us) {
-		if (send(fd, request, (size_t)size, 0) != size ||
-		    recv(fd, answer, sizeof(answer), 0) != 5 || memcmp(answer, "+OK\r\n", 5) != 0)
-			die("SET");
-		load->done++;
-	}
-	(void)close(fd);
-	return NULL;
-}
-
-/* Calls a second of that many clients, closed loop. */
-static double run_load(const char *server, const char *path, int clients, int for_ms) {
-	static struct load loads[CLIENTS];
-	double began = now_us();
-	uint64_t done = 0;
-
-	for (int i = 0; i < clients; i++) {
-		loads[i] = (struct load){
-		    .server = server, .path = path, .number = i, .until_us = began + for_ms * 1e3};
-		if (pthread_create(&loads[i].thread, NULL, server != NULL ? put_until : set_until,
-				   &loads[i]) != 0)
-			die("thread");
-	}
-	for (int i = 0; i < clients; i++) {
-		(void)pthread_join(loads[i].thread, NULL);
-		done += loads[i].done;
-	}
-	return (double)done / ((now_us() - began) / 1e6);
-}
-
-/* --- What a durable Put is made of --------------------------------------------------------------
- */
-
-/* Microseconds for one write of `size` bytes and its fdatasync, in a file that is all there. */
-static double sync_us(const char *path, size_t size, int for_ms) {
-	static char bytes[1 << 20];
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+/* Until it says that it is ready; in how many seconds. */
+static double start_durable(struct bench *bench) {
+	char line[LINE_SIZE];
 	double began;
-	off_t offset = 0;
-	int count = 0;
 
-	if (fd < 0)
-		die(path);
-	for (off_t at = 0; at < FILE_SIZE; at += (off_t)sizeof(bytes))
-		if (pwrite(fd, bytes, sizeof(bytes), at) < 0)
-			die(path);
-	if (fsync(fd) != 0)
-		die(path);
+	(void)unlink(bench->log);
 	began = now_us();
-	while (now_us() - began < for_ms * 1e3) {
-		if (pwrite(fd, bytes, size, offset) != (ssize_t)size || fdatasync(fd) != 0)
-			die(path);
-		offset = (offset + (off_t)size) % (FILE_SIZE / 2);
-		count++;
+	bench->pids[0] =
+	    start(bench->log, (const char *[]){bench->kvd, "-v", "-n", "-d", bench->data, "-l",
+					       bench->durable, NULL});
+	while (!find_line(bench, "kvd: ready", line)) {
+		if (now_us() - began > WAIT_S * 1e6 ||
+		    waitpid(bench->pids[0], NULL, WNOHANG) != 0) {
+			(void)fprintf(stderr, "durable: kvd does not start: see %s\n", bench->log);
+			exit(1);
+		}
+		(void)usleep(1000);
 	}
-	began = (now_us() - began) / count;
-	(void)close(fd);
-	(void)unlink(path);
-	return began;
+	return (now_us() - began) / 1e6;
 }
 
-static double trip_us(const char *server, int for_ms) {
+static void start_others(struct bench *bench) {
+	bench->pids[1] =
+	    start("/dev/null", (const char *[]){bench->kvd, "-n", "-l", bench->memory, NULL});
+	if (bench->redis_program != NULL)
+		bench->pids[2] =
+		    start("/dev/null",
+			  (const char *[]){bench->redis_program, "--port", "0", "--unixsocket",
+					   bench->redis, "--dir", bench->directory, "--save", "",
+					   "--appendonly", "yes", "--appendfsync", "always", NULL});
+}
+
+static uint64_t counter(const char *server, const char *name) {
 	struct kv_options options = {.server = server};
 	struct kv_client *client = NULL;
-	double began;
-	int count = 0;
+	struct kv_stats stats;
+	uint64_t value = 0;
 
-	if (kv_open(&options, &client) != KV_OK || kv_ping(client) != KV_OK)
-		die("kv_ping");
-	began = now_us();
-	while (now_us() - began < for_ms * 1e3) {
-		(void)kv_ping(client);
-		count++;
-	}
-	began = (now_us() - began) / count;
+	if (kv_open(&options, &client) != KV_OK || kv_stats(client, &stats) != KV_OK)
+		die("kv_stats");
+	for (size_t i = 0; i < stats.counter_count; i++)
+		if (strcmp(stats.counters[i].name, name) == 0)
+			value = stats.counters[i].value;
+	kv_stats_free(&stats);
 	kv_close(client);
-	return began;
+	return value;
+}
+
+/* --- Sections -----------------------------------------------------------------------------------
+ */
+
+static void measure_one(struct bench *bench) {
+	unsigned rounds = bench->is_quick ? 7 : 15;
+	int for_ms = bench->is_quick ? 100 : 300;
+	struct figure sync = {0}, trip = {0}, put = {0}, ratio = {0};
+
+	for (unsigned i = 0; i < rounds; i++) {
+		add(&sync, time_sync(bench->file, LOGGED_SIZE, for_ms).median_us);
+		add(&trip, trip_us(bench->durable, for_ms));
+		add(&put, call_us(bench->durable, false, for_ms));
+		add(&ratio, put.values[i] / (sync.values[i] + trip.values[i]));
+		say_progress("one client", i + 1, rounds);
+	}
+	(void)printf("one client, medians\n");
+	print("one write + fdatasync (us)", &sync);
+	print("one round trip (us)", &trip);
+	print("one durable Put (us)", &put);
+	print_target("Put / (sync + round trip)", &ratio, 1.25, true);
+}
+
+static void measure_many(struct bench *bench) {
+	unsigned rounds = bench->is_quick ? 3 : 7;
+	int for_ms = bench->is_quick ? 500 : 1500;
+	struct figure memory = {0}, durable = {0}, alone = {0}, redis = {0}, of_limits = {0},
+		      of_redis = {0}, sizes = {0};
+
+	for (unsigned i = 0; i < rounds; i++) {
+		uint64_t batches = counter(bench->durable, "journal_batches");
+		uint64_t bytes = counter(bench->durable, "journal_bytes");
+		double puts;
+		double least;
+
+		add(&memory, run_load(bench->memory, NULL, CLIENTS, for_ms));
+		add(&durable, run_load(bench->durable, NULL, CLIENTS, for_ms));
+		batches = counter(bench->durable, "journal_batches") - batches;
+		bytes = counter(bench->durable, "journal_bytes") - bytes;
+		puts = durable.values[i] * for_ms / 1e3 / (double)batches;
+		add(&sizes, puts);
+		add(&alone,
+		    puts * 1e6 / time_sync(bench->file, bytes / batches, for_ms / 2).mean_us);
+		if (bench->redis_program != NULL) {
+			add(&redis, run_load(NULL, bench->redis, CLIENTS, for_ms));
+			add(&of_redis, durable.values[i] / redis.values[i]);
+		}
+		least = memory.values[i] < alone.values[i] ? memory.values[i] : alone.values[i];
+		add(&of_limits, durable.values[i] / least);
+		say_progress("64 clients", i + 1, rounds);
+	}
+	(void)printf("64 clients, values of 100 bytes\n");
+	print("Puts a second, memory only", &memory);
+	print("Puts a second, durable", &durable);
+	print("Puts in a batch", &sizes);
+	print("such batches written and synced alone (Puts a second)", &alone);
+	if (bench->redis_program != NULL)
+		print("Redis SET a second, appendfsync always", &redis);
+	print_target("durable / min(memory only, batches alone)", &of_limits, 0.4, false);
+	if (bench->redis_program != NULL)
+		print_target("durable / Redis", &of_redis, 1.1, false);
+}
+
+static void measure_reads(struct bench *bench) {
+	static struct load loads[CLIENTS];
+	unsigned rounds = bench->is_quick ? 3 : 7;
+	int for_ms = bench->is_quick ? 300 : 1000;
+	struct figure one = {0}, many = {0}, alone = {0}, of_one = {0}, of_many = {0};
+
+	for (unsigned i = 0; i < rounds; i++) {
+		add(&alone, call_us(bench->durable, true, for_ms));
+		/* The writers begin sooner and end later. */
+		begin_load(loads, bench->durable, NULL, 1, for_ms + 100);
+		(void)usleep(50000);
+		add(&one, call_us(bench->durable, true, for_ms));
+		(void)end_load(loads, 1);
+		begin_load(loads, bench->durable, NULL, CLIENTS, for_ms + 200);
+		(void)usleep(100000);
+		add(&many, call_us(bench->durable, true, for_ms));
+		(void)end_load(loads, CLIENTS);
+		add(&of_one, one.values[i] / alone.values[i]);
+		add(&of_many, many.values[i] / alone.values[i]);
+		say_progress("reads beside writes", i + 1, rounds);
+	}
+	(void)printf("one client's reads of a key that nobody writes, median\n");
+	print("alone (us)", &alone);
+	print("beside one durable writer (us)", &one);
+	print("beside 64 durable writers (us)", &many);
+	print_target("beside one / alone", &of_one, 1.5, true);
+	print_target("beside 64 / alone", &of_many, 1.5, true);
+}
+
+/* From "... snapshot and N operations from the journal in M ms". */
+static void find_replay(const struct bench *bench, uint64_t *operations, uint64_t *ms) {
+	static const char before[] = "snapshot and ";
+	char line[LINE_SIZE];
+
+	*operations = *ms = 0;
+	if (!find_line(bench, before, line) ||
+	    sscanf(strstr(line, before),
+		   "snapshot and %" SCNu64 " operations from the journal in %" SCNu64, operations,
+		   ms) != 2)
+		(void)fprintf(stderr, "durable: kvd does not say what it replayed: see %s\n",
+			      bench->log);
+}
+
+/* Asks for one, and waits for it. */
+static void take_snapshot(const struct bench *bench) {
+	uint64_t before = counter(bench->durable, "snapshots");
+
+	if (kill(bench->pids[0], SIGUSR1) != 0)
+		die("kill");
+	for (int i = 0; i < WAIT_S * 100; i++) {
+		if (counter(bench->durable, "snapshots") > before)
+			return;
+		(void)usleep(10000);
+	}
+	errno = ETIMEDOUT;
+	die("a snapshot");
+}
+
+static void measure_pause(struct bench *bench, uint64_t keys) {
+	uint64_t large = bench->is_quick ? 32768 : 262144;
+	struct figure pause = {0}, gib = {0};
+
+	fill_store(bench->durable, keys, large, 4096);
+	for (int i = 0; i < 3; i++) {
+		add(&gib, (double)counter(bench->durable, "memory_used") / (1 << 30));
+		/* Another one may have ended just now. */
+		take_snapshot(bench);
+		add(&pause,
+		    (double)counter(bench->durable, "snapshot_pause_us") / 1e3 / gib.values[i]);
+		/* Pages are split while a child lives. */
+		if (kill(bench->pids[0], SIGUSR1) != 0)
+			die("kill");
+		fill_store(bench->durable, 0, large / 4, VALUE_SIZE);
+		say_progress("pauses", (unsigned)i + 1, 3);
+	}
+	print("GiB in memory", &gib);
+	print_target("the pause when a snapshot starts (ms a GiB)", &pause, 20, true);
+}
+
+static void measure_recovery(struct bench *bench) {
+	uint64_t small = bench->is_quick ? 100000 : 500000;
+	uint64_t keys = bench->is_quick ? 200000 : 1000000;
+	struct figure replay = {0}, ready = {0};
+	uint64_t operations;
+	uint64_t ms;
+
+	say_progress("recovery", 0, 3);
+	fill_store(bench->durable, 0, small, 8);
+	for (int i = 0; i < 3; i++) {
+		stop(&bench->pids[0]);
+		(void)start_durable(bench);
+		find_replay(bench, &operations, &ms);
+		if (ms > 0)
+			add(&replay, (double)operations / (double)ms * 1e3);
+	}
+	say_progress("recovery", 1, 3);
+	fill_store(bench->durable, 0, keys, VALUE_SIZE);
+	take_snapshot(bench);
+	for (int i = 0; i < 3; i++) {
+		stop(&bench->pids[0]);
+		add(&ready, start_durable(bench));
+	}
+	say_progress("recovery", 3, 3);
+	(void)printf("recovery\n");
+	(void)printf("  %-58s %10" PRIu64 "\n", "operations in the journal", operations);
+	print_target("replayed a second", &replay, 1e6, false);
+	(void)printf("  %-58s %10" PRIu64 "\n", "keys in the snapshot",
+		     counter(bench->durable, "keys"));
+	print_target("ready from it after (s)", &ready, 2, true);
+	measure_pause(bench, keys);
+}
+
+/* --- All of it ----------------------------------------------------------------------------------
+ */
+
+static void place(char out[PATH_SIZE], const char *before, const char *directory,
+		  const char *name) {
+	if (snprintf(out, PATH_SIZE, "%s%s/%s", before, directory, name) >= PATH_SIZE) {
+		errno = ENAMETOOLONG;
+		die(directory);
+	}
+}
+
+static bool is_wanted(int argc, char **argv, const char *section) {
+	for (int i = 4; i < argc; i++)
+		if (strcmp(argv[i], section) == 0)
+			return true;
+	return argc <= 4;
 }
 
 int main(int argc, char **argv) {
-	char data[256], durable[300], memory[300], redis[300], file[300];
-	char durable_address[320], memory_address[320];
-	double figures[FIGURES][ROUNDS] = {{0}};
-	double medians[FIGURES];
-	bool has_redis = argc > 3;
-	pid_t pids[3] = {0};
-	double batch;
+	struct bench bench = {.is_quick = getenv("QUICK") != NULL};
 
 	if (argc < 3) {
-		(void)fputs("usage: durable KVD DIR [REDIS-SERVER]\n", stderr);
+		(void)fputs("usage: durable KVD DIR [REDIS-SERVER|- [SECTION...]]\n", stderr);
 		return 2;
 	}
-	(void)snprintf(data, sizeof(data), "%s/data", argv[2]);
-	(void)snprintf(durable, sizeof(durable), "%s/durable", argv[2]);
-	(void)snprintf(memory, sizeof(memory), "%s/memory", argv[2]);
-	(void)snprintf(redis, sizeof(redis), "%s/redis", argv[2]);
-	(void)snprintf(file, sizeof(file), "%s/file", argv[2]);
-	(void)snprintf(durable_address, sizeof(durable_address), "local:%s", durable);
-	(void)snprintf(memory_address, sizeof(memory_address), "local:%s", memory);
-	if (mkdir(data, 0700) != 0)
-		die(data);
-	pids[0] = start((const char *[]){argv[1], "-n", "-d", data, "-l", durable_address, NULL});
-	pids[1] = start((const char *[]){argv[1], "-n", "-l", memory_address, NULL});
-	if (has_redis)
-		pids[2] = start((const char *[]){argv[3], "--port", "0", "--unixsocket", redis,
-						 "--dir", argv[2], "--save", "", "--appendonly",
-						 "yes", "--appendfsync", "always", NULL});
-	for (int round = 0; round < ROUNDS; round++) {
-		figures[SYNC_US][round] = sync_us(file, LOGGED_SIZE, SINGLE_MS);
-		figures[TRIP_US][round] = trip_us(durable_address, SINGLE_MS);
-		figures[PUT_US][round] = 1e6 / run_load(durable_address, NULL, 1, SINGLE_MS);
-		figures[PUTS_MEMORY][round] = run_load(memory_address, NULL, CLIENTS, MANY_MS);
-		figures[PUTS_DURABLE][round] = run_load(durable_address, NULL, CLIENTS, MANY_MS);
-		batch = sync_us(file, LOGGED_SIZE + (CLIENTS - 1) * LOGGED_MORE, SINGLE_MS);
-		figures[BATCHES_ALONE][round] = CLIENTS * 1e6 / batch;
-		if (has_redis)
-			figures[REDIS][round] = run_load(NULL, redis, CLIENTS, MANY_MS);
-		(void)fprintf(stderr, "round %d of %d\n", round + 1, ROUNDS);
-	}
-	for (int i = 0; i < FIGURES; i++) {
-		medians[i] = median(figures[i], ROUNDS);
-		if (i != REDIS || has_redis)
-			(void)printf("%-60s %10.0f\n", names[i], medians[i]);
-	}
-	batch = medians[PUTS_MEMORY] < medians[BATCHES_ALONE] ? medians[PUTS_MEMORY]
-							      : medians[BATCHES_ALONE];
-	(void)printf("%-60s %10.2f\n", "one client: Put / (sync + round trip)",
-		     medians[PUT_US] / (medians[SYNC_US] + medians[TRIP_US]));
-	(void)printf("%-60s %10.2f\n", "64 clients: of min(memory only, batches alone)",
-		     medians[PUTS_DURABLE] / batch);
-	if (has_redis)
-		(void)printf("%-60s %10.2f\n", "64 clients: of Redis",
-			     medians[PUTS_DURABLE] / medians[REDIS]);
+	bench.kvd = argv[1];
+	bench.directory = argv[2];
+	if (argc > 3 && strcmp(argv[3], "-") != 0)
+		bench.redis_program = argv[3];
+	place(bench.data, "", argv[2], "data");
+	place(bench.log, "", argv[2], "log");
+	place(bench.file, "", argv[2], "file");
+	place(bench.redis, "", argv[2], "redis");
+	place(bench.durable, "local:", argv[2], "durable");
+	place(bench.memory, "local:", argv[2], "memory");
+	if (mkdir(bench.data, 0700) != 0)
+		die(bench.data);
+	/* It comes first: its journal is then of what it filled. */
+	(void)start_durable(&bench);
+	if (is_wanted(argc, argv, "recovery"))
+		measure_recovery(&bench);
+	start_others(&bench);
+	if (is_wanted(argc, argv, "one"))
+		measure_one(&bench);
+	if (is_wanted(argc, argv, "many"))
+		measure_many(&bench);
+	if (is_wanted(argc, argv, "reads"))
+		measure_reads(&bench);
 	for (int i = 0; i < 3; i++)
-		if (pids[i] > 0)
-			stop(pids[i]);
+		stop(&bench.pids[i]);
 	return 0;
 }
