@@ -190,10 +190,10 @@ static enum journal_work step(struct journal *journal) {
 		return JOURNAL_FAILED;
 	if (journal->has_batch && is_batch_first)
 		return write_batch(journal);
-	if (journal->is_stopping)
-		return JOURNAL_IDLE;
 	if (journal->to_forget > 0)
 		return forget(journal);
+	if (journal->is_stopping)
+		return JOURNAL_IDLE;
 	/* The file's spare is the journal's until the batch that is planned into it is there. */
 	if (!journal->has_spare && !journal->is_spare_planned &&
 	    (!journal->has_batch || journal->spare_owed > 0))
@@ -427,6 +427,8 @@ bool journal_stop(struct journal *journal) {
 	journal->is_stopping = true;
 	(void)pthread_cond_broadcast(&journal->changed);
 	await_batch(journal);
+	while (!journal->has_thread && step(journal) == JOURNAL_PREPARED)
+		;
 	(void)pthread_mutex_unlock(&journal->mutex);
 	if (journal->has_thread)
 		(void)pthread_join(journal->thread, NULL);

@@ -72,8 +72,10 @@ bool journal_is_behind(const struct journal *journal);
  * it need not. */
 const char *journal_failure(struct journal *journal);
 
-/* Makes everything durable, marks a clean stop, and ends the thread, if there is one. False:
- * journal_failure(). */
+/*
+ * Makes everything durable, forgets what it was told to, marks a clean stop, and ends the thread,
+ * if there is one. False: journal_failure().
+ */
 bool journal_stop(struct journal *journal);
 
 struct journal_counters {
