@@ -19,6 +19,8 @@
 enum {
 	FILE_SIZE = 64 << 20,
 	SAMPLES_MAX = 1 << 20,
+	FILL_HANDLES = 4,
+	FILLERS = 256, /* many, for large batches: a slow disk is filled quickly, too */
 };
 
 void die(const char *what) {
@@ -163,15 +165,17 @@ double call_us(const char *server, bool reads, int for_ms) {
 
 /* Keys `first` .. first + count - 1; each client takes the next one. */
 struct fill {
-	struct kv_client *client;
+	struct kv_client *clients[FILL_HANDLES];
 	uint64_t first;
 	uint64_t count;
 	size_t size;
 	_Atomic uint64_t next;
+	_Atomic unsigned joined;
 };
 
 static void *fill_some(void *context) {
 	struct fill *fill = context;
+	struct kv_client *client = fill->clients[atomic_fetch_add(&fill->joined, 1) % FILL_HANDLES];
 	char *value = calloc(1, fill->size + 1);
 	uint64_t number;
 	char key[32];
@@ -181,7 +185,7 @@ static void *fill_some(void *context) {
 	while ((number = atomic_fetch_add(&fill->next, 1)) < fill->count) {
 		int size = snprintf(key, sizeof(key), "%010" PRIu64, fill->first + number);
 
-		if (kv_put(fill->client, (struct kv_bytes){key, (size_t)size},
+		if (kv_put(client, (struct kv_bytes){key, (size_t)size},
 			   (struct kv_bytes){value, fill->size}, KV_ANY, NULL) != KV_OK)
 			die("kv_put");
 	}
@@ -192,16 +196,18 @@ static void *fill_some(void *context) {
 void fill_store(const char *server, uint64_t first, uint64_t count, size_t size) {
 	struct kv_options options = {.server = server};
 	struct fill fill = {.first = first, .count = count, .size = size};
-	pthread_t threads[CLIENTS];
+	pthread_t threads[FILLERS];
 
-	if (kv_open(&options, &fill.client) != KV_OK)
-		die("kv_open");
-	for (int i = 0; i < CLIENTS; i++)
+	for (int i = 0; i < FILL_HANDLES; i++)
+		if (kv_open(&options, &fill.clients[i]) != KV_OK)
+			die("kv_open");
+	for (int i = 0; i < FILLERS; i++)
 		if (pthread_create(&threads[i], NULL, fill_some, &fill) != 0)
 			die("thread");
-	for (int i = 0; i < CLIENTS; i++)
+	for (int i = 0; i < FILLERS; i++)
 		(void)pthread_join(threads[i], NULL);
-	kv_close(fill.client);
+	for (int i = 0; i < FILL_HANDLES; i++)
+		kv_close(fill.clients[i]);
 }
 
 struct sync time_sync(const char *path, size_t size, int for_ms) {
