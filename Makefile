@@ -225,6 +225,9 @@ CRASH_RUN := $(patsubst %,tests/unit/crash_%.c,model run snapshot)
 $(BUILD)/tests/unit/journal_crash_test: $(CRASH_RUN)
 $(filter $(BUILD)/tests/unit/recovery_%,$(JOURNAL_TESTS)): $(CRASH_RUN)
 $(BUILD)/tests/unit/recovery_damage_test: tests/unit/disk_image.c
+# It refuses memory, descriptors, threads.
+$(BUILD)/tests/unit/journal_refused_test: private TEST_LIBS = $(ISAL_LIBS) \
+    -Wl,--wrap=calloc,--wrap=realloc,--wrap=eventfd,--wrap=pthread_create
 # It fails syncs.
 $(BUILD)/tests/unit/journal_disk_test: private TEST_LIBS = $(ISAL_LIBS) -Wl,--wrap=fsync
 # They refuse memory.
