@@ -328,9 +328,8 @@ tsan:
 	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(UNRANDOM) \
 	    $(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread UNIT_TESTS='$(UNIT_TESTS_QUICK:$(BUILD)/%=$(BUILD)/tsan/%)' check
 
-# The simulated disk is one thread that does the same things very often: asan runs it.
-UNIT_TESTS_QUICK = $(filter-out %/journal_crash_test %/journal_damage_test %/snapshot_file_test \
-                     %/snapshotter_test,$(UNIT_TESTS))
+# Every crash, every bit of a directory: one thread that does the same things very often. asan does.
+UNIT_TESTS_QUICK = $(filter-out %/journal_crash_test %/recovery_damage_test,$(UNIT_TESTS))
 
 # What valgrind runs: such units, and against kvd what exercises most of it in little time.
 VALGRIND       = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite

@@ -4,6 +4,7 @@
  * with every allocation refused: it is told, or it does no harm.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "journal_world.h"
 
@@ -93,13 +94,21 @@ static const char *segment(uint64_t number) {
 	return name;
 }
 
+/* Every bit is flipped; under valgrind (tests/run's WRAPPER) one of 7, so of each byte's 8 in turn.
+ */
+static size_t flip_step(void) {
+	const char *wrapper = getenv("WRAPPER");
+
+	return wrapper != NULL && wrapper[0] != '\0' ? 7 : 1;
+}
+
 /* Answers how many flips were not detected. */
 static size_t flip_all(const char *name, uint64_t least, uint64_t most) {
 	size_t unseen = 0;
 	size_t size;
 
 	ck_assert_ptr_nonnull(fake_disk_bytes(world.disk, name, &size));
-	for (size_t bit = 0; bit < 8 * size; bit++) {
+	for (size_t bit = 0; bit < 8 * size; bit += flip_step()) {
 		uint8_t byte = fake_disk_bytes(world.disk, name, &size)[bit / 8];
 		uint8_t flipped = byte ^ (uint8_t)(1 << bit % 8);
 		uint64_t last;
@@ -130,7 +139,8 @@ START_TEST(any_flipped_bit_after_a_clean_stop_is_detected_or_harmless) {
 	ck_assert_uint_le(unseen, 8 * (segments * (SEGMENT - SEGMENT_HEADER_SIZE) - written +
 				       BATCH_ALIGNMENT * BATCHES));
 	printf("figure: of %u flips %zu are refused, all others do no harm\n",
-	       (unsigned)(8 * segments * SEGMENT), (size_t)(8 * segments * SEGMENT) - unseen);
+	       (unsigned)(8 * segments * SEGMENT / flip_step()),
+	       (size_t)(8 * segments * SEGMENT / flip_step()) - unseen);
 }
 END_TEST
 
