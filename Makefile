@@ -258,7 +258,7 @@ $(UNIT_TESTS): $(BUILD)/tests/unit/%: tests/unit/%.c | $(PUBLIC)
 # A system test runs the real programs, from another process; the library is linked as users link it.
 SUPPORT      := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 SYSTEM_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/system/*_test.c))
-SYSTEM_SH    := $(wildcard tests/system/*.sh)
+SYSTEM_SH    := $(wildcard tests/system/*.sh tests/simulate/*.sh)
 
 SYSTEM_INCLUDES := -I$(BUILD)/include $(INCLUDES_WIRE) -Itests/support
 
@@ -283,6 +283,53 @@ $(SYSTEM_TESTS): $(BUILD)/tests/system/%: tests/system/%.c $(SUPPORT) $(JUDGE) $
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) $(SYSTEM_INCLUDES) -MMD -MP -o $@ \
 	    $(filter %.c %.o %.a,$^) $(ALL_LDFLAGS) $(CHECK_LIBS) $(KVCTL_LIBS) $(TIRPC_LIBS)
 
+# --- Simulation: worlds that follow from a seed (docs/ARCHITECTURE.md) ---------------------------
+
+# Client and server have the same names for some things, so the client's are made local first. The
+# lock calls kv_get and kv_put through the simulation, which writes down what it does. What is left
+# out is what the simulation stands in for.
+SIM        := $(BUILD)/obj/tests/simulate
+SIM_CLIENT := $(filter-out $(patsubst %,$(BUILD)/obj/client/%.o,connection dial link locate wait), \
+                $(CLIENT)) \
+              $(filter-out %/outside.o,$(LOCK)) $(RPC)/client_xdr.o $(RPC)/client_stubs.o
+SIM_SERVER := $(filter-out $(patsubst %,$(BUILD)/obj/server/%.o,listener main notify options outbox \
+                registrar snapshotter svc_run transport_datagram transport_stream),$(SERVER)) \
+              $(RPC)/server_xdr.o
+SIM_BASE   := $(filter-out $(patsubst %,$(BUILD)/obj/base/%.o,chance clock log),$(BASE))
+SIM_OURS   := $(patsubst tests/simulate/%.c,$(SIM)/%.o,$(wildcard tests/simulate/*.c)) \
+              $(SIM)/fake_disk.o $(SIM)/fake_file.o
+SIM_FLAGS   = $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) -I$(BUILD)/include -Ibase -Itests/simulate \
+              -Itests/unit $(SIM_SIDE) -MMD -MP
+
+$(SIM)/client.o: $(SIM_CLIENT) | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(LD) -r --wrap=kv_get --wrap=kv_put -o $@ $(SIM_CLIENT)
+	objcopy --wildcard -G 'kv_*' -G procedures_attempt -G 'reason_*' -G 'backoff_*' $@
+
+# A file of the simulation is on one side, or on neither.
+$(SIM)/link.o $(SIM)/seams.o: private SIM_SIDE = -Iclient
+$(SIM)/machine.o: private SIM_SIDE = -Iserver $(INCLUDES_WIRE)
+$(SIM)/histories.o: private SIM_SIDE = -Ikvcheck
+$(SIM)/snapshotter.o $(SIM)/fake_disk.o $(SIM)/fake_file.o: private SIM_SIDE = -Iserver
+$(SIM)/machine.o: | $(RPC)/rpcsvc/kv.h
+$(SIM)/%.o: tests/simulate/%.c | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(CC) $(SIM_FLAGS) -c -o $@ $<
+$(SIM)/%.o: tests/unit/%.c | $(PUBLIC)
+	@mkdir -p $(@D)
+	$(CC) $(SIM_FLAGS) -c -o $@ $<
+
+SIMULATE := $(BUILD)/tests/simulate/simulate
+$(SIMULATE): $(sort $(SIM_OURS) $(SIM)/client.o $(SIM_SERVER) $(SIM_BASE) $(CHECKER))
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+	    -Wl,--wrap=pthread_cond_signal,--wrap=pthread_cond_broadcast \
+	    $(TIRPC_LIBS) $(XXHASH_LIBS) $(ISAL_LIBS) $(KVCTL_LIBS)
+
+## simulate: the simulated world of SEED=n, told with TELL=1; or COUNT=1000 worlds from there
+simulate: $(SIMULATE)
+	@$(SIMULATE) $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(if $(TELL),-v)
+
 # Examples: what users write, on the public headers and the library alone.
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
 
@@ -299,7 +346,8 @@ LOCKED = @mkdir -p $(BUILD) && flock $(BUILD)
 RUN    = BUILD=$(abspath $(BUILD)) SANITIZE=$(SANITIZE) bash tests/run
 
 unit-tests: $(UNIT_TESTS)
-tests: all examples $(KVFAULT) $(UNIT_TESTS) $(SYSTEM_TESTS) $(BUILD)/bench/load $(BUILD)/bench/echo
+tests: all examples $(KVFAULT) $(UNIT_TESTS) $(SYSTEM_TESTS) $(BUILD)/bench/load $(BUILD)/bench/echo \
+       $(SIMULATE)
 
 ## unit: the tests without sockets
 unit:
@@ -503,7 +551,7 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile | awk -F ': ' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-.PHONY: all torture mutants bench-durable bench-programs bench guard examples unit-tests tests unit check demo asan tsan valgrind \
+.PHONY: all simulate torture mutants bench-durable bench-programs bench guard examples unit-tests tests unit check demo asan tsan valgrind \
         fuzz-programs fuzz format format-check house-rules lint install uninstall clean help
 
--include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/obj/tests/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "climate.h"
+
+#include "world.h"
+
+enum {
+	LEASE_LONG_MS = 3600 * 1000, /* the server's default: nobody idles for so long */
+	IDLE_MS = 3000,
+	CLOCK_MOST_DAYS = 400,
+	DAY_MS = 24 * 3600 * 1000,
+	PAGE = 4096,
+};
+
+static uint64_t between(uint64_t least, uint64_t most) {
+	return dice_between(&world()->dice, least, most);
+}
+
+static bool happens(unsigned in_10000) {
+	return dice_often(&world()->dice, in_10000);
+}
+
+/*
+ * One draw, one statement: within an expression a compiler may take them in any order, and a seed
+ * means the same with all of them.
+ */
+static void draw_clients(struct clients_options *clients, uint64_t lease_ms) {
+	*clients = (struct clients_options){.both = 2000, .two_threads = 3000, .idle = 300};
+	clients->idle_ms = lease_ms < LEASE_LONG_MS ? 2 * lease_ms : IDLE_MS;
+	clients->count = (unsigned)between(3, 6);
+	clients->deeds = (unsigned)between(15, 45);
+	clients->stateless = happens(5000) ? 2500 : 0;
+	clients->datagram = happens(5000) ? (unsigned)between(2000, 10000) : 0;
+	clients->for_ever = happens(3000) ? 10000 : 6000;
+	clients->pause_ms = (unsigned)between(10, 400);
+	clients->value_size = (unsigned)between(0, happens(5000) ? 4000 : 200);
+	clients->foresight = happens(5000) ? 3000 : 0;
+	clients->attempt_ms = between(50, 1000);
+	clients->may_be_full = happens(1500);
+}
+
+/*
+ * A segment has room for what all clients together may have under way; then it is as small as can
+ * be, so that there are many.
+ */
+static uint64_t draw_segment(const struct clients_options *clients) {
+	uint64_t least = 2 * PAGE + 2 * (uint64_t)clients->count * (clients->value_size + 256);
+	uint64_t size = between(least, least + (happens(5000) ? PAGE : 32 * PAGE));
+
+	return (size + PAGE - 1) / PAGE * PAGE;
+}
+
+static void draw_machine(struct machine_options *machine, const struct clients_options *clients,
+			 uint64_t lease_ms) {
+	*machine = (struct machine_options){.lease_ms = lease_ms,
+					    .sessions_max = 1000,
+					    .value_max = 65536,
+					    .memory_max = (size_t)1 << 30};
+	machine->is_durable = happens(7500);
+	machine->segment_size = draw_segment(clients);
+	machine->disk_ms = between(1, 30);
+	machine->clock_percent = (unsigned)between(95, 105);
+	if (!clients->may_be_full)
+		return;
+	machine->sessions_max = (uint32_t)between(2, 6);
+	machine->value_max = 600;
+	if (happens(5000))
+		machine->memory_max = between(3000, 15000);
+	if (happens(5000))
+		machine->disk_capacity = between(5, 9) * machine->segment_size;
+}
+
+void climate_draw(struct climate *climate) {
+	/* Half of all stores never lose a session: there KV_MAYBE needs another excuse. */
+	uint64_t lease_ms = happens(5000) ? between(1500, 15000) : LEASE_LONG_MS;
+	bool is_wild = happens(2000);
+
+	draw_clients(&climate->clients, lease_ms);
+	draw_machine(&climate->machine, &climate->clients, lease_ms);
+	climate->may_expire = lease_ms < LEASE_LONG_MS || climate->clients.may_be_full;
+	climate->clock_ms = between(0, CLOCK_MOST_DAYS) * DAY_MS;
+	climate->storms = (unsigned)between(1000, 4000);
+	climate->partitions = happens(8000) ? (unsigned)between(500, 3000) : 0;
+	climate->crashes = happens(8500) ? (unsigned)between(500, is_wild ? 6000 : 3000) : 0;
+	climate->deaths = happens(6000) ? (unsigned)between(100, 1500) : 0;
+	climate->trouble_ms = between(300, is_wild ? 600 : 3000);
+}
+
+static struct weather anything(void) {
+	struct weather weather = {.lose = 0};
+
+	weather.lose = (unsigned)between(0, 5000);
+	weather.repeat = (unsigned)between(0, 5000);
+	weather.hold = (unsigned)between(0, 3000);
+	weather.cut = (unsigned)between(0, 1500);
+	weather.choke = (unsigned)between(0, 200);
+	weather.most_ms = between(1, 300);
+	return weather;
+}
+
+const struct weather climate_fine = {.least_ms = 1, .most_ms = 4};
+
+struct weather climate_weather(void) {
+	switch (between(0, 4)) {
+	case 0:
+		return climate_fine;
+	case 1:
+		/* Each request is delayed 0 to 26 ms, 10 % of requests and of replies are lost. */
+		return (struct weather){.lose = 1000, .most_ms = 26};
+	case 2:
+		return (struct weather){.lose = 1000, .repeat = 1500, .hold = 1500, .most_ms = 26};
+	case 3:
+		return anything();
+	default:
+		return (struct weather){.lose = 200,
+					.repeat = 500,
+					.hold = 300,
+					.cut = 300,
+					.choke = 50,
+					.most_ms = 10};
+	}
+}

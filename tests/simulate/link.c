@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* link.c - the client's links and connections over the simulated network: see seams.h. */
+
+#include "link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "connection.h"
+#include "procedures.h"
+#include "reason.h"
+#include "seams.h"
+#include "world.h"
+
+enum { ADDRESSES_MAX = 4, XID_SIZE = 4 };
+
+/* Somebody who waits for an answer; on the stack of the task. */
+struct waiter {
+	struct waiter *next;
+	struct task *task;
+	uint8_t xid[XID_SIZE];
+	struct message answer;
+	uint64_t life;
+};
+
+struct link {
+	struct wire *wire;
+	const struct host *host;
+	unsigned holders;
+	bool is_broken;
+	bool is_connected;
+	struct task *connecting; /* who waits for that */
+	uint64_t heard_ms;
+	struct waiter *waiters;
+};
+
+/* The addresses of one client. */
+struct connections {
+	const struct host *host;
+	bool is_stream[ADDRESSES_MAX];
+};
+
+/* --- What the network says ---------------------------------------------------------------------
+ */
+
+static void link_connected(void *owner, bool is_refused) {
+	struct link *link = owner;
+
+	link->is_connected = !is_refused;
+	link->is_broken = is_refused;
+	if (link->connecting != NULL)
+		task_wake(link->connecting);
+}
+
+static void link_take(void *owner, uint8_t *bytes, size_t size, uint64_t life) {
+	struct link *link = owner;
+	struct waiter *waiter = link->waiters;
+
+	link->heard_ms = world()->now_ms;
+	while (waiter != NULL && (size < XID_SIZE || waiter->answer.data != NULL ||
+				  memcmp(waiter->xid, bytes, XID_SIZE) != 0))
+		waiter = waiter->next;
+	if (waiter == NULL) {
+		/* A late answer. */
+		free(bytes);
+		return;
+	}
+	waiter->answer = (struct message){.data = bytes, .size = size};
+	waiter->life = life;
+	task_wake(waiter->task);
+}
+
+static void link_broke(void *owner) {
+	struct link *link = owner;
+
+	link->is_broken = true;
+	for (struct waiter *waiter = link->waiters; waiter != NULL; waiter = waiter->next)
+		task_wake(waiter->task);
+}
+
+const struct net_client seams_client = {
+    .connected = link_connected,
+    .take = link_take,
+    .broke = link_broke,
+};
+
+/* --- A link ------------------------------------------------------------------------------------
+ */
+
+struct link *link_hold(struct link *link) {
+	link->holders++;
+	return link;
+}
+
+void link_drop(struct link *link) {
+	if (--link->holders > 0)
+		return;
+	net_close(link->wire);
+	seams()->links--;
+	free(link);
+}
+
+const char *link_name(const struct link *link) {
+	return link_is_stream(link) ? "stream" : "datagram";
+}
+
+uint32_t link_program(const struct link *link) {
+	(void)link;
+	return 0x20004b56;
+}
+
+bool link_is_stream(const struct link *link) {
+	return wire_is_stream(link->wire);
+}
+
+bool link_is_usable(const struct link *link) {
+	return !link->is_broken;
+}
+
+bool link_heard_since(const struct link *link, uint64_t since_ms) {
+	return link->heard_ms != 0 && link->heard_ms >= since_ms;
+}
+
+static void leave(struct link *link, const struct waiter *me) {
+	struct waiter **at = &link->waiters;
+
+	while (*at != me)
+		at = &(*at)->next;
+	*at = me->next;
+}
+
+enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
+			   struct message *came) {
+	struct waiter me = {.next = link->waiters, .task = task_self()};
+
+	*came = (struct message){.data = NULL};
+	if (link->is_broken || world()->now_ms >= deadline_ms) {
+		reason_set("%s: nothing could be sent", link_name(link));
+		return ATTEMPT_UNSENT;
+	}
+	if (!net_send(link->wire, sent.data, sent.size)) {
+		link_broke(link);
+		reason_set("%s: cut in the middle of a record", link_name(link));
+		return ATTEMPT_UNSENT;
+	}
+	memcpy(me.xid, sent.data, XID_SIZE);
+	link->waiters = &me;
+	while (me.answer.data == NULL && !link->is_broken && !link->host->is_dead &&
+	       world()->now_ms < deadline_ms)
+		(void)task_sleep(deadline_ms);
+	leave(link, &me);
+	if (me.answer.data == NULL) {
+		reason_set("%s: no answer", link_name(link));
+		return ATTEMPT_UNANSWERED;
+	}
+	*task_note(me.task) = me.life;
+	*came = me.answer;
+	return ATTEMPT_ANSWERED;
+}
+
+/* --- The transport -----------------------------------------------------------------------------
+ */
+
+static struct link *sim_connect(void *context, size_t index, bool look_again,
+				uint64_t deadline_ms) {
+	struct connections *connections = context;
+	struct link *link;
+
+	(void)look_again;
+	if (world()->now_ms >= deadline_ms)
+		return NULL;
+	link = calloc(1, sizeof(*link));
+	if (link == NULL)
+		return NULL;
+	link->holders = 1;
+	link->host = connections->host;
+	link->connecting = task_self();
+	link->wire = net_open(seams()->net, link->host, connections->is_stream[index], link);
+	seams()->links++;
+	if (connections->is_stream[index])
+		while (!link->is_connected && !link->is_broken && !link->host->is_dead &&
+		       world()->now_ms < deadline_ms)
+			(void)task_sleep(deadline_ms);
+	else
+		link->is_connected = true;
+	link->connecting = NULL;
+	/* To the dead all is refused, and quickly: see sim_attempt(). */
+	if (link->is_connected || link->host->is_dead)
+		return link;
+	reason_set("%s: %s", link_name(link), link->is_broken ? "refused" : "no answer");
+	link_drop(link);
+	return NULL;
+}
+
+/*
+ * A client that has died goes on with its code, so that its memory is freed; but nothing that it
+ * does has any effect, and each of its calls ends at once.
+ */
+static enum attempt sim_attempt(struct link *link, const struct request *request,
+				uint64_t deadline_ms, struct response *response) {
+	if (link->host->is_dead) {
+		response->status = KV_DENIED;
+		return ATTEMPT_REJECTED;
+	}
+	return procedures_attempt(link, request, deadline_ms, response);
+}
+
+static const char *sim_reason(void *context) {
+	(void)context;
+	return reason_text();
+}
+
+static uint64_t sim_now_ms(void *context) {
+	(void)context;
+	return world()->now_ms;
+}
+
+static void sim_pause(void *context, uint64_t until_ms) {
+	const struct connections *connections = context;
+
+	while (world()->now_ms < until_ms && !connections->host->is_dead)
+		(void)task_sleep(until_ms);
+}
+
+static uint64_t sim_chance(void *context) {
+	(void)context;
+	return dice_bits(&world()->dice);
+}
+
+/* "HOST:KIND,KIND": the number of addresses, 0 if it cannot be read. */
+static size_t read_server(const char *server, struct connections *connections) {
+	char *end = NULL;
+	unsigned long host = server == NULL ? HOSTS_MAX : strtoul(server, &end, 10);
+	size_t count = 0;
+
+	if (host >= HOSTS_MAX || *end != ':' || seams()->hosts[host] == NULL)
+		return 0;
+	connections->host = seams()->hosts[host];
+	for (const char *kind = end; kind != NULL && count < ADDRESSES_MAX;
+	     kind = strchr(kind + 1, ','))
+		connections->is_stream[count++] = kind[1] == 's';
+	return count;
+}
+
+enum kv_status connections_new(const struct kv_options *options, struct transport *transport) {
+	struct connections *connections = calloc(1, sizeof(*connections));
+	size_t count;
+
+	if (connections == NULL)
+		return KV_NOMEM;
+	count = read_server(options->server, connections);
+	if (count == 0) {
+		free(connections);
+		return KV_INVALID;
+	}
+	*transport = (struct transport){
+	    .context = connections,
+	    .address_count = count,
+	    .connect = sim_connect,
+	    .hold = link_hold,
+	    .drop = link_drop,
+	    .is_stream = link_is_stream,
+	    .is_usable = link_is_usable,
+	    .heard_since = link_heard_since,
+	    .attempt = sim_attempt,
+	    .reason = sim_reason,
+	    .now_ms = sim_now_ms,
+	    .pause = sim_pause,
+	    .chance = sim_chance,
+	};
+	return KV_OK;
+}
+
+void connections_free(struct transport *transport) {
+	free(transport->context);
+	*transport = (struct transport){0};
+}
