@@ -11,6 +11,7 @@
 #include "datadir.h"
 #include "scene.h"
 #include "suite.h"
+#include "terminal.h"
 
 enum {
 	EXIT_UNSOUND = 1,
@@ -179,6 +180,46 @@ END_TEST
 /* --- Long work ----------------------------------------------------------------------------------
  */
 
+/* Starts --check on a terminal, holds it up while it reads, and lets it end. */
+static void check_held_up(const char *dir, struct terminal *terminal) {
+	struct process process;
+	char kvd[512];
+	const char *const argv[] = {program(kvd), "--check", dir, NULL};
+
+	process_start(&process,
+		      &(struct command){.argv = argv, .in = -1, .out = -1, .err = terminal->slave});
+	if (catch_with_file(&process, "/journal-")) {
+		suite_pause_ms(LONG_MS);
+		catch_go(process.pid);
+	}
+	ck_assert_int_eq(process_wait(&process, WAIT_MS / 1000), 0);
+	terminal_read(terminal);
+}
+
+START_TEST(a_check_that_takes_long_shows_on_a_terminal_how_far_it_is) {
+	struct terminal terminal;
+	struct scene scene;
+	char dir[64];
+
+	if (!terminal_open(&terminal)) {
+		suite_skip("progress on a terminal: this machine has none to give");
+		return;
+	}
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	write_some(&scene, 1);
+	scene_end(&scene);
+	/* It may have been past the place when it was stopped. */
+	for (int i = 0; i < TRIES && terminal.size == 0; i++)
+		check_held_up(dir, &terminal);
+	ck_assert_msg(strstr(terminal.text, "% of ") != NULL, "\"%s\"", terminal.text);
+	/* The line is given back. */
+	const char *end = "\r\033[K";
+	ck_assert_str_eq(terminal.text + terminal.size - strlen(end), end);
+	terminal_close(&terminal);
+}
+END_TEST
+
 static void write_many(struct scene *scene) {
 	for (uint64_t seq = 1; seq <= OPERATIONS;) {
 		uint32_t xids[AT_ONCE];
@@ -233,6 +274,7 @@ int main(void) {
 	tcase_add_test(tool, nothing_in_the_directory_is_changed);
 	tcase_add_test(tool, a_directory_that_may_only_be_read_can_be_checked);
 	tcase_add_test(tool, a_directory_that_is_not_there_is_exit_1_and_one_line);
+	tcase_add_test(slow, a_check_that_takes_long_shows_on_a_terminal_how_far_it_is);
 	tcase_add_test(slow, a_start_that_takes_long_says_in_the_log_how_far_it_is);
 	return suite_run(suite);
 }

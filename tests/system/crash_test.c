@@ -26,6 +26,7 @@ enum {
 	MORTALS = 2, /* rows of clients that are killed */
 	LOGS = 2,    /* keys that the writers share; the mortals have one more */
 	KILLS = 16,
+	SAY_EVERY = 25,
 	ALIVE_MS_MAX = 150,
 	MORTAL_MS_MAX = 12,
 	/* Values that nobody changes, so that a snapshot takes a while. */
@@ -419,8 +420,11 @@ START_TEST(nothing_answered_is_lost_or_done_twice_though_the_server_is_killed) {
 	check_ok(kv_put(client, bytes("mortals"), bytes(""), 0, NULL));
 	kv_close(client);
 	start_clients(chance);
-	for (unsigned i = 0; i < kills(); i++)
+	for (unsigned i = 1; i <= kills(); i++) {
 		kill_and_restart(data, &chance, &toll);
+		if (i % SAY_EVERY == 0)
+			(void)printf("%u of %u kills\n", i, kills());
+	}
 	end_clients(&appended, &counted);
 	/* What the next start finds counts, not what this one has in memory. */
 	server_restart(&server);
