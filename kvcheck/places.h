@@ -13,7 +13,7 @@
 struct place {
 	uint64_t version; /* 0: the key is missing */
 	struct digest value;
-	uint64_t is_known; /* else `value` is all zero and may be anything */
+	uint64_t is_known; /* else it may be anything that ends in `value` */
 	uint64_t taken[];
 };
 

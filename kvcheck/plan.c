@@ -7,7 +7,8 @@
 #include "order.h"
 
 enum {
-	GAP_WORK_MAX = 20 * 1000 * 1000, /* gaps times open calls that are compared */
+	GAP_WORK_MAX = 20 * 1000 * 1000,   /* gaps times open calls that are compared */
+	SEEK_WORK_MAX = 100 * 1000 * 1000, /* bytes that are looked through */
 };
 
 bool step_from(struct step *step, const struct history_call *call, size_t index) {
@@ -211,16 +212,40 @@ static void remove_steps(struct plan *plan, const bool *is_removed) {
 }
 
 /*
+ * Whether it matters that it is this call that fills a gap that it fits. If nothing was seen there
+ * but in a version above, by way of Appends, its bytes must be part of that; if they are not, it
+ * can only have been overwritten by an open Put, as anything else would have been.
+ */
+static bool is_useful(const struct plan *plan, const struct step *step, size_t gap,
+		      size_t *work_left) {
+	const struct fact *fact = &plan->facts[gap];
+	size_t work;
+
+	if (fact->is_irrelevant)
+		return false;
+	while (!fact->is_seen && fact + 1 < plan->facts + plan->fact_count)
+		fact++;
+	work = (size_t)(fact - &plan->facts[gap]) + fact->value.size + 1;
+	if (fact == &plan->facts[gap] || !fact->is_seen || work > *work_left)
+		return true;
+	*work_left -= work;
+	return step->value.size == 0 || memmem(fact->value.data, fact->value.size, step->value.data,
+					       step->value.size) != NULL;
+}
+
+/*
  * Leaves out the open calls that fit no gap: they took no effect, or one that nobody can see. And
- * marks as spare those that fit only where it does not matter which. The fewer choices are left,
- * the fewer orders there are to try.
+ * finds where the others matter. The fewer choices are left, the fewer orders there are to try.
  */
 static void sort_out_opens(struct plan *plan) {
 	size_t opens = 0;
 	size_t gap_count = 0;
+	size_t work_left = SEEK_WORK_MAX;
 
-	for (size_t i = 0; i < plan->count; i++)
+	for (size_t i = 0; i < plan->count; i++) {
 		opens += plan->steps[i].kind == STEP_OPEN;
+		plan->steps[i].useful_until = UINT64_MAX;
+	}
 	if (!plan->is_complete || opens == 0)
 		return;
 	size_t *gaps = list_gaps(plan, opens, &gap_count);
@@ -230,13 +255,13 @@ static void sort_out_opens(struct plan *plan) {
 		if (step->kind != STEP_OPEN)
 			continue;
 		is_useless[i] = true;
-		step->is_spare = step->expected == HISTORY_ANY;
-		for (size_t j = 0; j < gap_count && (is_useless[i] || step->is_spare); j++) {
+		step->useful_until = 0;
+		for (size_t j = gap_count; j-- > 0 && step->useful_until == 0;) {
 			if (!may_fill(plan, step, gaps[j]))
 				continue;
 			is_useless[i] = false;
-			if (!plan->facts[gaps[j]].is_irrelevant)
-				step->is_spare = false;
+			if (is_useful(plan, step, gaps[j], &work_left))
+				step->useful_until = plan->beginning.version + gaps[j];
 		}
 	}
 	if (gaps != NULL && is_useless != NULL)

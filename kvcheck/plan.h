@@ -26,10 +26,14 @@ struct step {
 	} kind;
 	enum kv_status status;
 	bool has_got;
-	bool is_spare; /* an open call that is of use in irrelevant gaps only */
 	uint64_t call_ns;
 	uint64_t return_ns; /* HISTORY_OPEN for STEP_OPEN */
 	uint64_t expected;
+	/*
+	 * Of an open call: the last gap where it may matter that it is this one that took effect.
+	 * In any other it may serve as well as any, and no better.
+	 */
+	uint64_t useful_until;
 	uint64_t version; /* that it made or saw; 0: not told, or the key was missing */
 	struct kv_bytes value;
 	struct kv_bytes got;

@@ -47,7 +47,7 @@ void rules_write(const struct step *step, struct place *place) {
 	if (step->op == HISTORY_PUT) {
 		place->value = step->value_digest;
 		place->is_known = true;
-	} else if (place->is_known) {
+	} else {
 		/* Of a missing key the value is empty. */
 		place->value = digest_join(place->value, step->value_digest);
 	}

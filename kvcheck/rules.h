@@ -9,7 +9,7 @@
 
 /*
  * Whether a call that changes nothing gives its answer in this state. A value that is not known is
- * taken to be the one that was seen.
+ * taken to be the one that was seen; where a version tells what was, the search has looked.
  */
 bool rules_sees(const struct step *step, const struct place *place);
 

@@ -76,23 +76,71 @@ static void take_sights(const struct search *search, struct place *place) {
 	}
 }
 
+static void forget_value(struct place *place) {
+	place->is_known = false;
+	place->value = (struct digest){0};
+}
+
+/* Whether the value in this place may be the one that was seen. */
+static bool may_be(const struct place *place, const struct fact *fact) {
+	size_t size = place->value.size;
+
+	if (place->is_known)
+		return digest_equal(place->value, fact->digest);
+	if (size > fact->value.size)
+		return false;
+	struct kv_bytes end = {(const uint8_t *)fact->value.data + (fact->value.size - size), size};
+	return size == 0 || digest_equal(place->value, digest_of(end));
+}
+
 /* Adds the place that was just written to, if what is known of its version allows it. */
 static void arrive(struct search *search, struct place *place, const struct fact *fact) {
 	if (!count_step(search))
 		return;
 	if (fact != NULL && fact->is_irrelevant)
-		place->is_known = false;
+		forget_value(place);
 	if (fact != NULL && fact->is_seen) {
-		if (place->is_known && !digest_equal(place->value, fact->digest))
+		if (!may_be(place, fact))
 			return;
 		place->is_known = true;
 		place->value = fact->digest;
 	}
-	if (!place->is_known)
-		place->value = (struct digest){0};
 	take_sights(search, place);
 	if (!places_add(&search->seen, place))
 		give_up(search, SEARCH_TOO_BIG);
+}
+
+/* An open call that matters in no version above this one. */
+static bool is_spare(const struct step *step, uint64_t version) {
+	return step->useful_until <= version && step->expected == HISTORY_ANY;
+}
+
+/*
+ * Of the open calls that do not matter any more it is all the same which took effect: let it be the
+ * first. So places that differ in nothing else are one.
+ */
+static void level(const struct search *search, struct place *place) {
+	const struct step *steps = search->plan->steps;
+	size_t taken = 0;
+
+	if (!search->plan->is_complete)
+		return;
+	for (size_t i = 0; i < search->writers.count; i++) {
+		uint32_t index = search->writers.steps[i];
+		if (is_spare(&steps[index], place->version))
+			taken += place_has(place, search->slots[index]);
+	}
+	for (size_t i = 0; i < search->writers.count; i++) {
+		uint32_t index = search->writers.steps[i];
+		if (!is_spare(&steps[index], place->version))
+			continue;
+		if (taken > 0) {
+			place_set(place, search->slots[index]);
+			taken--;
+		} else {
+			place_unset(place, search->slots[index]);
+		}
+	}
 }
 
 static void write_at(struct search *search, const struct place *from, uint32_t index,
@@ -101,6 +149,8 @@ static void write_at(struct search *search, const struct place *from, uint32_t i
 
 	rules_write(&search->plan->steps[index], place);
 	place_set(place, search->slots[index]);
+	if (search->plan->steps[index].kind == STEP_OPEN)
+		level(search, place);
 	arrive(search, place, fact);
 }
 
@@ -110,7 +160,7 @@ static void write_anything(struct search *search, const struct place *from,
 	struct place *place = copy_of(search, from);
 
 	place->version++;
-	place->is_known = false;
+	forget_value(place);
 	arrive(search, place, fact);
 }
 
@@ -119,12 +169,21 @@ static bool is_same(const struct step *a, const struct step *b) {
 	       a->expected == b->expected && digest_equal(a->value_digest, b->value_digest);
 }
 
-/* Two open calls that do the same stand for each other: one of them is tried. */
-static bool was_tried(const struct search *search, uint32_t index) {
+/*
+ * Two open calls that do the same stand for each other, and so do two that do not matter here or
+ * above: one of them is tried.
+ */
+static bool was_tried(const struct search *search, uint32_t index, uint64_t version) {
 	const struct step *steps = search->plan->steps;
+	const struct step *step = &steps[index];
+	bool does_not_matter = step->useful_until < version && step->expected == HISTORY_ANY;
 
 	for (size_t i = 0; i < search->tried.count; i++) {
-		if (is_same(&steps[search->tried.steps[i]], &steps[index]))
+		const struct step *other = &steps[search->tried.steps[i]];
+		if (is_same(other, step))
+			return true;
+		if (does_not_matter && other->useful_until < version &&
+		    other->expected == HISTORY_ANY)
 			return true;
 	}
 	return false;
@@ -133,18 +192,19 @@ static bool was_tried(const struct search *search, uint32_t index) {
 /*
  * Whether a write that fits is as good in this gap as any other, so that no other need be tried. If
  * it makes no difference what is written here, a conditional write costs nothing, for it is of use
- * in no other gap; next comes a spare one, for where it is of use, any other is, too.
+ * in no other gap; next comes a spare one, which matters in no gap above: there another serves as
+ * well.
  */
 enum merit { MERIT_NONE, MERIT_SPARE, MERIT_ONLY_HERE };
 
-static enum merit merit_of(const struct plan *plan, const struct step *step,
+static enum merit merit_of(const struct plan *plan, const struct step *step, uint64_t version,
 			   const struct fact *fact) {
 	/* Of an answered write without a version one cannot do without. */
-	if (fact == NULL || !plan->is_complete)
+	if (fact == NULL || !plan->is_complete || (!fact->is_seen && !fact->is_irrelevant))
 		return MERIT_NONE;
 	if (step->expected != HISTORY_ANY)
-		return fact->is_seen || fact->is_irrelevant ? MERIT_ONLY_HERE : MERIT_NONE;
-	return fact->is_irrelevant && step->is_spare ? MERIT_SPARE : MERIT_NONE;
+		return MERIT_ONLY_HERE;
+	return is_spare(step, version) ? MERIT_SPARE : MERIT_NONE;
 }
 
 static bool fits(const struct search *search, const struct place *from, uint32_t index,
@@ -158,7 +218,7 @@ static bool fits(const struct search *search, const struct place *from, uint32_t
 	if (fact == NULL || !fact->is_seen)
 		return true;
 	rules_write(step, &after);
-	return !after.is_known || digest_equal(after.value, fact->digest);
+	return may_be(&after, fact);
 }
 
 /* No answer claims the version above this place: all writes that may have made it are tried. */
@@ -168,9 +228,10 @@ static void fill_gap(struct search *search, const struct place *from, const stru
 	search->tried.count = 0;
 	for (size_t i = 0; i < search->writers.count; i++) {
 		uint32_t index = search->writers.steps[i];
-		enum merit merit = merit_of(search->plan, &search->plan->steps[index], fact);
+		enum merit merit =
+		    merit_of(search->plan, &search->plan->steps[index], from->version + 1, fact);
 		if ((best != MERIT_NONE && merit <= best) || !fits(search, from, index, fact) ||
-		    was_tried(search, index))
+		    was_tried(search, index, from->version + 1))
 			continue;
 		if (merit > best) {
 			best = merit;
