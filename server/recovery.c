@@ -7,7 +7,6 @@
 
 #include "chance.h"
 #include "clock.h"
-#include "codec.h"
 #include "journal.h"
 #include "journal_read.h"
 #include "little.h"
@@ -24,7 +23,6 @@ struct reading {
 	struct service *service;
 	struct heap *heap; /* or NULL */
 	uint64_t operations;
-	uint64_t bytes;
 	uint64_t time_ms; /* logged last */
 	uint64_t said_ms; /* by the clock */
 
@@ -66,7 +64,6 @@ static bool replay_one(void *context, uint64_t position, const struct operation 
 	(void)position;
 	tend(reading);
 	reading->time_ms = time_ms;
-	reading->bytes += codec_size(operation);
 	if (++reading->operations % OPERATIONS_A_LOOK == 0 && reading->bar == NULL &&
 	    is_time_to_speak(reading))
 		log_info("reading the journal: %" PRIu64 " operations so far", reading->operations);
@@ -215,7 +212,13 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 	}
 	recovery->last = found->last;
 	recovery->time_ms = reading.time_ms;
-	recovery->replayed = reading.bytes;
+	/*
+	 * Each start begins a segment, which is read whole: by what is written in them alone, one
+	 * start after another would fill the disk, and take longer and longer, without a snapshot.
+	 * One is always there.
+	 */
+	recovery->replayed =
+	    found->segments > 0 ? (found->segments - 1) * recovery->options.segment_size : 0;
 	if (found->torn > 0)
 		log_info("the last batch was cut short by a crash and is left out (%" PRIu64
 			 " bytes): nobody had been answered",

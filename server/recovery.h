@@ -25,7 +25,7 @@ struct recovery {
 	struct journal_found found;   /* what the journal held */
 	uint64_t last;		      /* position of the last operation */
 	uint64_t time_ms;	      /* logged last */
-	uint64_t replayed;	      /* bytes of the journal that are not in the snapshot */
+	uint64_t replayed;	      /* bytes of the journal's files: what a snapshot saves */
 };
 
 /*

@@ -25,7 +25,7 @@ struct server_options {
 	struct journal *journal; /* NULL: everything is in memory only, else with: */
 	struct snapshotter *snapshotter;
 	struct heap *heap; /* what forks */
-	uint64_t replayed; /* bytes of the journal that are in no snapshot */
+	uint64_t replayed; /* as in turn.h */
 	uint64_t time_ms;  /* logged last: the server's time goes on from there */
 	struct stream_limits streams;
 };

@@ -30,7 +30,7 @@ struct turn_options {
 	struct journal *journal;	 /* NULL: everything is in memory only */
 	struct snapshotter *snapshotter; /* NULL: no snapshots, or somebody else's */
 	struct heap *heap;		 /* to be ready before a snapshot; NULL: it always is */
-	uint64_t replayed;		 /* bytes of the journal that are in no snapshot */
+	uint64_t replayed; /* bytes of the journal that a snapshot saves the next start */
 	/* Adds the counters of the transports; NULL: there are none. */
 	count_others *transports;
 	void *context;

@@ -335,6 +335,20 @@ static void put_ballast(struct kv_client *client) {
 	free(ballast);
 }
 
+/* Asks for a snapshot, and waits until it is there; or not, for nobody has to have one. */
+static void have_snapshot(const char *data) {
+	uint64_t deadline_ms = suite_now_ms() + SNAPSHOT_MS;
+	char before[DATADIR_PATH_MAX];
+	char now[DATADIR_PATH_MAX];
+
+	datadir_last(data, "snapshot-", before);
+	process_signal(&server.process, SIGUSR1);
+	do {
+		suite_pause_ms(2);
+		datadir_last(data, "snapshot-", now);
+	} while (strcmp(before, now) == 0 && suite_now_ms() < deadline_ms);
+}
+
 /* Asks for a snapshot, and waits until it is being written or `patience_ms` are over. */
 static void begin_snapshot(const char *data, unsigned patience_ms) {
 	uint64_t deadline_ms = suite_now_ms() + patience_ms;
@@ -353,8 +367,16 @@ static void kill_and_restart(const char *data, unsigned *chance, struct toll *to
 	bool is_writing;
 
 	suite_pause_ms(1 + (unsigned)rand_r(chance) % ALIVE_MS_MAX);
-	if (rand_r(chance) % 4 != 0)
+	switch (rand_r(chance) % 4) {
+	case 0:
+		have_snapshot(data);
+		break;
+	case 1:
+		break;
+	default:
 		begin_snapshot(data, SNAPSHOT_MS);
+		break;
+	}
 	/* Anywhere: while it is written, when it gets its name, when segments go. */
 	suite_pause_ms((unsigned)rand_r(chance) % 40);
 	process_signal(&server.process, SIGSTOP);

@@ -140,6 +140,33 @@ START_TEST(an_empty_store_can_be_snapshot_and_started_from) {
 }
 END_TEST
 
+START_TEST(restarts_alone_neither_fill_the_disk_nor_make_the_start_longer) {
+	enum { STARTS = 8, SEGMENTS_MAX = 4 };
+	struct scene scene;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	for (uint64_t i = 1; i <= STARTS; i++) {
+		uint64_t deadline_ms = suite_now_ms() + WAIT_MS;
+		struct change change = append(&scene.session, 0, i, "log", "x");
+
+		ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+		/* Snapshots are taken unasked; segments go soon after. */
+		while (datadir_count(dir, "journal-") > SEGMENTS_MAX) {
+			ck_assert_msg(suite_now_ms() < deadline_ms, "a segment for each start");
+			suite_pause_ms(5);
+		}
+		server_restart(&scene.server);
+		peer_close(&scene.peer);
+		peer_open(&scene.peer, &scene.server, VIA_TCP);
+		scene.session.epoch = hello(&scene.peer).epoch;
+	}
+	check_key(&scene.peer, "log", "xxxxxxxx", STARTS);
+	scene_end(&scene);
+}
+END_TEST
+
 START_TEST(a_request_from_before_a_restart_asks_for_nothing) {
 	struct scene scene;
 	char dir[64];
@@ -437,6 +464,7 @@ int main(void) {
 
 	tcase_add_test(procedure, a_snapshot_reaches_the_position_that_was_promised);
 	tcase_add_test(procedure, an_empty_store_can_be_snapshot_and_started_from);
+	tcase_add_test(procedure, restarts_alone_neither_fill_the_disk_nor_make_the_start_longer);
 	tcase_add_test(procedure, a_request_from_before_a_restart_asks_for_nothing);
 	tcase_add_test(procedure, what_did_not_change_is_not_written_twice);
 	tcase_add_test(procedure, many_who_ask_while_one_is_written_get_one_more);

@@ -407,16 +407,21 @@ START_TEST(an_older_snapshot_does_not_serve_if_a_segment_after_it_is_gone) {
 	char snapshot[DATADIR_PATH_MAX];
 	char segment[DATADIR_PATH_MAX];
 	char dir[64];
-	char kvd[512];
+	struct server server;
 
 	suite_directory(dir);
 	use_twice(dir, snapshot, segment);
+	server_launch(&server,
+		      (const char *const[]){"-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
+	ck_assert(!server_await_ready(&server));
+	ck_assert_int_eq(server_wait(&server), EXIT_CANNOT);
 	/* The older snapshot is tried, which is said; then what it lacks. */
-	struct run run = run_program((const char *const[]){program(kvd), "--check", dir, NULL});
-	ck_assert_int_eq(run.status, EXIT_CANNOT);
-	ck_assert_ptr_nonnull(strstr(run.err, "is missing"));
-	ck_assert_ptr_nonnull(strstr(run.err, "restore a copy of the directory"));
-	run_free(&run);
+	char *said = server_said(&server);
+	ck_assert_msg(strstr(said, "going on from an older snapshot") != NULL &&
+			  strstr(said, "is missing") != NULL &&
+			  strstr(said, "restore a copy of the directory") != NULL,
+		      "%s", said);
+	free(said);
 }
 END_TEST
 
