@@ -46,8 +46,6 @@ bool worker_open(struct worker *worker, struct options *options, uint64_t *versi
 		log_error("no memory for a thread of the load");
 		return false;
 	}
-	for (unsigned i = 0; i < worker->count; i++)
-		worker->connections[i].fd = -1;
 	for (unsigned i = 0; i < worker->count; i++) {
 		struct connection *connection = &worker->connections[i];
 		struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
@@ -64,7 +62,7 @@ bool worker_open(struct worker *worker, struct options *options, uint64_t *versi
 
 void worker_close(struct worker *worker) {
 	for (unsigned i = 0; worker->connections != NULL && i < worker->count; i++)
-		if (worker->connections[i].fd >= 0)
+		if (worker->connections[i].protocol != NULL) /* else it was never opened */
 			connection_close(&worker->connections[i]);
 	free(worker->connections);
 	free(worker->scratch);
