@@ -35,6 +35,9 @@ struct history {
 	size_t bytes;
 };
 
+/* No bytes, at a place that may be pointed to. */
+static const struct kv_bytes nothing = {.data = "", .size = 0};
+
 struct history *history_new(void) {
 	struct history *history = calloc(1, sizeof(*history));
 
@@ -174,7 +177,7 @@ bool history_add(struct history *history, const struct history_call *call) {
 	*added = *call;
 	added->key = history->keys[history->table[at] - 1];
 	added->value = copy(history, call->value);
-	added->got = has_got ? copy(history, call->got) : (struct kv_bytes){0};
+	added->got = has_got ? copy(history, call->got) : nothing;
 	history->key_of[history->count++] = history->table[at] - 1;
 	return true;
 }
@@ -188,7 +191,7 @@ bool history_complete(struct history *history, size_t index, const struct histor
 	open->status = call->status;
 	open->version = call->version;
 	open->has_got = call->has_got;
-	open->got = size > 0 ? copy(history, call->got) : (struct kv_bytes){0};
+	open->got = size > 0 ? copy(history, call->got) : nothing;
 	open->return_ns = call->return_ns;
 	return true;
 }

@@ -110,30 +110,27 @@ static void look_at_answers(struct plan *plan) {
 	}
 }
 
+static bool ends_with(struct kv_bytes value, struct kv_bytes end) {
+	return value.size >= end.size &&
+	       (end.size == 0 || memcmp((const uint8_t *)value.data + value.size - end.size,
+					end.data, end.size) == 0);
+}
+
 /* What was seen after an Append tells what stood there before it. */
 static void look_back(struct plan *plan) {
 	for (size_t i = plan->fact_count; i-- > 1;) {
-		struct fact *fact = &plan->facts[i];
+		const struct fact *fact = &plan->facts[i];
 		const struct step *step;
 
-		if (!fact->is_seen || fact->claimer == PLAN_NONE)
+		if (!fact->is_seen || fact->claimer == PLAN_NONE || plan->facts[i - 1].is_seen)
 			continue;
 		step = &plan->steps[fact->claimer];
-		if (step->kind != STEP_WRITE || step->op != HISTORY_APPEND)
+		if (step->kind != STEP_WRITE || step->op != HISTORY_APPEND ||
+		    !ends_with(fact->value, step->value))
 			continue;
-		if (fact->value.size < step->value.size) {
-			fact->is_broken = true;
-			continue;
-		}
 		struct kv_bytes before = {fact->value.data, fact->value.size - step->value.size};
-		if (step->value.size > 0 && memcmp((const uint8_t *)fact->value.data + before.size,
-						   step->value.data, step->value.size) != 0) {
-			fact->is_broken = true;
-			continue;
-		}
-		if (!plan->facts[i - 1].is_seen)
-			saw(plan, plan->beginning.version + i - 1, before,
-			    digest_cut(fact->digest, step->value_digest));
+		saw(plan, plan->beginning.version + i - 1, before,
+		    digest_cut(fact->digest, step->value_digest));
 	}
 }
 
@@ -159,12 +156,6 @@ static void find_irrelevant(struct plan *plan) {
 		}
 		fact->is_irrelevant = is_hidden && !fact->is_seen && fact->claimer == PLAN_NONE;
 	}
-}
-
-static bool ends_with(struct kv_bytes value, struct kv_bytes end) {
-	return value.size >= end.size &&
-	       (end.size == 0 || memcmp((const uint8_t *)value.data + value.size - end.size,
-					end.data, end.size) == 0);
 }
 
 static bool may_fill(const struct plan *plan, const struct step *step, size_t gap) {
@@ -229,8 +220,8 @@ static bool is_useful(const struct plan *plan, const struct step *step, size_t g
 	if (fact == &plan->facts[gap] || !fact->is_seen || work > *work_left)
 		return true;
 	*work_left -= work;
-	return step->value.size == 0 || memmem(fact->value.data, fact->value.size, step->value.data,
-					       step->value.size) != NULL;
+	return memmem(fact->value.data, fact->value.size, step->value.data, step->value.size) !=
+	       NULL;
 }
 
 /*

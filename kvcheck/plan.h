@@ -59,7 +59,6 @@ enum { PLAN_NONE = UINT32_MAX };
 struct fact {
 	uint32_t claimer;   /* the step that made it, PLAN_NONE in a gap */
 	bool is_seen;	    /* `value` is what stands there */
-	bool is_broken;	    /* its claimer cannot have made `value` */
 	bool is_irrelevant; /* a gap of whose value nothing can be seen */
 	struct kv_bytes value;
 	struct digest digest;

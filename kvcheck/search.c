@@ -253,8 +253,7 @@ static void go_on(struct search *search, const struct place *from) {
 		uint32_t slot = search->slots[fact->claimer];
 		if (step->kind == STEP_CLAIM)
 			write_anything(search, from, fact);
-		else if (slot != NO_SLOT && !place_has(from, slot) && !fact->is_broken &&
-			 rules_applies(step, from))
+		else if (slot != NO_SLOT && !place_has(from, slot) && rules_applies(step, from))
 			write_at(search, from, fact->claimer, fact);
 		return;
 	}

@@ -40,8 +40,9 @@ static enum kv_status model_write(struct model *model, const struct history_call
 }
 
 static bool is_value(const struct model *model, const struct history_call *call) {
-	return !call->has_got || (call->got.size == model->size &&
-				  memcmp(call->got.data, model->value, model->size) == 0);
+	return !call->has_got ||
+	       (call->got.size == model->size &&
+		(model->size == 0 || memcmp(call->got.data, model->value, model->size) == 0));
 }
 
 /* Whether the call may come next, and what it makes of the state. */
@@ -116,7 +117,8 @@ static bool brute_force_anyhow(const struct history *history) {
 			const struct history_call *call = history_at(history, i);
 			if (!call->has_got)
 				continue;
-			memcpy(model.value, call->got.data, call->got.size);
+			if (call->got.size > 0)
+				memcpy(model.value, call->got.data, call->got.size);
 			for (model.size = 0; !is_explained && model.size <= call->got.size;
 			     model.size++)
 				is_explained = has_order_from(history, &model);

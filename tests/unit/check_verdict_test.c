@@ -211,6 +211,30 @@ END_TEST
 /* --- Bad
  * ------------------------------------------------------------------------------------------ */
 
+START_TEST(many_open_appends_of_which_some_happened_are_no_hard_question) {
+	static char tokens[200][8];
+	static char seen[10][200];
+	char value[200] = "";
+	uint64_t version = 0;
+
+	/* A tenth of the open calls happened, in pairs, so that nothing is seen in between. */
+	for (size_t i = 0; i < 200; i++) {
+		(void)snprintf(tokens[i], sizeof(tokens[i]), "%zu;", i);
+		add(append_maybe(tokens[i]), 1, 2);
+	}
+	for (size_t i = 0; i < 10; i++) {
+		(void)strcat(value, tokens[20 * i]);
+		(void)strcat(value, tokens[20 * i + 1]);
+		(void)strcat(value, "x");
+		(void)strcpy(seen[i], value);
+		version += 3;
+		add(append("x", NULL, version), 10 * version, 10 * version + 1);
+		add(get(seen[i], version), 10 * version + 2, 10 * version + 3);
+	}
+	is_good();
+}
+END_TEST
+
 START_TEST(a_stale_read_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put_ok("b", 2), 3, 4);
@@ -361,6 +385,19 @@ START_TEST(what_stood_there_before_must_fit_all_that_was_seen) {
 }
 END_TEST
 
+START_TEST(what_was_appended_to_an_unknown_value_is_not_forgotten) {
+	struct checker_limits limits = {.starts_anyhow = true};
+	struct checker_report report;
+
+	add(append("a", NULL, 8), 1, 2);
+	add(append_maybe(""), 1, 2);
+	add(get("b", 9), 3, 4);
+	checker_run(made.history, &limits, &report);
+	ck_assert_int_eq(report.verdict, CHECKER_NOT);
+	checker_report_free(&report);
+}
+END_TEST
+
 /* Values seen in an order that nothing but a long search could explain. */
 static void add_hard_question(void) {
 	static char names[24][4];
@@ -434,6 +471,7 @@ int main(void) {
 	tcase_add_test(verdicts, a_refusal_without_a_trace_says_nothing);
 	tcase_add_test(verdicts, keys_are_independent);
 	tcase_add_test(verdicts, many_open_writes_that_nobody_saw_are_no_hard_question);
+	tcase_add_test(verdicts, many_open_appends_of_which_some_happened_are_no_hard_question);
 	tcase_add_test(verdicts, a_stale_read_is_found);
 	tcase_add_test(verdicts, a_version_that_goes_back_is_found);
 	tcase_add_test(verdicts, a_lost_update_is_found);
@@ -451,6 +489,7 @@ int main(void) {
 	tcase_add_test(verdicts, without_versions_a_stale_read_is_found_too);
 	tcase_add_test(verdicts, a_store_that_was_not_empty_is_believed_if_asked_for);
 	tcase_add_test(verdicts, what_stood_there_before_must_fit_all_that_was_seen);
+	tcase_add_test(verdicts, what_was_appended_to_an_unknown_value_is_not_forgotten);
 	tcase_add_test(verdicts, a_limit_of_steps_ends_in_undecided);
 	tcase_add_test(verdicts, a_limit_of_memory_ends_in_undecided);
 	tcase_add_test(verdicts, a_violation_counts_more_than_an_undecided_key);
