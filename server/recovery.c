@@ -281,7 +281,10 @@ static void print_segment(void *context, const char *name, uint64_t size, uint64
 	(void)fputs("\n", reading->out);
 }
 
-/* Verifies all snapshots, though one is enough to start with. *newest: size 0 if there is none. */
+/*
+ * Verifies all snapshots, though one is enough to start with. *newest is the newest sound one; size
+ * 0: there is none.
+ */
 static bool check_snapshots(struct disk *disk, struct reading *reading, struct snapshot *newest) {
 	uint64_t positions[SNAPSHOTS_MAX];
 	int count = snapshot_list(disk, positions);
@@ -302,7 +305,7 @@ static bool check_snapshots(struct disk *disk, struct reading *reading, struct s
 			sound = false;
 			continue;
 		}
-		if (i == 0)
+		if (newest->size == 0)
 			*newest = snapshot;
 		reading->done += snapshot.size;
 		snapshot_name(snapshot.position, name);
@@ -362,11 +365,14 @@ bool recovery_check_disk(struct disk *disk, FILE *out) {
 	struct snapshot snapshot;
 	struct journal_found found;
 	struct sum sum = {.disk = disk};
+	bool has_sound_snapshots;
 	bool sound;
 
 	(void)disk->list(disk->context, add_file, &sum);
 	progress_begin(&bar, sum.size);
-	if (!check_snapshots(disk, &reading, &snapshot))
+	has_sound_snapshots = check_snapshots(disk, &reading, &snapshot);
+	/* An older one may serve: whether the journal is whole from there is worth knowing. */
+	if (!has_sound_snapshots && snapshot.size == 0)
 		return false;
 	/* It is read once more, to be loaded. */
 	bar.total += snapshot.size;
@@ -382,7 +388,7 @@ bool recovery_check_disk(struct disk *disk, FILE *out) {
 	if (sound)
 		print_found(out, &snapshot, &found, reading.service);
 	service_free(reading.service);
-	return sound;
+	return sound && has_sound_snapshots;
 }
 
 bool recovery_check(const char *directory) {
