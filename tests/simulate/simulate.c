@@ -24,6 +24,7 @@
 
 enum {
 	JOBS_MAX = 64,
+	LIST_MAX = 1000,    /* seeds in a file; those behind are not looked at */
 	SEED_SECONDS = 120, /* of one world; a sanitizer is slow, and machines are shared */
 	EXIT_BROKEN = 1,
 	EXIT_USAGE = 2,
@@ -199,25 +200,43 @@ static void job_end(struct job *job, struct tally *tally) {
 /* --- Many --------------------------------------------------------------------------------------
  */
 
-/* Where the seeds come from: one after another, or a file. */
+/* Where the seeds come from: one after another, or a list. */
 struct source {
 	const struct options *options;
-	FILE *list;
+	uint64_t list[LIST_MAX];
+	uint64_t list_count;
 	uint64_t next;
 	uint64_t given;
 	double began_s;
 };
 
-static bool next_seed(struct source *source, uint64_t *seed) {
-	const struct options *options = source->options;
+/*
+ * All of it before the first fork: a child that exits puts the shared offset of an open file back.
+ * False: errno.
+ */
+static bool read_list(struct source *source, const char *name) {
+	FILE *file = fopen(name, "r");
 	char line[256];
 
-	while (source->list != NULL && fgets(line, sizeof(line), source->list) != NULL)
-		if (line[0] >= '0' && line[0] <= '9') {
-			*seed = strtoull(line, NULL, 10);
-			return true;
-		}
-	if (source->list != NULL || (options->count > 0 && source->given == options->count) ||
+	if (file == NULL)
+		return false;
+	while (source->list_count < LIST_MAX && fgets(line, sizeof(line), file) != NULL)
+		if (line[0] >= '0' && line[0] <= '9')
+			source->list[source->list_count++] = strtoull(line, NULL, 10);
+	(void)fclose(file);
+	return true;
+}
+
+static bool next_seed(struct source *source, uint64_t *seed) {
+	const struct options *options = source->options;
+
+	if (options->list != NULL) {
+		if (source->given == source->list_count)
+			return false;
+		*seed = source->list[source->given++];
+		return true;
+	}
+	if ((options->count > 0 && source->given == options->count) ||
 	    (options->seconds > 0 && now_s() - source->began_s > options->seconds))
 		return false;
 	source->given++;
@@ -276,7 +295,7 @@ int main(int argc, char **argv) {
 	if (!read_options(argc, argv, &options))
 		return usage();
 	source.next = options.seed;
-	if (options.list != NULL && (source.list = fopen(options.list, "r")) == NULL) {
+	if (options.list != NULL && !read_list(&source, options.list)) {
 		(void)fprintf(stderr, "simulate: %s: %s\n", options.list, strerror(errno));
 		return EXIT_USAGE;
 	}
@@ -285,8 +304,6 @@ int main(int argc, char **argv) {
 	ran = run_all(&source, &tally);
 	if (!ran)
 		(void)fprintf(stderr, "simulate: cannot go on: %s\n", strerror(errno));
-	if (source.list != NULL)
-		(void)fclose(source.list);
 	say_all(&tally, now_s() - source.began_s);
 	return ran && tally.failures == 0 ? EXIT_SUCCESS : EXIT_BROKEN;
 }
