@@ -11,7 +11,12 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
+
+enum { PATIENCE_MS = 2000 }; /* with whoever holds the lock */
 
 /* Held locked while a process has the directory open. */
 static const char lock_name[] = "lock";
@@ -164,6 +169,22 @@ static int64_t room_of_disk(void *context) {
 	return (int64_t)room;
 }
 
+/*
+ * A kvd that was killed just as it forked for a snapshot leaves a child that holds the lock still;
+ * the kernel ends it, too, a moment later. `kind` is LOCK_EX or LOCK_SH. False: errno.
+ */
+static bool wait_for_lock(int lock, int kind) {
+	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+	uint64_t began_ms = clock_ms();
+
+	while (flock(lock, kind | LOCK_NB) != 0) {
+		if (errno != EINTR && (errno != EWOULDBLOCK || clock_ms() - began_ms > PATIENCE_MS))
+			return false;
+		(void)nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
 static bool take_lock(struct directory *directory, const char *path, char *why, size_t why_size) {
 	directory->lock = openat(directory->fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (directory->lock < 0) {
@@ -171,7 +192,7 @@ static bool take_lock(struct directory *directory, const char *path, char *why, 
 			       path, strerror(errno));
 		return false;
 	}
-	if (flock(directory->lock, LOCK_EX | LOCK_NB) == 0)
+	if (wait_for_lock(directory->lock, LOCK_EX))
 		return true;
 	(void)snprintf(why, why_size, "%s is in use by another kvd: stop it, or name another -d",
 		       path);
@@ -184,8 +205,7 @@ static bool take_lock(struct directory *directory, const char *path, char *why, 
  */
 static bool share_lock(struct directory *directory, const char *path, char *why, size_t why_size) {
 	directory->lock = openat(directory->fd, lock_name, O_RDONLY | O_CLOEXEC);
-	if (directory->lock < 0 || flock(directory->lock, LOCK_SH | LOCK_NB) == 0 ||
-	    errno != EWOULDBLOCK)
+	if (directory->lock < 0 || wait_for_lock(directory->lock, LOCK_SH) || errno != EWOULDBLOCK)
 		return true;
 	(void)snprintf(why, why_size, "%s is in use by a kvd: stop it first", path);
 	return false;

@@ -74,11 +74,11 @@ static char child_of(pid_t parent, pid_t *child) {
 	return found;
 }
 
-bool catch_child(pid_t parent, pid_t *child) {
+bool catch_child(pid_t parent, const char *part, pid_t *child) {
 	pid_t now = 0;
 	char state;
 
-	if (child_of(parent, child) == 0 || kill(*child, SIGSTOP) != 0)
+	if (child_of(parent, child) == 0 || !has_file(*child, part) || kill(*child, SIGSTOP) != 0)
 		return false;
 	do {
 		state = child_of(parent, &now);

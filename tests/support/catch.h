@@ -14,8 +14,8 @@
 /* Stops it while it has a file open whose path has `part` in it. False: it ended before. */
 bool catch_with_file(const struct process *process, const char *part);
 
-/* Stops a child of it; false: it has none now. */
-bool catch_child(pid_t parent, pid_t *child);
+/* Stops a child of it that has such a file open; false: there is none now. */
+bool catch_child(pid_t parent, const char *part, pid_t *child);
 
 void catch_go(pid_t pid);
 

@@ -72,7 +72,7 @@ static pid_t catch_writer(struct scene *scene) {
 		ck_assert_int_eq(change_status(&scene->peer, &change), KV1_OK);
 		ck_assert_int_eq(ask(&scene->peer, 0).status, KV1_OK);
 		do {
-			if (catch_child(scene->server.process.pid, &child))
+			if (catch_child(scene->server.process.pid, "/snapshot.tmp", &child))
 				return child;
 		} while (counter(&scene->peer, "snapshot_under_way") > 0);
 	}

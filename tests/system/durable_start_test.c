@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What kvd -d does not start with: one line that says what is wrong, where, and what to do. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,7 +12,7 @@
 #include "scene.h"
 #include "suite.h"
 
-enum { EXIT_CANNOT = 1, WRITES = 5, SNAPSHOT_SECONDS = 60, NOBODY = 65534 };
+enum { EXIT_CANNOT = 1, WRITES = 5, SNAPSHOT_SECONDS = 60, NOBODY = 65534, LOCKED_MS = 300 };
 
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -189,6 +191,26 @@ START_TEST(a_directory_that_another_kvd_uses_is_named_and_that_one_goes_on) {
 	check_refused(dir, WORDS(dir, "in use by another kvd", "stop it, or name another -d"));
 	check_key(&scene.peer, "log", "xxxxx", WRITES);
 	scene_end(&scene);
+}
+END_TEST
+
+/* As the child that writes a snapshot does, when both are killed before it closed the lock. */
+START_TEST(a_lock_that_is_given_back_soon_is_waited_for) {
+	struct server server;
+	char dir[64];
+	char path[80];
+
+	suite_directory(dir);
+	(void)snprintf(path, sizeof path, "%s/lock", dir);
+	int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(lock, 0);
+	ck_assert_int_eq(flock(lock, LOCK_EX), 0);
+	server_launch(&server,
+		      (const char *const[]){"-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
+	suite_pause_ms(LOCKED_MS);
+	ck_assert_int_eq(close(lock), 0);
+	ck_assert(server_await_ready(&server));
+	server_stop(&server);
 }
 END_TEST
 
@@ -437,6 +459,7 @@ int main(void) {
 	tcase_add_test(directory, a_directory_of_another_user_is_named);
 	tcase_add_test(directory, a_store_of_another_user_in_an_open_directory_is_named);
 	tcase_add_test(directory, a_directory_that_another_kvd_uses_is_named_and_that_one_goes_on);
+	tcase_add_test(directory, a_lock_that_is_given_back_soon_is_waited_for);
 	tcase_add_test(others, a_segment_of_a_newer_format_is_refused);
 	tcase_add_test(others, a_snapshot_of_a_newer_format_is_refused);
 	tcase_add_test(others, a_segment_of_another_store_is_refused);
