@@ -396,7 +396,7 @@ valgrind:
 	@KVD_WRAPPER="$(VALGRIND)" CK_TIMEOUT_MULTIPLIER=10 $(RUN) \
 	    $(filter-out $(UNIT_TESTS_QUICK),$(VALGRIND_TESTS))
 
-## mutants: take each safeguard of the journal out, one at a time, and see the tests fail
+## mutants: plant faults in copies of the sources, one at a time: which tests notice?
 mutants:
 	@BUILD=$(abspath $(BUILD)) bash tests/mutants
 

@@ -435,6 +435,22 @@ START_TEST(time_does_not_go_back) {
 }
 END_TEST
 
+START_TEST(a_replay_has_its_times_from_the_journal_and_so_its_leases) {
+	uint64_t client = open_session(&world, 1);
+	struct world replica;
+
+	world.now_ms += LEASE_MS / 2;
+	ck_assert_int_eq(put(client, 1, "k", "a"), KV_OK);
+	world_open(&replica, usual_limits(), false);
+	for (size_t i = 0; i < world.tape.count; i++)
+		ck_assert(service_apply(replica.service, &world.tape.operations[i],
+					world.tape.times_ms[i], NULL));
+	ck_assert_uint_eq(service_time(replica.service), world.now_ms);
+	ck_assert_uint_eq(service_expire(replica.service, 100, world.now_ms), LEASE_MS);
+	world_close(&replica);
+}
+END_TEST
+
 /* --- Positions ----------------------------------------------------------------------------- */
 
 START_TEST(a_get_waits_for_the_last_write_of_its_key_only) {
@@ -537,6 +553,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_call_of_another_epoch_renews_nothing);
 	tcase_add_test(tests, expire_ends_no_more_than_it_was_told);
 	tcase_add_test(tests, time_does_not_go_back);
+	tcase_add_test(tests, a_replay_has_its_times_from_the_journal_and_so_its_leases);
 	tcase_add_test(tests, a_get_waits_for_the_last_write_of_its_key_only);
 	tcase_add_test(tests, every_other_answer_waits_for_all_that_it_could_show);
 	tcase_add_test(tests, without_a_journal_no_answer_waits);
