@@ -5,10 +5,11 @@
 /*
  * buffer.h - the bytes of a value: shared, counted, growing only at the end.
  *
- * An entry holds a view of the whole buffer and is the only one that appends to it; an old value
- * (a remembered reply, an answer on its way out) is a shorter view of the same buffer, and stays
- * right because bytes once written never change. A Put starts a new buffer. The bytes may move in
- * memory when a buffer grows: keep the view, not the pointer.
+ * A buffer begins with a head that is its owner's, for what belongs to the value: an entry is the
+ * head of its own value's buffer. The owner holds a view of the whole and is the only one that
+ * changes it; an old value (a remembered reply, an answer on its way out) is a shorter view of the
+ * same buffer, and stays right because bytes that others see never change. The bytes may move in
+ * memory when a buffer grows, though the head does not: keep the view, not the pointer.
  *
  * One thread uses buffers; nothing here locks.
  */
@@ -20,7 +21,13 @@
 #include "bytes.h"
 #include "memory.h"
 
-struct buffer;
+/* Its fields are buffer.c's own, but for `size`. Laid out for heads that begin with it. */
+struct buffer {
+	uint32_t count;	    /* views */
+	uint32_t size : 31; /* bytes in the value */
+	uint32_t is_far : 1;
+	uint16_t head_size; /* bytes, this struct included */
+};
 
 /* The first `size` bytes of a buffer. An empty view may have buffer NULL. Holds one count. */
 struct view {
@@ -28,14 +35,40 @@ struct view {
 	uint32_t size;
 };
 
-/* A new view of a new buffer with a copy of `bytes`; false and *view untouched: no memory. */
-bool view_make(struct memory *memory, struct kv_bytes bytes, struct view *view);
+/*
+ * A buffer whose value has `size` bytes, to be dropped by its whole view. The caller writes them,
+ * and what the head has more than a struct buffer, before anyone else sees it. NULL: no memory.
+ */
+struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size);
+
+/* What buffer_make() would add to memory->used. */
+size_t buffer_cost(size_t head_size, size_t size);
+
+/* What dropping its whole view would take off memory->used: 0 if others hold the buffer too. */
+size_t buffer_sole_bytes(struct buffer *buffer);
+
+/* The bytes of the value; valid until it grows. Of none, any pointer. */
+void *buffer_bytes(struct buffer *buffer);
 
 /*
- * The same with `size` bytes that the caller writes, to *bytes, before anyone else sees them. Of no
- * bytes *bytes is NULL.
+ * Whether it may be given a value of `size` bytes in the place of its own: nobody else holds it,
+ * and a buffer made for so many would take as much memory.
  */
-bool view_make_blank(struct memory *memory, size_t size, struct view *view, void **bytes);
+bool buffer_is_for(struct buffer *buffer, size_t size);
+/* Gives it this value. */
+void buffer_rewrite(struct buffer *buffer, struct kv_bytes bytes);
+
+/*
+ * Makes room for `more` bytes at the end, so that the next buffer_append() of up to as many cannot
+ * fail. O(1) amortised. False: no memory, nothing changed.
+ */
+bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more);
+
+/* What buffer_reserve() would add to memory->used. */
+size_t buffer_growth(struct buffer *buffer, size_t more);
+
+/* Adds bytes at the end, for which room is reserved. Views see what they saw. */
+void buffer_append(struct buffer *buffer, struct kv_bytes bytes);
 
 /*
  * The view of the whole buffer, for an owner that keeps the pointer alone. It is the owner's one
@@ -51,22 +84,5 @@ void view_drop(struct memory *memory, struct view *view);
 
 /* The bytes seen; valid until the buffer grows or the view is dropped. */
 struct kv_bytes view_bytes(struct view view);
-
-/*
- * Makes room for `more` bytes at the end of the whole buffer that `view` sees, so that the next
- * view_append() of up to as many cannot fail. O(1) amortised. False: no memory, nothing changed.
- * An empty view gets a buffer.
- */
-bool view_reserve(struct memory *memory, struct view *view, size_t more);
-
-/* Adds bytes at the end; the view must see the whole buffer, and the room must be reserved. */
-void view_append(struct view *view, struct kv_bytes bytes);
-
-/* What view_make() of `size` bytes and view_reserve() would add to memory->used. */
-size_t view_cost(size_t size);
-size_t view_growth(struct view view, size_t more);
-
-/* What view_drop() would take off memory->used: 0 if others hold the buffer too. */
-size_t view_sole_bytes(struct view view);
 
 #endif

@@ -94,7 +94,7 @@ void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, u
 	if (reply->status != KV_OK)
 		return;
 
-	const struct entry *entry = store_find(&service->store, key);
+	struct entry *entry = store_find(&service->store, key);
 	if (entry == NULL) {
 		reply->status = KV_NOKEY;
 		return;
@@ -102,7 +102,7 @@ void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, u
 	/* The answer shows this one write, so it waits for no other to be durable. */
 	reply->position = entry->position;
 	reply->current = entry->version;
-	struct view value = view_whole(entry->value);
+	struct view value = view_whole(&entry->value);
 	if (value.size > reply_max)
 		reply->status = KV_TOOBIG;
 	else
@@ -226,7 +226,7 @@ static void run_close(struct service *service, const struct operation *operation
 /* What an Append makes, and what it answers. */
 static enum kv_status check_append(const struct service *service, const struct entry *entry,
 				   const struct operation *operation, uint32_t reply_max) {
-	uint32_t old_size = entry == NULL ? 0 : view_whole(entry->value).size;
+	uint32_t old_size = entry == NULL ? 0 : entry->value.size;
 
 	if (old_size + operation->value.size > service->limits.value_max)
 		return KV_TOOBIG;

@@ -4,24 +4,22 @@
 #include <assert.h>
 #include <string.h>
 
-static struct session *of_id_link(const struct table_link *link) {
-	return (struct session *)((char *)link - offsetof(struct session, by_id));
+static uint64_t hash_id(uint64_t seed, const void *session) {
+	const uint64_t *client_id = &((const struct session *)session)->client_id;
+
+	return table_hash_bytes(seed, client_id, sizeof(*client_id));
 }
 
-static struct session *of_nonce_link(const struct table_link *link) {
-	return (struct session *)((char *)link - offsetof(struct session, by_nonce));
+static uint64_t hash_nonce(uint64_t seed, const void *session) {
+	return table_hash_bytes(seed, ((const struct session *)session)->nonce, NONCE_SIZE);
 }
 
-static uint64_t hash_id(uint64_t seed, uint64_t client_id) {
-	return table_hash_bytes(seed, &client_id, sizeof(client_id));
+static bool has_id(const void *session, const void *client_id) {
+	return ((const struct session *)session)->client_id == *(const uint64_t *)client_id;
 }
 
-static uint64_t hash_id_link(uint64_t seed, const struct table_link *link) {
-	return hash_id(seed, of_id_link(link)->client_id);
-}
-
-static uint64_t hash_nonce_link(uint64_t seed, const struct table_link *link) {
-	return table_hash_bytes(seed, of_nonce_link(link)->nonce, NONCE_SIZE);
+static bool has_nonce(const void *session, const void *nonce) {
+	return memcmp(((const struct session *)session)->nonce, nonce, NONCE_SIZE) == 0;
 }
 
 /* --- The two lists ------------------------------------------------------------------------- */
@@ -57,9 +55,9 @@ static void list_remove(struct session_list *list, struct session *session) {
 
 bool sessions_open(struct sessions *sessions, struct memory *memory, uint64_t seed) {
 	*sessions = (struct sessions){.memory = memory};
-	if (!table_open(&sessions->by_id, memory, hash_id_link, seed))
+	if (!table_open(&sessions->by_id, memory, hash_id, seed))
 		return false;
-	if (!table_open(&sessions->by_nonce, memory, hash_nonce_link, seed)) {
+	if (!table_open(&sessions->by_nonce, memory, hash_nonce, seed)) {
 		table_close(&sessions->by_id);
 		return false;
 	}
@@ -76,24 +74,16 @@ void sessions_close(struct sessions *sessions) {
 }
 
 struct session *sessions_find(const struct sessions *sessions, uint64_t client_id) {
-	uint64_t hash = hash_id(sessions->by_id.seed, client_id);
-	struct table_link *link = table_bucket(&sessions->by_id, hash);
+	uint64_t hash = table_hash_bytes(sessions->by_id.seed, &client_id, sizeof(client_id));
 
-	for (; link != NULL; link = link->next)
-		if (of_id_link(link)->client_id == client_id)
-			return of_id_link(link);
-	return NULL;
+	return table_find(&sessions->by_id, hash, has_id, &client_id);
 }
 
 struct session *sessions_find_nonce(const struct sessions *sessions,
 				    const uint8_t nonce[NONCE_SIZE]) {
 	uint64_t hash = table_hash_bytes(sessions->by_nonce.seed, nonce, NONCE_SIZE);
-	struct table_link *link = table_bucket(&sessions->by_nonce, hash);
 
-	for (; link != NULL; link = link->next)
-		if (memcmp(of_nonce_link(link)->nonce, nonce, NONCE_SIZE) == 0)
-			return of_nonce_link(link);
-	return NULL;
+	return table_find(&sessions->by_nonce, hash, has_nonce, nonce);
 }
 
 struct session *sessions_oldest(const struct sessions *sessions) {
@@ -131,8 +121,8 @@ void session_abandon(struct sessions *sessions, struct session *session) {
 
 void session_add(struct sessions *sessions, struct session *session, uint64_t now_ms) {
 	session->active_ms = now_ms;
-	table_insert(&sessions->by_id, &session->by_id);
-	table_insert(&sessions->by_nonce, &session->by_nonce);
+	table_insert(&sessions->by_id, session);
+	table_insert(&sessions->by_nonce, session);
 	list_append(list_of(sessions, session), session);
 }
 
@@ -145,8 +135,8 @@ static void forget(struct sessions *sessions, struct slot *slot) {
 }
 
 void session_end(struct sessions *sessions, struct session *session) {
-	table_remove(&sessions->by_id, &session->by_id);
-	table_remove(&sessions->by_nonce, &session->by_nonce);
+	table_remove(&sessions->by_id, session);
+	table_remove(&sessions->by_nonce, session);
 	list_remove(list_of(sessions, session), session);
 	forget(sessions, &session->first);
 	for (size_t i = 0; i < session->others_count; i++)

@@ -33,8 +33,6 @@ struct slot {
  * in order of active_ms, for time does not go back.
  */
 struct session {
-	struct table_link by_id;
-	struct table_link by_nonce;
 	struct session *older;
 	struct session *newer;
 	uint64_t client_id;

@@ -129,20 +129,19 @@ static bool put_count(const struct saver *saver, uint64_t count) {
 	return put(saver, bytes, sizeof(bytes));
 }
 
-static bool put_entry(void *context, const struct entry *entry) {
+static bool put_entry(void *context, struct entry *entry) {
 	struct saver *saver = context;
-	struct view value = view_whole(entry->value);
-	struct kv_bytes bytes = view_bytes(value);
+	struct kv_bytes bytes = view_bytes(view_whole(&entry->value));
 	struct seen *seen = NULL;
 	uint8_t head[ENTRY_SIZE];
 
 	/* Few are held by others too, and only these need be looked for. */
-	if (value.size > 0 && view_sole_bytes(value) == 0)
-		seen = find_seen(saver, entry->value);
+	if (buffer_sole_bytes(&entry->value) == 0)
+		seen = find_seen(saver, &entry->value);
 	if (seen != NULL)
 		seen->number = ++saver->numbered;
 	little_put64(head, entry->version);
-	little_put32(head + 8, value.size);
+	little_put32(head + 8, entry->value.size);
 	little_put16(head + 12, entry->key_size);
 	little_put16(head + 14, seen == NULL ? 0 : 1);
 	return put(saver, head, sizeof(head)) && put(saver, entry->key, entry->key_size) &&
@@ -262,18 +261,8 @@ static bool take_count(struct loader *loader, size_t least, uint64_t *count) {
 	return *count <= loader->left / least;
 }
 
-static enum state_answer take_value(struct loader *loader, uint32_t size, struct view *value) {
-	void *bytes;
-
-	*value = (struct view){0};
-	if (size > VALUE_MAX || size > loader->left)
-		return STATE_BROKEN;
-	if (!view_make_blank(loader->store->memory, size, value, &bytes))
-		return STATE_NO_MEMORY;
-	if (take(loader, bytes, size))
-		return STATE_DONE;
-	view_drop(loader->store->memory, value);
-	return STATE_BROKEN;
+static bool is_size(const struct loader *loader, uint32_t size) {
+	return size <= VALUE_MAX && size <= loader->left;
 }
 
 /* Gives a value the next number. */
@@ -296,24 +285,23 @@ static enum state_answer load_entry(struct loader *loader) {
 	uint8_t head[ENTRY_SIZE];
 	unsigned char key_bytes[KEY_MAX];
 	struct kv_bytes key = {.data = key_bytes};
-	struct view value;
 
 	if (!take(loader, head, sizeof(head)))
 		return STATE_BROKEN;
 	uint64_t version = little_get64(head);
+	uint32_t size = little_get32(head + 8);
 	uint16_t is_numbered = little_get16(head + 14);
 	key.size = little_get16(head + 12);
 	if (version == 0 || key.size == 0 || key.size > KEY_MAX || is_numbered > 1 ||
-	    !take(loader, key_bytes, key.size) || store_find(loader->store, key) != NULL)
+	    !take(loader, key_bytes, key.size) || !is_size(loader, size) ||
+	    store_find(loader->store, key) != NULL)
 		return STATE_BROKEN;
-	enum state_answer answer = take_value(loader, little_get32(head + 8), &value);
-	if (answer != STATE_DONE)
-		return answer;
-	if (!store_restore(loader->store, key, version, value)) {
-		view_drop(loader->store->memory, &value);
+	struct entry *entry = store_restore(loader->store, key, version, size);
+	if (entry == NULL)
 		return STATE_NO_MEMORY;
-	}
-	return is_numbered == 0 ? STATE_DONE : number_value(loader, value);
+	if (!take(loader, buffer_bytes(&entry->value), size))
+		return STATE_BROKEN;
+	return is_numbered == 0 ? STATE_DONE : number_value(loader, view_whole(&entry->value));
 }
 
 static enum state_answer load_entries(struct loader *loader) {
@@ -329,23 +317,31 @@ static enum state_answer load_entries(struct loader *loader) {
 	return answer;
 }
 
+static enum state_answer load_kept_value(struct loader *loader) {
+	struct memory *memory = loader->store->memory;
+	enum state_answer answer = STATE_BROKEN;
+	uint8_t head[KEPT_SIZE];
+
+	if (!take(loader, head, sizeof(head)) || !is_size(loader, little_get32(head)))
+		return STATE_BROKEN;
+	struct buffer *buffer = buffer_make(memory, sizeof(*buffer), little_get32(head));
+	if (buffer == NULL)
+		return STATE_NO_MEMORY;
+	struct view value = view_whole(buffer);
+	if (take(loader, buffer_bytes(buffer), value.size))
+		answer = number_value(loader, value);
+	view_drop(memory, &value);
+	return answer;
+}
+
 static enum state_answer load_kept(struct loader *loader) {
 	enum state_answer answer = STATE_DONE;
 	uint64_t count;
 
 	if (!take_count(loader, KEPT_SIZE + 1, &count))
 		return STATE_BROKEN;
-	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++) {
-		uint8_t head[KEPT_SIZE];
-		struct view value;
-
-		if (!take(loader, head, sizeof(head)))
-			return STATE_BROKEN;
-		answer = take_value(loader, little_get32(head), &value);
-		if (answer == STATE_DONE)
-			answer = number_value(loader, value);
-		view_drop(loader->store->memory, &value);
-	}
+	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
+		answer = load_kept_value(loader);
 	return answer;
 }
 

@@ -4,26 +4,36 @@
 #include <assert.h>
 #include <string.h>
 
-/* The key takes the place of what would be padding. */
-static size_t entry_size(size_t key_size) {
+static size_t head_size(size_t key_size) {
 	return offsetof(struct entry, key) + key_size;
 }
 
-static uint64_t hash_entry(uint64_t seed, const struct table_link *link) {
-	const struct entry *entry = (const struct entry *)link;
+static uint64_t hash_key(const struct store *store, struct kv_bytes key) {
+	return table_hash_bytes(store->entries.seed, key.data, key.size);
+}
+
+static uint64_t hash_entry(uint64_t seed, const void *element) {
+	const struct entry *entry = element;
 
 	return table_hash_bytes(seed, entry->key, entry->key_size);
 }
 
-static void free_entry(struct memory *memory, struct entry *entry) {
-	struct view value = view_whole(entry->value);
+static bool has_key(const void *element, const void *wanted) {
+	const struct entry *entry = element;
+	const struct kv_bytes *key = wanted;
 
-	view_drop(memory, &value);
-	memory_free(memory, entry, entry_size(entry->key_size));
+	return entry->key_size == key->size && memcmp(entry->key, key->data, key->size) == 0;
 }
 
-static void release_entry(void *context, struct table_link *link) {
-	free_entry(context, (struct entry *)link);
+/* The store's own view of the value. Others may hold the block for longer. */
+static void drop_entry(struct memory *memory, struct entry *entry) {
+	struct view value = view_whole(&entry->value);
+
+	view_drop(memory, &value);
+}
+
+static void release_entry(void *context, void *element) {
+	drop_entry(context, element);
 }
 
 bool store_open(struct store *store, struct memory *memory, uint64_t seed) {
@@ -37,15 +47,7 @@ void store_close(struct store *store) {
 }
 
 struct entry *store_find(const struct store *store, struct kv_bytes key) {
-	uint64_t hash = table_hash_bytes(store->entries.seed, key.data, key.size);
-	struct table_link *link = table_bucket(&store->entries, hash);
-
-	for (; link != NULL; link = link->next) {
-		struct entry *entry = (struct entry *)link;
-		if (entry->key_size == key.size && memcmp(entry->key, key.data, key.size) == 0)
-			return entry;
-	}
-	return NULL;
+	return table_find(&store->entries, hash_key(store, key), has_key, &key);
 }
 
 enum kv_status store_check(const struct entry *entry, uint64_t expected) {
@@ -56,21 +58,25 @@ enum kv_status store_check(const struct entry *entry, uint64_t expected) {
 	return expected == 0 ? KV_OK : KV_NOKEY;
 }
 
-bool store_fits(const struct store *store, const struct entry *entry,
-		const struct operation *operation) {
+/* Whether a write changes the entry where it is. */
+static bool is_in_place(struct entry *entry, const struct operation *operation) {
+	return entry != NULL && (operation->kind == OPERATION_APPEND ||
+				 buffer_is_for(&entry->value, operation->value.size));
+}
+
+bool store_fits(const struct store *store, struct entry *entry, const struct operation *operation) {
 	struct memory *memory = store->memory;
-	size_t added;
+	size_t added = 0;
 	size_t freed = 0;
 
-	if (entry == NULL) {
-		added = memory_cost(entry_size(operation->key.size)) +
-			table_growth(&store->entries) + view_cost(operation->value.size);
-	} else if (operation->kind == OPERATION_APPEND) {
-		added = view_growth(view_whole(entry->value), operation->value.size);
-	} else {
-		added = view_cost(operation->value.size);
-		freed = view_sole_bytes(view_whole(entry->value));
-	}
+	if (!is_in_place(entry, operation))
+		added = buffer_cost(head_size(operation->key.size), operation->value.size);
+	else if (operation->kind == OPERATION_APPEND)
+		added = buffer_growth(&entry->value, operation->value.size);
+	if (entry == NULL)
+		added += table_growth(&store->entries);
+	else if (added > 0 && operation->kind != OPERATION_APPEND)
+		freed = buffer_sole_bytes(&entry->value);
 	if (added <= freed || memory->used + (added - freed) <= memory->limit)
 		return true;
 	if (added - freed <= memory->limit)
@@ -78,82 +84,71 @@ bool store_fits(const struct store *store, const struct entry *entry,
 	return false;
 }
 
-/* An entry that holds nothing yet, with the memory to insert it. NULL: there is none. */
-static struct entry *make_entry(struct store *store, struct kv_bytes key) {
+/* An entry that is not in the store, and whose value is to be written. NULL: no memory. */
+static struct entry *make_entry(struct store *store, struct kv_bytes key, size_t size) {
 	assert(key.size > 0 && key.size <= KEY_MAX);
-	if (!table_reserve(&store->entries))
-		return NULL;
-	struct entry *entry = memory_allocate(store->memory, entry_size(key.size));
+	struct entry *entry = (struct entry *)buffer_make(store->memory, head_size(key.size), size);
 	if (entry == NULL)
 		return NULL;
-	entry->value = NULL;
+	entry->key_size = (uint16_t)key.size;
 	/* Where versions of new keys start: above every version that a key ever gone had. */
 	entry->version = 0;
 	entry->position = 0;
-	entry->key_size = (uint16_t)key.size;
 	memcpy(entry->key, key.data, key.size);
 	return entry;
-}
-
-static bool prepare_new(struct store *store, const struct operation *operation,
-			struct change *change) {
-	struct entry *entry = make_entry(store, operation->key);
-
-	if (entry == NULL)
-		return false;
-	if (!view_make(store->memory, operation->value, &change->value)) {
-		free_entry(store->memory, entry);
-		return false;
-	}
-	change->entry = entry;
-	change->is_new = true;
-	return true;
 }
 
 bool store_prepare(struct store *store, struct entry *entry, const struct operation *operation,
 		   struct change *change) {
 	*change = (struct change){.entry = entry};
-	if (entry == NULL)
-		return prepare_new(store, operation, change);
-	if (operation->kind != OPERATION_APPEND)
-		return view_make(store->memory, operation->value, &change->value);
-
-	struct view value = view_whole(entry->value);
-	change->appends = true;
-	if (!view_reserve(store->memory, &value, operation->value.size))
+	if (is_in_place(entry, operation))
+		return operation->kind != OPERATION_APPEND ||
+		       buffer_reserve(store->memory, &entry->value, operation->value.size);
+	if (entry == NULL && !table_reserve(&store->entries))
 		return false;
-	entry->value = value.buffer;
+	change->made = make_entry(store, operation->key, operation->value.size);
+	if (change->made == NULL)
+		return false;
+	buffer_rewrite(&change->made->value, operation->value);
 	return true;
 }
 
 void store_abandon(struct store *store, struct change *change) {
-	view_drop(store->memory, &change->value);
-	if (change->is_new)
-		free_entry(store->memory, change->entry);
+	if (change->made != NULL)
+		drop_entry(store->memory, change->made);
 	*change = (struct change){0};
+}
+
+/* Puts the entry that was made into the store. */
+static struct entry *place(struct store *store, struct change *change, struct kv_bytes key) {
+	if (change->entry == NULL) {
+		table_insert(&store->entries, change->made);
+		return change->made;
+	}
+	table_exchange(&store->entries, hash_key(store, key), change->entry, change->made);
+	change->made->version = change->entry->version;
+	drop_entry(store->memory, change->entry);
+	return change->made;
 }
 
 void store_commit(struct store *store, struct change *change, const struct operation *operation,
 		  uint64_t position, struct reply *reply) {
 	struct entry *entry = change->entry;
-	struct view value = view_whole(entry->value);
 
 	*reply = (struct reply){.status = KV_OK};
-	if (operation->kind == OPERATION_APPEND) {
-		reply->old_version = change->is_new ? 0 : entry->version;
+	if (operation->kind == OPERATION_APPEND && entry != NULL) {
+		reply->old_version = entry->version;
 		if (operation->want_old)
-			reply->value = view_hold(value);
+			reply->value = view_hold(view_whole(&entry->value));
 	}
-	if (change->appends) {
-		view_append(&value, operation->value);
-	} else {
-		view_drop(store->memory, &value);
-		entry->value = change->value.buffer;
-	}
+	if (change->made != NULL)
+		entry = place(store, change, operation->key);
+	else if (operation->kind == OPERATION_APPEND)
+		buffer_append(&entry->value, operation->value);
+	else
+		buffer_rewrite(&entry->value, operation->value);
 	entry->version++;
 	entry->position = position;
-	if (change->is_new)
-		table_insert(&store->entries, &entry->link);
 	reply->current = entry->version;
 	*change = (struct change){0};
 }
@@ -164,25 +159,26 @@ struct visit {
 	void *context;
 };
 
-static bool visit_link(void *context, const struct table_link *link) {
+static bool visit_entry(void *context, void *element) {
 	const struct visit *visit = context;
 
-	return visit->visit(visit->context, (const struct entry *)link);
+	return visit->visit(visit->context, element);
 }
 
 bool store_each(const struct store *store, store_visit *visit, void *context) {
 	struct visit carried = {.visit = visit, .context = context};
 
-	return table_each(&store->entries, &carried, visit_link);
+	return table_each(&store->entries, &carried, visit_entry);
 }
 
-bool store_restore(struct store *store, struct kv_bytes key, uint64_t version, struct view value) {
-	struct entry *entry = make_entry(store, key);
-
+struct entry *store_restore(struct store *store, struct kv_bytes key, uint64_t version,
+			    size_t size) {
+	if (!table_reserve(&store->entries))
+		return NULL;
+	struct entry *entry = make_entry(store, key, size);
 	if (entry == NULL)
-		return false;
+		return NULL;
 	entry->version = version;
-	entry->value = value.buffer;
-	table_insert(&store->entries, &entry->link);
-	return true;
+	table_insert(&store->entries, entry);
+	return entry;
 }

@@ -14,15 +14,14 @@
 #include "table.h"
 
 /*
- * One key. Others than store.c only read. The value is the whole buffer, and the entry is the only
- * one that appends to it.
+ * One key: the head of the buffer that holds its value. Others than store.c only read, and keep no
+ * pointer past the next write of the key.
  */
 struct entry {
-	struct table_link link;
-	struct buffer *value; /* NULL: empty */
-	uint64_t version;     /* 1 or more; never goes back */
-	uint64_t position;    /* of its last write in the journal; 0: durable, or no journal */
+	struct buffer value;
 	uint16_t key_size;
+	uint64_t version;  /* 1 or more; never goes back */
+	uint64_t position; /* of its last write in the journal; 0: durable, or no journal */
 	unsigned char key[];
 };
 
@@ -48,15 +47,13 @@ enum kv_status store_check(const struct entry *entry, uint64_t expected);
  * Whether a Put or Append leaves memory->used within its limit, or lower than it is. What it frees
  * counts as free: a value that is replaced and that nobody else holds.
  */
-bool store_fits(const struct store *store, const struct entry *entry,
-		const struct operation *operation);
+bool store_fits(const struct store *store, struct entry *entry, const struct operation *operation);
 
 /* A write that has all the memory it needs. */
 struct change {
-	struct entry *entry; /* the one to write; not in the store yet if is_new */
-	struct view value;   /* what it will hold, unless bytes are appended to what it holds */
-	bool is_new;
-	bool appends;
+	struct entry *entry; /* the one to write; NULL: there is none */
+	struct entry
+	    *made; /* with key and value, to take its place; NULL: it is written in place */
 };
 
 /* `entry` is what store_find() said. False: no memory, and nothing is changed. */
@@ -72,13 +69,14 @@ void store_commit(struct store *store, struct change *change, const struct opera
 		  uint64_t position, struct reply *reply);
 
 /* Shows each entry, in no order, as long as `visit` answers true. False: it did not. */
-typedef bool store_visit(void *context, const struct entry *entry);
+typedef bool store_visit(void *context, struct entry *entry);
 bool store_each(const struct store *store, store_visit *visit, void *context);
 
 /*
- * Adds an entry as it was when it was saved: `value` becomes its own, and counts as durable. The
- * key must not be there yet. False: no memory, and nothing is changed.
+ * Adds an entry as it was when it was saved: it counts as durable. The key must not be there yet.
+ * The caller writes the `size` bytes of its value. NULL: no memory, and nothing is changed.
  */
-bool store_restore(struct store *store, struct kv_bytes key, uint64_t version, struct view value);
+struct entry *store_restore(struct store *store, struct kv_bytes key, uint64_t version,
+			    size_t size);
 
 #endif

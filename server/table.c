@@ -7,26 +7,48 @@
 #include <xxhash.h>
 
 enum {
-	SEGMENT_SIZE = 512,    /* buckets; a power of two, and the least that a table has */
-	LOAD = 2,	       /* elements in a bucket, on average, before one is split */
+	LINE_SIZE = 64,	       /* bytes; a cache line */
+	LINE_ROOM = 6,	       /* elements */
+	SEGMENT_SIZE = 128,    /* buckets; a power of two, and the least that a table has */
+	LOAD = 4,	       /* elements in a bucket, on average, before one is split */
 	SEGMENT_ROOM_MIN = 16, /* pointers */
+	MALLOC_ALIGNMENT = 16, /* bytes; the least that malloc gives */
 };
 
+/* Invariant: in a bucket all lines but the last are full, and but for the first none is empty. */
+struct table_line {
+	struct table_line *more; /* of the same bucket, or NULL */
+	void *elements[LINE_ROOM];
+	uint8_t tags[LINE_ROOM];
+	uint8_t count;
+};
+
+_Static_assert(sizeof(struct table_line) <= LINE_SIZE, "a line is a cache line");
+
+/* Lines on cache lines of their own: where the first is, depends on what malloc gave. */
 struct table_segment {
-	struct table_link *heads[SEGMENT_SIZE];
+	unsigned char bytes[(SEGMENT_SIZE + 1) * LINE_SIZE - MALLOC_ALIGNMENT];
 };
 
-static struct table_link **head(const struct table *table, size_t bucket) {
-	return &table->segments[bucket / SEGMENT_SIZE]->heads[bucket % SEGMENT_SIZE];
+static struct table_line *line_at(const struct table *table, size_t bucket) {
+	uintptr_t bytes = (uintptr_t)table->segments[bucket / SEGMENT_SIZE];
+	uintptr_t first = (bytes + LINE_SIZE - 1) & ~(uintptr_t)(LINE_SIZE - 1);
+
+	return (struct table_line *)(first + bucket % SEGMENT_SIZE * LINE_SIZE);
 }
 
-static struct table_link **head_for(const struct table *table, uint64_t hash) {
+static struct table_line *line_for(const struct table *table, uint64_t hash) {
 	size_t bucket = hash & (2 * table->base - 1);
 
 	/* That one is not split off yet: its elements are still where they came from. */
 	if (bucket >= table->buckets)
 		bucket &= table->base - 1;
-	return head(table, bucket);
+	return line_at(table, bucket);
+}
+
+/* Of the bits that do not choose the bucket. */
+static uint8_t tag_of(uint64_t hash) {
+	return (uint8_t)(hash >> 56);
 }
 
 static bool is_split_due(const struct table *table, size_t count) {
@@ -38,6 +60,8 @@ static bool needs_segment(const struct table *table) {
 	return is_split_due(table, table->count + 1) &&
 	       table->buckets == table->segment_count * SEGMENT_SIZE;
 }
+
+/* --- Memory -------------------------------------------------------------------------------- */
 
 static bool set_segment_room(struct table *table, size_t room) {
 	struct table_segment **segments =
@@ -69,6 +93,34 @@ static void drop_segment(struct table *table) {
 	memory_free(table->memory, segment, sizeof(*segment));
 }
 
+static bool make_spare(struct table *table) {
+	if (table->spare == NULL) {
+		table->spare = memory_allocate(table->memory, sizeof(*table->spare));
+		if (table->spare == NULL)
+			return false;
+		*table->spare = (struct table_line){0};
+	}
+	return true;
+}
+
+static void free_lines(struct table *table, struct table_line *line) {
+	while (line != NULL) {
+		struct table_line *more = line->more;
+		memory_free(table->memory, line, sizeof(*line));
+		line = more;
+	}
+}
+
+/* Takes back what one bucket or another no longer needs. */
+static void give_back(struct table *table, struct table_line *lines) {
+	if (lines != NULL && table->spare == NULL) {
+		table->spare = lines;
+		lines = lines->more;
+		table->spare->more = NULL;
+	}
+	free_lines(table, lines);
+}
+
 bool table_open(struct table *table, struct memory *memory, table_hash hash, uint64_t seed) {
 	*table = (struct table){
 	    .buckets = SEGMENT_SIZE,
@@ -77,32 +129,36 @@ bool table_open(struct table *table, struct memory *memory, table_hash hash, uin
 	    .seed = seed,
 	    .memory = memory,
 	};
-	if (set_segment_room(table, SEGMENT_ROOM_MIN) && add_segment(table))
+	if (set_segment_room(table, SEGMENT_ROOM_MIN) && add_segment(table) && make_spare(table))
 		return true;
 	table_close(table);
 	return false;
 }
 
 void table_close(struct table *table) {
+	for (size_t bucket = 0; bucket < table->segment_count * SEGMENT_SIZE; bucket++)
+		free_lines(table, line_at(table, bucket)->more);
 	while (table->segment_count > 0)
 		drop_segment(table);
 	memory_free(table->memory, table->segments,
 		    table->segment_room * sizeof(struct table_segment *));
+	memory_free(table->memory, table->spare, sizeof(*table->spare));
 	*table = (struct table){0};
 }
 
 bool table_reserve(struct table *table) {
-	return !needs_segment(table) || add_segment(table);
+	return make_spare(table) && (!needs_segment(table) || add_segment(table));
 }
 
 size_t table_growth(const struct table *table) {
+	size_t growth = table->spare == NULL ? memory_cost(sizeof(*table->spare)) : 0;
+
 	if (!needs_segment(table))
-		return 0;
+		return growth;
 	size_t room_size = table->segment_room * sizeof(struct table_segment *);
-	size_t room_growth = table->segment_count < table->segment_room
-				 ? 0
-				 : memory_cost(2 * room_size) - memory_cost(room_size);
-	return memory_cost(sizeof(struct table_segment)) + room_growth;
+	if (table->segment_count == table->segment_room)
+		growth += memory_cost(2 * room_size) - memory_cost(room_size);
+	return growth + memory_cost(sizeof(struct table_segment));
 }
 
 static void count_bucket(struct table *table) {
@@ -121,96 +177,161 @@ bool table_presize(struct table *table, size_t count) {
 	return true;
 }
 
-static void split(struct table *table) {
-	size_t added = table->buckets;
-	struct table_link **from = head(table, added - table->base);
-	struct table_link **to = head(table, added);
+/* --- Growing and shrinking ----------------------------------------------------------------- */
 
-	*to = NULL;
-	while (*from != NULL) {
-		struct table_link *link = *from;
-		if ((table->hash(table->seed, link) & (2 * table->base - 1)) != added) {
-			from = &link->next;
-			continue;
-		}
-		*from = link->next;
-		link->next = *to;
-		*to = link;
+/* Takes a line from *lines when the bucket is full. */
+static void add(struct table_line *line, struct table_line **lines, uint8_t tag, void *element) {
+	while (line->more != NULL)
+		line = line->more;
+	if (line->count == LINE_ROOM) {
+		struct table_line *more = *lines;
+		*lines = more->more;
+		more->more = NULL;
+		more->count = 0;
+		line->more = more;
+		line = more;
 	}
+	line->tags[line->count] = tag;
+	line->elements[line->count++] = element;
+}
+
+/*
+ * Moves the elements of a bucket, each to where it belongs now. The lines that it had suffice for
+ * two buckets; for one that others are in already, the spare does.
+ */
+static void move_all(struct table *table, struct table_line *first) {
+	struct table_line *lines = table->spare;
+	struct table_line line = *first;
+
+	table->spare = NULL;
+	first->count = 0;
+	first->more = NULL;
+	for (;;) {
+		struct table_line *next = line.more;
+		for (unsigned i = 0; i < line.count; i++)
+			__builtin_prefetch(line.elements[i]);
+		for (unsigned i = 0; i < line.count; i++) {
+			uint64_t hash = table->hash(table->seed, line.elements[i]);
+			add(line_for(table, hash), &lines, line.tags[i], line.elements[i]);
+		}
+		if (next == NULL)
+			break;
+		line = *next;
+		next->more = lines;
+		lines = next;
+	}
+	give_back(table, lines);
+}
+
+static void split(struct table *table) {
+	struct table_line *from = line_at(table, table->buckets - table->base);
+
 	count_bucket(table);
+	move_all(table, from);
 }
 
 /* Undoes the last split, and gives segments back that this leaves empty. */
 static void merge(struct table *table) {
+	/* Harmless if it fails, here and below: the table is only larger than it need be. */
+	if (!make_spare(table))
+		return;
 	if (table->buckets == table->base)
 		table->base /= 2;
-	size_t last = table->buckets - 1;
-	struct table_link **end = head(table, last - table->base);
-	while (*end != NULL)
-		end = &(*end)->next;
-	*end = *head(table, last);
-	*head(table, last) = NULL;
-	table->buckets = last;
+	table->buckets--;
+	move_all(table, line_at(table, table->buckets));
 
 	while ((table->segment_count - 1) * SEGMENT_SIZE >= table->buckets)
 		drop_segment(table);
-	/* Harmless if it fails: the array is only larger than it need be. */
 	if (table->segment_room > SEGMENT_ROOM_MIN &&
 	    table->segment_count <= table->segment_room / 4)
 		(void)set_segment_room(table, table->segment_room / 2);
 }
 
-void table_insert(struct table *table, struct table_link *link) {
-	struct table_link **first = head_for(table, table->hash(table->seed, link));
+void table_insert(struct table *table, void *element) {
+	uint64_t hash = table->hash(table->seed, element);
 
-	assert(!needs_segment(table));
-	link->next = *first;
-	*first = link;
+	assert(table->spare != NULL && !needs_segment(table));
+	add(line_for(table, hash), &table->spare, tag_of(hash), element);
 	table->count++;
 	if (is_split_due(table, table->count))
 		split(table);
 }
 
-void table_remove(struct table *table, struct table_link *link) {
-	struct table_link **at = head_for(table, table->hash(table->seed, link));
+/* --- Elements ------------------------------------------------------------------------------ */
 
-	while (*at != link)
-		at = &(*at)->next;
-	*at = link->next;
-	link->next = NULL;
+/* The line and the place in it where an element is that is in the table. */
+static struct table_line *place_of(const struct table *table, uint64_t hash, const void *element,
+				   unsigned *place) {
+	struct table_line *line = line_for(table, hash);
+
+	for (;; line = line->more)
+		for (*place = 0; *place < line->count; ++*place)
+			if (line->elements[*place] == element)
+				return line;
+}
+
+void table_remove(struct table *table, const void *element) {
+	uint64_t hash = table->hash(table->seed, element);
+	struct table_line *before = NULL;
+	struct table_line *last = line_for(table, hash);
+	unsigned place;
+	struct table_line *line = place_of(table, hash, element, &place);
+
+	for (; last->more != NULL; last = last->more)
+		before = last;
+	last->count--;
+	line->tags[place] = last->tags[last->count];
+	line->elements[place] = last->elements[last->count];
+	if (last->count == 0 && before != NULL) {
+		before->more = NULL;
+		give_back(table, last);
+	}
 	table->count--;
 	/* At half the load that splits, so that no pair of calls splits and merges for ever. */
 	if (table->buckets > SEGMENT_SIZE && table->count < table->buckets * LOAD / 2)
 		merge(table);
 }
 
-struct table_link *table_bucket(const struct table *table, uint64_t hash) {
-	return *head_for(table, hash);
+void table_exchange(struct table *table, uint64_t hash, const void *element, void *other) {
+	unsigned place;
+
+	place_of(table, hash, element, &place)->elements[place] = other;
+}
+
+void *table_find(const struct table *table, uint64_t hash, table_match is_wanted,
+		 const void *wanted) {
+	const struct table_line *line = line_for(table, hash);
+
+	for (; line != NULL; line = line->more)
+		for (unsigned i = 0; i < line->count; i++)
+			if (line->tags[i] == tag_of(hash) && is_wanted(line->elements[i], wanted))
+				return line->elements[i];
+	return NULL;
 }
 
 bool table_each(const struct table *table, void *context,
-		bool (*visit)(void *context, const struct table_link *link)) {
+		bool (*visit)(void *context, void *element)) {
 	for (size_t bucket = 0; bucket < table->buckets; bucket++) {
-		const struct table_link *link = *head(table, bucket);
+		const struct table_line *line = line_at(table, bucket);
 
-		for (; link != NULL; link = link->next)
-			if (!visit(context, link))
-				return false;
+		for (; line != NULL; line = line->more)
+			for (unsigned i = 0; i < line->count; i++)
+				if (!visit(context, line->elements[i]))
+					return false;
 	}
 	return true;
 }
 
 void table_drain(struct table *table, void *context,
-		 void (*release)(void *context, struct table_link *link)) {
+		 void (*release)(void *context, void *element)) {
 	for (size_t bucket = 0; bucket < table->buckets; bucket++) {
-		struct table_link *link = *head(table, bucket);
+		struct table_line *first = line_at(table, bucket);
 
-		*head(table, bucket) = NULL;
-		while (link != NULL) {
-			struct table_link *next = link->next;
-			release(context, link);
-			link = next;
-		}
+		for (const struct table_line *line = first; line != NULL; line = line->more)
+			for (unsigned i = 0; i < line->count; i++)
+				release(context, line->elements[i]);
+		give_back(table, first->more);
+		*first = (struct table_line){0};
 	}
 	table->count = 0;
 }

@@ -3,10 +3,12 @@
 #define TABLE_H
 
 /*
- * table.h - a hash table of elements that carry their own link.
+ * table.h - a hash table of pointers to elements.
  *
- * It grows and shrinks one bucket at a time (linear hashing, Litwin 1980), so that no insert takes
- * long, however many elements there are. It owns its buckets, never the elements.
+ * Looking for an element reads one cache line, and then, as good as always, no other element than
+ * that: beside each pointer stands a byte of the hash. The table grows and shrinks one bucket at a
+ * time (linear hashing, Litwin 1980), so that no insert takes long, however many elements there
+ * are. It owns its lines, never the elements.
  */
 
 #include <stdbool.h>
@@ -15,21 +17,20 @@
 
 #include "memory.h"
 
-/* Part of an element, which is in one table by this link at a time. */
-struct table_link {
-	struct table_link *next;
-};
+/* The hash of an element; its low bits must be good ones, and the highest eight. */
+typedef uint64_t (*table_hash)(uint64_t seed, const void *element);
 
-/* The hash of the element that the link is part of; its low bits must be good ones. */
-typedef uint64_t (*table_hash)(uint64_t seed, const struct table_link *link);
+/* Whether it is the element wanted. */
+typedef bool (*table_match)(const void *element, const void *wanted);
 
+struct table_line;
 struct table_segment;
 
 /*
- * Laid out for those who embed it; its fields are table.c's own, but for `count`.
+ * Laid out for those who embed it; its fields are table.c's own, but for `count` and `seed`.
  *
- * Invariants: base is a power of two, base <= buckets < 2 * base, count <= 2 * buckets; the
- * segments there are hold all buckets, and at most one segment more (reserved).
+ * Invariants: base is a power of two, base <= buckets < 2 * base, count <= 4 * buckets; the
+ * segments there are hold the first lines of all buckets, and at most one segment more (reserved).
  */
 struct table {
 	size_t count; /* elements */
@@ -37,7 +38,8 @@ struct table {
 	size_t base;
 	struct table_segment **segments;
 	size_t segment_count;
-	size_t segment_room; /* in the array `segments` */
+	size_t segment_room;	  /* in the array `segments` */
+	struct table_line *spare; /* for a bucket whose lines are full; NULL: reserve makes one */
 	table_hash hash;
 	uint64_t seed;
 	struct memory *memory;
@@ -46,43 +48,43 @@ struct table {
 /* An empty table, to be closed with table_close(). False: no memory, and nothing to close. */
 bool table_open(struct table *table, struct memory *memory, table_hash hash, uint64_t seed);
 
-/* Frees the buckets. Elements still in it are left alone. */
+/* Frees the lines. Elements still in it are left alone. */
 void table_close(struct table *table);
 
 /* Makes sure that the next table_insert() has its memory. False: there is none. */
 bool table_reserve(struct table *table);
 
-/* What table_reserve() would add to memory->used. */
+/* What table_reserve() would add to memory->used. The insert may give some of it back. */
 size_t table_growth(const struct table *table);
 
 /*
- * Makes an empty table as large as `count` inserts would, so that they need not. False: no memory,
- * and it may be a little larger.
+ * Makes an empty table as large as `count` inserts would, but for the lines of crowded buckets.
+ * False: no memory, and it may be a little larger.
  */
 bool table_presize(struct table *table, size_t count);
 
-/* Adds an element; after table_reserve(). */
-void table_insert(struct table *table, struct table_link *link);
+/* Adds an element that is not in it; after table_reserve(). */
+void table_insert(struct table *table, void *element);
 
 /* Takes an element out that is in the table. Gives memory back as the table shrinks. */
-void table_remove(struct table *table, struct table_link *link);
+void table_remove(struct table *table, const void *element);
 
-/*
- * The first link of the bucket where an element of this hash would be, or NULL: follow `next` and
- * compare, for others may be there too.
- */
-struct table_link *table_bucket(const struct table *table, uint64_t hash);
+/* Puts `other`, of the same hash, in the place of an element that is in the table. */
+void table_exchange(struct table *table, uint64_t hash, const void *element, void *other);
+
+/* The element of this hash that `is_wanted` says true about. NULL: there is none. */
+void *table_find(const struct table *table, uint64_t hash, table_match is_wanted,
+		 const void *wanted);
 
 /*
  * Shows each element, in no order, as long as `visit` answers true. False: it did not. Meanwhile
  * the table stays as it is.
  */
 bool table_each(const struct table *table, void *context,
-		bool (*visit)(void *context, const struct table_link *link));
+		bool (*visit)(void *context, void *element));
 
 /* Hands each element over, in no order, and leaves the table empty. `release` may free it. */
-void table_drain(struct table *table, void *context,
-		 void (*release)(void *context, struct table_link *link));
+void table_drain(struct table *table, void *context, void (*release)(void *context, void *element));
 
 /* The hash of some bytes, for a table_hash: nobody who does not know the seed can guess it. */
 uint64_t table_hash_bytes(uint64_t seed, const void *data, size_t size);
