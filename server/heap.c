@@ -43,13 +43,13 @@ void heap_close(struct heap *heap) {
 
 /* What is not touched yet when it is told gets large pages at once; the rest perhaps later. */
 void heap_tend(struct heap *heap) {
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	/* No system call: the C library knows. */
 	char *end = sbrk(0);
-	uintptr_t from = ((uintptr_t)heap->end + page - 1) & ~(page - 1);
 
 	if (end == heap->end)
 		return;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = ((uintptr_t)heap->end + page - 1) & ~(page - 1);
 	/* It may be refused, and then all is as without. */
 	if ((uintptr_t)end > from)
 		(void)madvise((void *)from, (uintptr_t)end - from, MADV_HUGEPAGE);

@@ -93,7 +93,6 @@ static unsigned connections_allowed(unsigned wanted, const struct listeners *lis
 /* What kvd is made of besides sockets. `journal` is NULL if everything is in memory only. */
 struct house {
 	struct heap heap;
-	bool has_heap;
 	struct recovery recovery;
 	struct journal *journal;
 	struct snapshotter *snapshotter;
@@ -139,9 +138,8 @@ static bool recover(struct house *house) {
 /* Everything that was kept, as it was. Binding comes first: it fails sooner. */
 static bool house_open(struct house *house, const struct options *options) {
 	*house = (struct house){.journal = NULL};
+	heap_open(&house->heap);
 	if (options->data != NULL) {
-		heap_open(&house->heap);
-		house->has_heap = true;
 		if (!recovery_open(&house->recovery, options->data))
 			return false;
 		house->recovery.heap = &house->heap;
@@ -155,8 +153,7 @@ static void house_close(struct house *house) {
 		(void)journal_stop(house->journal);
 	journal_free(house->journal);
 	service_free(house->service);
-	if (house->has_heap)
-		heap_close(&house->heap);
+	heap_close(&house->heap);
 	recovery_close(&house->recovery);
 }
 
@@ -222,7 +219,7 @@ static bool serve(const struct options *options, struct house *house, struct lis
 	    .program = options->program,
 	    .journal = house->journal,
 	    .snapshotter = house->snapshotter,
-	    .heap = house->has_heap ? &house->heap : NULL,
+	    .heap = &house->heap,
 	    .replayed = house->recovery.replayed,
 	    .time_ms = house->recovery.time_ms,
 	    .streams = {.connections_max = connections_allowed(options->connections_max, listeners),
