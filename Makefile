@@ -158,9 +158,9 @@ $(RPC)/client_xdr.o: $(RPC)/rpcsvc/kv_xdr.c
 	$(GENERATED)
 $(RPC)/client_stubs.o: $(RPC)/rpcsvc/kv_clnt.c
 	$(GENERATED)
-# The server's XDR routines read opaque data in place: see server/wire.h.
-$(RPC)/server_xdr.o: $(RPC)/rpcsvc/kv_xdr.c
-	$(GENERATED) -Dxdr_bytes=wire_bytes
+# The server's XDR routines read and write in place: see server/wire.h.
+$(RPC)/server_xdr.o: $(RPC)/rpcsvc/kv_xdr.c server/wire.h
+	$(GENERATED) -fvisibility=hidden -DWIRE_GENERATED -include server/wire.h
 
 # --- Tests ---------------------------------------------------------------------------------------
 
@@ -197,6 +197,11 @@ $(BUILD)/tests/unit/transport_stream_test: $(CORE) $(BASE) $(RPC)/server_xdr.o \
     $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
 $(BUILD)/tests/unit/transport_stream_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/transport_stream_test: private TEST_LIBS = $(TIRPC_LIBS) -Wl,--wrap=epoll_ctl
+
+$(BUILD)/tests/unit/outbox_test: $(CORE) $(BASE) $(RPC)/server_xdr.o \
+    $(patsubst %,$(BUILD)/obj/server/%.o,outbox wire)
+$(BUILD)/tests/unit/outbox_test: private EXTRA = $(INCLUDES_WIRE)
+$(BUILD)/tests/unit/outbox_test: private TEST_LIBS = $(TIRPC_LIBS)
 
 $(EDGE_TESTS): $(BASE)
 # Measurement: what is counted and drawn, without a server.

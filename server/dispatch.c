@@ -548,8 +548,7 @@ bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_byt
 	memset(&message, 0, sizeof(message));
 	message.rm_call.cb_cred.oa_base = dispatch->raw_credentials;
 	message.rm_call.cb_verf.oa_base = dispatch->raw_verifier;
-	xdrmem_create(&call->arguments, (char *)(uintptr_t)record.data, (u_int)record.size,
-		      XDR_DECODE);
+	wire_over(&call->arguments, XDR_DECODE, (void *)(uintptr_t)record.data, record.size);
 	if (!xdr_callmsg(&call->arguments, &message))
 		return false;
 	route(dispatch, call, &message);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "outbox.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+
+#include "record.h"
+#include "wire.h"
 
 enum {
 	CHUNK_SMALL = 960, /* most turns owe a peer little, and little stands between values;
@@ -16,13 +18,13 @@ enum {
 	PIECES_MAX = 64,       /* handed to the kernel at once */
 };
 
-/* Either bytes of its own, or (value.buffer not NULL) a part of a value. */
+/* Either bytes of its own, or (value.buffer not NULL) a value. The last one is of the first kind.
+ */
 struct chunk {
 	struct chunk *next;
 	struct view value;
-	size_t value_offset;
 	size_t size;
-	size_t sent;
+	size_t sent; /* or never to be sent */
 	size_t capacity;
 	unsigned char bytes[];
 };
@@ -42,77 +44,93 @@ static struct chunk *chunk_add(struct outbox *outbox, size_t capacity) {
 	return chunk;
 }
 
-/* Where the next `size` bytes go, all in one chunk; NULL: no memory. `size` is small. */
-static unsigned char *room(struct outbox *outbox, size_t size) {
-	struct chunk *chunk = outbox->last;
-	unsigned char *place;
-
-	if (chunk == NULL || chunk->value.buffer != NULL)
-		chunk = chunk_add(outbox, CHUNK_SMALL);
-	else if (chunk->capacity - chunk->size < size)
-		chunk = chunk_add(outbox, CHUNK_LARGE);
-	if (chunk == NULL)
-		return NULL;
-	place = chunk->bytes + chunk->size;
-	chunk->size += size;
-	outbox->size += size;
-	return place;
-}
-
 /* --- An XDR stream that writes to an outbox ------------------------------------------------ */
 
+/*
+ * It writes to the end of the last chunk (see wire.h); what it wrote since x_base is not in the
+ * chunk's size yet, nor in the outbox's. x_public is its struct writer.
+ */
 struct writer {
 	struct outbox *outbox;
 	struct view value; /* borrowed */
 };
 
-static bool_t put_long(XDR *xdrs, const long *number) {
-	struct writer *writer = xdrs->x_private;
-	unsigned char *place = room(writer->outbox, 4);
-	uint32_t word = htonl((uint32_t)*number);
-
-	if (place == NULL)
-		return FALSE;
-	memcpy(place, &word, sizeof(word));
-	return TRUE;
+static struct writer *writer_of(const XDR *xdrs) {
+	return (struct writer *)(void *)xdrs->x_public;
 }
 
-static bool_t put_value(struct writer *writer, size_t offset, size_t size) {
-	struct chunk *chunk = chunk_add(writer->outbox, 0);
+static void write_to(XDR *xdrs, struct chunk *chunk) {
+	xdrs->x_base = (char *)chunk->bytes + chunk->size;
+	xdrs->x_private = xdrs->x_base;
+	xdrs->x_handy = (u_int)(chunk->capacity - chunk->size);
+}
 
+/* Counts what was written. */
+static void count_written(XDR *xdrs) {
+	struct outbox *outbox = writer_of(xdrs)->outbox;
+	size_t written = (size_t)((char *)xdrs->x_private - xdrs->x_base);
+
+	xdrs->x_base = xdrs->x_private;
+	outbox->last->size += written;
+	outbox->size += written;
+}
+
+/* The chunk at hand has no room for them. */
+static int32_t *in_place(XDR *xdrs, u_int size) {
+	struct chunk *chunk;
+
+	count_written(xdrs);
+	chunk = size <= CHUNK_LARGE ? chunk_add(writer_of(xdrs)->outbox, CHUNK_LARGE) : NULL;
+	if (chunk == NULL)
+		return NULL;
+	write_to(xdrs, chunk);
+	return wire_next(xdrs, size);
+}
+
+/* Holds the value, and begins another chunk for what comes behind it. */
+static bool_t put_value(XDR *xdrs) {
+	struct writer *writer = writer_of(xdrs);
+	struct outbox *outbox = writer->outbox;
+	struct chunk *chunk;
+
+	count_written(xdrs);
+	chunk = chunk_add(outbox, 0);
 	if (chunk == NULL)
 		return FALSE;
 	chunk->value = view_hold(writer->value);
-	chunk->value_offset = offset;
-	chunk->size = size;
-	writer->outbox->size += size;
-	writer->outbox->viewed += size;
+	chunk->size = chunk->value.size;
+	outbox->size += chunk->size;
+	outbox->viewed += chunk->size;
+	chunk = chunk_add(outbox, CHUNK_SMALL);
+	if (chunk == NULL)
+		return FALSE;
+	/* The padding begins where it would if the value were here, so that words are aligned. */
+	chunk->size = chunk->sent = writer->value.size % BYTES_PER_XDR_UNIT;
+	write_to(xdrs, chunk);
 	return TRUE;
 }
 
 static bool_t put_bytes(XDR *xdrs, const char *bytes, u_int size) {
-	struct writer *writer = xdrs->x_private;
-	struct kv_bytes value = view_bytes(writer->value);
+	struct kv_bytes value = view_bytes(writer_of(xdrs)->value);
 
 	if (size >= HOLD_LEAST && bytes == value.data && size == value.size)
-		return put_value(writer, 0, size);
-	while (size > 0) {
-		u_int part = size < CHUNK_SMALL ? size : CHUNK_SMALL;
-		unsigned char *place = room(writer->outbox, part);
+		return put_value(xdrs);
+	while (size > xdrs->x_handy) {
+		u_int part = xdrs->x_handy;
 
-		if (place == NULL)
-			return FALSE;
-		memcpy(place, bytes, part);
+		memcpy(wire_next(xdrs, part), bytes, part);
 		bytes += part;
 		size -= part;
+		if (in_place(xdrs, 0) == NULL)
+			return FALSE;
 	}
+	memcpy(wire_next(xdrs, size), bytes, size);
 	return TRUE;
 }
 
 static u_int position(XDR *xdrs) {
-	const struct writer *writer = xdrs->x_private;
-
-	return (u_int)writer->outbox->size;
+	count_written(xdrs);
+	return (u_int)writer_of(xdrs)->outbox->size;
 }
 
 static bool_t set_position(XDR *xdrs, u_int where) {
@@ -134,24 +152,13 @@ static bool_t get_bytes(XDR *xdrs, char *bytes, u_int size) {
 	return FALSE;
 }
 
-/* The routines put one word after another into what this answers. */
-static int32_t *in_place(XDR *xdrs, u_int size) {
-	struct writer *writer = xdrs->x_private;
-	const struct chunk *chunk = writer->outbox->last;
-
-	/* Behind the padding of a held value the place would not be aligned. */
-	if (size > CHUNK_SMALL || (chunk != NULL && chunk->size % BYTES_PER_XDR_UNIT != 0))
-		return NULL;
-	return (int32_t *)(void *)room(writer->outbox, size);
-}
-
 static void destroy(XDR *xdrs) {
 	(void)xdrs;
 }
 
 static const struct xdr_ops writer_ops = {
     .x_getlong = get_long,
-    .x_putlong = put_long,
+    .x_putlong = wire_put_long,
     .x_getbytes = get_bytes,
     .x_putbytes = put_bytes,
     .x_getpostn = position,
@@ -162,16 +169,18 @@ static const struct xdr_ops writer_ops = {
 
 bool outbox_reply(struct outbox *outbox, struct rpc_msg *reply, struct view value) {
 	struct writer writer = {.outbox = outbox, .value = value};
-	XDR xdrs = {.x_op = XDR_ENCODE, .x_ops = &writer_ops, .x_private = &writer};
-	unsigned char *mark = room(outbox, 4);
+	XDR xdrs = {.x_op = XDR_ENCODE, .x_ops = &writer_ops, .x_public = (char *)&writer};
 	size_t before = outbox->size;
-	uint32_t word;
+	uint8_t *mark;
 
-	if (mark == NULL || !xdr_replymsg(&xdrs, reply))
+	if (outbox->last == NULL && chunk_add(outbox, CHUNK_SMALL) == NULL)
 		return false;
-	/* One fragment, and the last: the top bit. Replies are far below 2 GiB. */
-	word = htonl(UINT32_C(0x80000000) | (uint32_t)(outbox->size - before));
-	memcpy(mark, &word, sizeof(word));
+	write_to(&xdrs, outbox->last);
+	mark = wire_next(&xdrs, RECORD_MARK_SIZE);
+	if (mark == NULL || !wire_reply(&xdrs, reply))
+		return false;
+	count_written(&xdrs);
+	record_mark(mark, outbox->size - before - RECORD_MARK_SIZE);
 	return true;
 }
 
@@ -186,8 +195,7 @@ static int gather(const struct outbox *outbox, struct iovec pieces[PIECES_MAX]) 
 
 		/* Looked up only now: a buffer that grows may move. */
 		if (chunk->value.buffer != NULL)
-			bytes = (const unsigned char *)view_bytes(chunk->value).data +
-				chunk->value_offset;
+			bytes = view_bytes(chunk->value).data;
 		pieces[count].iov_base = (void *)(uintptr_t)(bytes + chunk->sent);
 		pieces[count].iov_len = chunk->size - chunk->sent;
 		count++;

@@ -93,8 +93,8 @@ static bool send_reply(struct call *call, struct rpc_msg *reply) {
 				 .msg_iovlen = 1};
 	XDR xdrs;
 
-	xdrmem_create(&xdrs, datagrams->out, WIRE_DATAGRAM_MAX, XDR_ENCODE);
-	if (!xdr_replymsg(&xdrs, reply))
+	wire_over(&xdrs, XDR_ENCODE, datagrams->out, WIRE_DATAGRAM_MAX);
+	if (!wire_reply(&xdrs, reply))
 		return false;
 	piece.iov_len = XDR_GETPOS(&xdrs);
 	put_local(call, &message, &control);

@@ -170,7 +170,7 @@ static void check_answer(const struct call *call, uint32_t procedure) {
 	struct rpc_msg message;
 	XDR xdrs;
 
-	xdrmem_create(&xdrs, scene.answer, scene.size, XDR_DECODE);
+	wire_over(&xdrs, XDR_DECODE, scene.answer, scene.size);
 	memset(&message, 0, sizeof(message));
 	message.acpted_rply.ar_results.proc = (xdrproc_t)(void (*)(void))xdr_void;
 	must(xdr_replymsg(&xdrs, &message));
@@ -205,8 +205,8 @@ static bool_t take_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	scene.is_answered[call->xid] = true;
 	scene.answered++;
 	reply->rm_xid = call->xid;
-	xdrmem_create(&xdrs, scene.answer, sizeof(scene.answer), XDR_ENCODE);
-	must(xdr_replymsg(&xdrs, reply));
+	wire_over(&xdrs, XDR_ENCODE, scene.answer, sizeof(scene.answer));
+	must(wire_reply(&xdrs, reply));
 	scene.size = XDR_GETPOS(&xdrs);
 	check_answer(call, scene.procedures[call->xid]);
 	dispatch_call_free(scene.dispatch, call);

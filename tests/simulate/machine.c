@@ -61,7 +61,7 @@ struct machine {
 	bool is_calm;
 	enum machine_end armed;
 	bool was_failing; /* the disk failed it, and then it may have forgotten what it showed */
-	uint8_t answer[ANSWER_MAX];
+	_Alignas(8) uint8_t answer[ANSWER_MAX];
 };
 
 static uint64_t between(uint64_t least, uint64_t most) {
@@ -80,8 +80,8 @@ static bool_t answer(SVCXPRT *xprt, struct rpc_msg *message) {
 	XDR xdrs;
 
 	message->rm_xid = call->xid;
-	xdrmem_create(&xdrs, (char *)machine->answer, ANSWER_MAX, XDR_ENCODE);
-	if (!xdr_replymsg(&xdrs, message)) {
+	wire_over(&xdrs, XDR_ENCODE, machine->answer, ANSWER_MAX);
+	if (!wire_reply(&xdrs, message)) {
 		world_fail("an answer cannot be encoded");
 	} else {
 		size = XDR_GETPOS(&xdrs);

@@ -15,6 +15,7 @@
 #include "service.h"
 #include "transport_stream.h"
 #include "watch.h"
+#include "wire.h"
 
 enum {
 	MIB = 1 << 20,
@@ -120,7 +121,7 @@ static void ask(int peer, uint32_t procedure, xdrproc_t encode, void *arguments)
 	message.rm_call.cb_prog = KV_PROGRAM;
 	message.rm_call.cb_vers = KV_V1;
 	message.rm_call.cb_proc = procedure;
-	xdrmem_create(&xdrs, record + MARK, CALL_MAX, XDR_ENCODE);
+	wire_over(&xdrs, XDR_ENCODE, record + MARK, CALL_MAX);
 	ck_assert(xdr_callmsg(&xdrs, &message) && encode(&xdrs, arguments));
 	size = MARK + XDR_GETPOS(&xdrs);
 	mark = htonl(0x80000000u | (uint32_t)(size - MARK));
