@@ -10,11 +10,17 @@ static uint32_t number_of(const uint8_t mark[RECORD_MARK_SIZE]) {
 	return (uint32_t)mark[0] << 24 | (uint32_t)mark[1] << 16 | (uint32_t)mark[2] << 8 | mark[3];
 }
 
-/* False: what the mark says makes no sense. */
-static bool add_mark(struct record *record, uint8_t byte, size_t size_max) {
+/* Takes what is here of a mark. False: what it says makes no sense. */
+static bool add_mark(struct record *record, const uint8_t **bytes, size_t *size, size_t size_max) {
+	size_t part = RECORD_MARK_SIZE - record->mark_size;
 	uint32_t number;
 
-	record->mark[record->mark_size++] = byte;
+	if (part > *size)
+		part = *size;
+	memcpy(record->mark + record->mark_size, *bytes, part);
+	record->mark_size += (unsigned)part;
+	*bytes += part;
+	*size -= part;
 	if (record->mark_size < RECORD_MARK_SIZE)
 		return true;
 	number = number_of(record->mark);
@@ -48,44 +54,56 @@ static bool make_room(struct record *record, size_t more) {
 	return true;
 }
 
-static bool is_in_place(const struct record *record, const uint8_t *bytes, size_t size) {
-	return record->size == 0 && record->is_last && record->left > 0 && record->left <= size &&
-	       (uintptr_t)bytes % RECORD_ALIGNMENT == 0;
+/* The next record, if it is one fragment that lies in the bytes at hand, as most do. */
+static bool take_in_place(const struct record *record, const uint8_t **bytes, size_t *size,
+			  size_t size_max, struct kv_bytes *whole) {
+	uint32_t number;
+	size_t whole_size;
+
+	if (*size < RECORD_MARK_SIZE || record_is_begun(record) ||
+	    (uintptr_t)*bytes % RECORD_ALIGNMENT != 0)
+		return false;
+	number = number_of(*bytes);
+	whole_size = number & ~last_fragment;
+	if ((number & last_fragment) == 0 || whole_size == 0 || whole_size > size_max ||
+	    whole_size > *size - RECORD_MARK_SIZE)
+		return false;
+	*whole = (struct kv_bytes){*bytes + RECORD_MARK_SIZE, whole_size};
+	*bytes += RECORD_MARK_SIZE + whole_size;
+	*size -= RECORD_MARK_SIZE + whole_size;
+	return true;
 }
 
 enum record_state record_add(struct record *record, const uint8_t **bytes, size_t *size,
 			     size_t size_max, struct kv_bytes *whole) {
+	if (take_in_place(record, bytes, size, size_max, whole))
+		return RECORD_WHOLE;
 	for (;;) {
-		const uint8_t *piece = *bytes;
 		size_t piece_size;
 
 		if (record->mark_size < RECORD_MARK_SIZE) {
 			if (*size == 0)
 				return RECORD_MORE;
-			(*size)--;
-			if (!add_mark(record, *(*bytes)++, size_max))
+			if (!add_mark(record, bytes, size, size_max))
 				return RECORD_RUBBISH;
 			continue;
 		}
 		piece_size = *size < record->left ? *size : record->left;
-		if (is_in_place(record, *bytes, *size)) {
-			*whole = (struct kv_bytes){piece, piece_size};
-		} else {
-			if (!make_room(record, piece_size))
-				return RECORD_NOMEM;
-			if (piece_size > 0)
-				memcpy(record->data + record->size, piece, piece_size);
-			record->size += piece_size;
-			*whole = (struct kv_bytes){record->data, record->size};
-		}
+		if (!make_room(record, piece_size))
+			return RECORD_NOMEM;
+		if (piece_size > 0)
+			memcpy(record->data + record->size, *bytes, piece_size);
+		record->size += piece_size;
 		*bytes += piece_size;
 		*size -= piece_size;
 		record->left -= (uint32_t)piece_size;
 		if (record->left > 0)
 			return RECORD_MORE;
 		record->mark_size = 0;
-		if (record->is_last)
+		if (record->is_last) {
+			*whole = (struct kv_bytes){record->data, record->size};
 			return RECORD_WHOLE;
+		}
 	}
 }
 

@@ -27,11 +27,14 @@ struct stream;
  * call. `arguments` lie in the record and are there only while the call is dispatched.
  */
 struct call {
+	/* Kept when the call is used again; each transport sets what it reads of them. */
 	SVCXPRT xprt;
 	SVCXPRT_EXT extension; /* libtirpc looks here for the authentication of xprt */
+	XDR arguments;	       /* over the record, at the arguments */
+
+#define CALL_ANEW xid /* the first of those that are all zero in a call that begins */
 	uint32_t xid;
 	uint32_t reply_max; /* bytes of value that an answer can carry here */
-	XDR arguments;	    /* over the record, at the arguments */
 	struct reply reply;
 	const struct procedure *procedure;
 	struct call *next; /* of those that wait for the journal, or to be used again */

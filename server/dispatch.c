@@ -19,13 +19,24 @@ _Static_assert((int)KV1_STORE_SIZE == STORE_ID_SIZE && (int)KV1_NONCE_SIZE == NO
 
 enum {
 	SPARE_CALLS_MAX = 1024,
-	/* The words before the credentials: xid, direction, RPC version, program, version,
-	   procedure. */
-	HEADER_WORDS = 8,
+	/* The header of a call: RFC 5531, 9. */
 	WORD_XID = 0,
 	WORD_DIRECTION = 1,
 	WORD_RPC_VERSION = 2,
+	WORD_PROGRAM = 3,
+	WORD_VERSION = 4,
+	WORD_PROCEDURE = 5,
+	WORD_CREDENTIAL = 6, /* its flavor, and ... */
 	WORD_CREDENTIAL_SIZE = 7,
+	HEADER_WORDS = 8, /* ... before its bytes and the verifier */
+	PLAIN_WORDS = 10, /* all, if there are no bytes of credentials and verifier */
+};
+
+/* What a call asks for. */
+struct target {
+	uint32_t program;
+	uint32_t version;
+	uint32_t procedure;
 };
 
 /* Whether the header's two opaque parts are within what RPC allows: RFC 5531, 8.2. */
@@ -126,13 +137,15 @@ struct call *dispatch_call(struct dispatch *dispatch) {
 		dispatch->spare = call->next;
 		dispatch->spare_count--;
 	} else {
-		call = malloc(sizeof(*call));
+		call = calloc(1, sizeof(*call));
 		if (call == NULL)
 			return NULL;
+		call->xprt.xp_p1 = call;
+		call->xprt.xp_p3 = &call->extension;
+		call->xprt.xp_verf = _null_auth;
 	}
-	memset(call, 0, sizeof(*call));
-	call->xprt.xp_p1 = call;
-	call->xprt.xp_p3 = &call->extension;
+	memset((char *)call + offsetof(struct call, CALL_ANEW), 0,
+	       sizeof(*call) - offsetof(struct call, CALL_ANEW));
 	return call;
 }
 
@@ -490,23 +503,16 @@ void dispatch_settle(struct dispatch *dispatch, uint64_t position) {
 }
 
 /* Whoever calls an unknown program, version or procedure is told so: RFC 5531, 9. */
-static void route(struct dispatch *dispatch, struct call *call, struct rpc_msg *message) {
-	const struct call_body *body = &message->rm_call;
-	/* The null procedure asks for no rights: it is the health check. */
-	enum auth_stat refusal =
-	    body->cb_proc == KVPROC_NULL ? AUTH_OK : authenticate(dispatch, call, message);
-
-	if (refusal != AUTH_OK)
-		svcerr_auth(&call->xprt, refusal);
-	else if (body->cb_prog != dispatch->program)
+static void route(struct dispatch *dispatch, struct call *call, const struct target *target) {
+	if (target->program != dispatch->program)
 		svcerr_noprog(&call->xprt);
-	else if (body->cb_vers != KV_V1)
+	else if (target->version != KV_V1)
 		svcerr_progvers(&call->xprt, KV_V1, KV_V1);
-	else if (body->cb_proc >= sizeof(procedures) / sizeof(procedures[0]) ||
-		 procedures[body->cb_proc].run == NULL)
+	else if (target->procedure >= sizeof(procedures) / sizeof(procedures[0]) ||
+		 procedures[target->procedure].run == NULL)
 		svcerr_noproc(&call->xprt);
 	else
-		run_procedure(dispatch, call, &procedures[body->cb_proc]);
+		run_procedure(dispatch, call, &procedures[target->procedure]);
 }
 
 /* Behind the credentials, padded to whole words, come the verifier's flavor and size. */
@@ -523,13 +529,11 @@ static enum header look_at_header(struct kv_bytes record) {
 	return HEADER_RIGHT;
 }
 
-bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record) {
+/* Any header that RPC allows. False: it is not one. */
+static bool take_any(struct dispatch *dispatch, struct call *call, struct kv_bytes record) {
 	struct rpc_msg message;
+	enum auth_stat refusal = AUTH_OK;
 
-	if (record.size < HEADER_WORDS * sizeof(uint32_t) || word(record, WORD_DIRECTION) != CALL)
-		return false;
-	call->xid = word(record, WORD_XID);
-	call->xprt.xp_verf = _null_auth;
 	/* xdr_callmsg says no more than "no" to these: they are looked at first. */
 	if (word(record, WORD_RPC_VERSION) != RPC_MSG_VERSION) {
 		refuse_rpc_version(call);
@@ -551,6 +555,40 @@ bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_byt
 	wire_over(&call->arguments, XDR_DECODE, (void *)(uintptr_t)record.data, record.size);
 	if (!xdr_callmsg(&call->arguments, &message))
 		return false;
-	route(dispatch, call, &message);
+	const struct target target = {message.rm_call.cb_prog, message.rm_call.cb_vers,
+				      message.rm_call.cb_proc};
+	/* The null procedure asks for no rights: it is the health check. */
+	if (target.procedure != KVPROC_NULL)
+		refusal = authenticate(dispatch, call, &message);
+	if (refusal != AUTH_OK)
+		svcerr_auth(&call->xprt, refusal);
+	else
+		route(dispatch, call, &target);
+	return true;
+}
+
+/* Whether nobody says who he is, as in nearly all calls: then nothing is left to look at. */
+static bool is_plain(struct kv_bytes record) {
+	static const uint32_t nobody[PLAIN_WORDS - WORD_CREDENTIAL]; /* AUTH_NONE is 0 */
+
+	return record.size >= PLAIN_WORDS * sizeof(uint32_t) &&
+	       word(record, WORD_RPC_VERSION) == RPC_MSG_VERSION &&
+	       memcmp((const char *)record.data + WORD_CREDENTIAL * sizeof(uint32_t), nobody,
+		      sizeof(nobody)) == 0;
+}
+
+bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record) {
+	enum { PLAIN_SIZE = PLAIN_WORDS * sizeof(uint32_t) };
+
+	if (record.size < HEADER_WORDS * sizeof(uint32_t) || word(record, WORD_DIRECTION) != CALL)
+		return false;
+	call->xid = word(record, WORD_XID);
+	if (!is_plain(record))
+		return take_any(dispatch, call, record);
+	const struct target target = {word(record, WORD_PROGRAM), word(record, WORD_VERSION),
+				      word(record, WORD_PROCEDURE)};
+	wire_over(&call->arguments, XDR_DECODE, (char *)(uintptr_t)record.data + PLAIN_SIZE,
+		  record.size - PLAIN_SIZE);
+	route(dispatch, call, &target);
 	return true;
 }
