@@ -2,6 +2,7 @@
 #include "link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +27,13 @@ enum {
 
 	/* How long a sender that is not the reader sleeps before it looks whether there is one. */
 	SENDER_NAP_MS = 50,
+
+	/* How long recv() blocks. One of which less is left than twice that is waited for by
+	   poll(). */
+	RECEIVE_MS = 200,
+
+	/* So long after something came, nobody looks whether the server hung up meanwhile. */
+	FRESH_MS = 2,
 };
 
 /* One call under way; lives on the stack of its thread. */
@@ -32,6 +41,7 @@ struct waiter {
 	struct waiter *next;
 	uint8_t xid[XID_SIZE];
 	uint64_t deadline_ms;
+	uint64_t now_ms; /* as of when it last waited for anything */
 	uint8_t mark[RECORD_MARK_SIZE];
 	struct kv_bytes body;
 	size_t mark_size; /* 4 on a stream, 0 for a datagram */
@@ -53,6 +63,7 @@ struct waiter {
 struct link {
 	int fd;
 	bool is_stream;
+	bool may_block; /* recv() waits by itself, for at most RECEIVE_MS */
 	uint32_t program;
 	char name[ADDRESS_TEXT_MAX];
 	atomic_uint holds;
@@ -92,6 +103,18 @@ static struct timespec moment(uint64_t ms) {
 
 /* --- Construction and small questions ------------------------------------------------------ */
 
+/*
+ * A reader that waits in recv() needs one system call where poll() and recv() are two. All else
+ * says MSG_DONTWAIT, so only recv() is changed by this. False: poll() has to do.
+ */
+static bool let_receive_block(int fd) {
+	const struct timeval limit = {.tv_usec = RECEIVE_MS * 1000};
+	int flags = fcntl(fd, F_GETFL);
+
+	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 && flags >= 0 &&
+	       fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
+}
+
 struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program) {
 	struct link *link = calloc(1, sizeof(*link));
 
@@ -103,6 +126,7 @@ struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program
 		goto no_condition;
 	link->fd = fd;
 	link->is_stream = is_stream;
+	link->may_block = let_receive_block(fd);
 	link->program = program;
 	(void)snprintf(link->name, sizeof(link->name), "%s", name);
 	atomic_init(&link->holds, 1);
@@ -308,7 +332,7 @@ static void take(struct link *link, struct waiter *me, const uint8_t *place, ssi
 		break_link(link, "the server closed the connection");
 		return;
 	}
-	link->heard_ms = clock_ms();
+	link->heard_ms = me->now_ms;
 	if (!link->is_stream) {
 		take_datagram(link, (size_t)came);
 	} else if (place == link->chunk) {
@@ -349,19 +373,37 @@ static ssize_t send_rest(const struct link *link, const struct waiter *me) {
 	return sendmsg(link->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static uint64_t left_ms_of(const struct waiter *me) {
+	return me->deadline_ms > me->now_ms ? me->deadline_ms - me->now_ms : 0;
+}
+
 static void await_socket(const struct link *link, struct waiter *me, bool reads, bool sends) {
 	struct pollfd wanted = {
 	    .fd = link->fd,
 	    .events = (short)((reads ? POLLIN : 0) | (sends ? POLLOUT : 0)),
 	};
-	uint64_t now_ms = clock_ms();
-	uint64_t left_ms = me->deadline_ms > now_ms ? me->deadline_ms - now_ms : 0;
+	uint64_t left_ms = left_ms_of(me);
 
 	if (!reads && left_ms > SENDER_NAP_MS)
 		left_ms = SENDER_NAP_MS;
 	/* An error of poll() is one of the socket: recv() or sendmsg() will tell. */
 	if (poll(&wanted, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX) != 0)
 		me->may_have_input = true;
+	me->now_ms = clock_ms();
+}
+
+/* Called with the mutex held, which is given up meanwhile. */
+static void receive(struct link *link, struct waiter *me, int flags) {
+	struct iovec place = receive_place(link);
+	ssize_t result;
+	int failure;
+
+	unlock(link);
+	result = recv(link->fd, place.iov_base, place.iov_len, flags);
+	failure = errno;
+	me->now_ms = clock_ms();
+	lock(link);
+	take(link, me, place.iov_base, result, failure);
 }
 
 /*
@@ -375,13 +417,11 @@ static void step(struct link *link, struct waiter *me) {
 	int failure;
 
 	if (reads && me->may_have_input) {
-		struct iovec place = receive_place(link);
-
-		unlock(link);
-		result = recv(link->fd, place.iov_base, place.iov_len, MSG_DONTWAIT);
-		failure = errno;
-		lock(link);
-		take(link, me, place.iov_base, result, failure);
+		receive(link, me, MSG_DONTWAIT);
+		return;
+	}
+	if (reads && !sends && link->may_block && left_ms_of(me) >= 2 * RECEIVE_MS) {
+		receive(link, me, 0);
 		return;
 	}
 	if (sends) {
@@ -403,12 +443,13 @@ static void step(struct link *link, struct waiter *me) {
 static bool await_turn(struct link *link, struct waiter *me) {
 	const struct timespec until = moment(me->deadline_ms);
 
-	while (!link->is_broken && !link->is_cut && clock_ms() < me->deadline_ms) {
+	while (!link->is_broken && !link->is_cut && left_ms_of(me) > 0) {
 		if (link->sender == NULL) {
 			link->sender = me;
 			return true;
 		}
 		(void)pthread_cond_timedwait(&link->may_send, &link->mutex, &until);
+		me->now_ms = clock_ms();
 	}
 	/* The signal that woke this thread may have been meant for another. */
 	(void)pthread_cond_signal(&link->may_send);
@@ -438,6 +479,7 @@ static void sleep_until_woken(struct link *link, struct waiter *me) {
 	unlock(link);
 	while (sem_clockwait(&me->wake, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
 		;
+	me->now_ms = clock_ms();
 	lock(link);
 	me->is_asleep = false;
 }
@@ -451,10 +493,15 @@ static bool goes_on(struct link *link, struct waiter *me) {
 	/* An answer before the call is sent whole is one to an earlier copy. */
 	if (me->is_served && (is_sent(me) || me->sent == 0))
 		return false;
-	return clock_ms() < me->deadline_ms;
+	return left_ms_of(me) > 0;
 }
 
+/*
+ * A hang-up is worth a look only on a link that was idle: who makes one call after the other pays a
+ * system call for each look, and a server may as well hang up just after it.
+ */
 static void join(struct link *link, struct waiter *me) {
+	me->may_have_input = link->heard_ms == 0 || me->now_ms > link->heard_ms + FRESH_MS;
 	me->next = link->waiters;
 	link->waiters = me;
 }
@@ -486,13 +533,13 @@ static enum attempt outcome_of(const struct link *link, const struct waiter *me,
 	else
 		reason_set("%s: %s in %llu ms", link->name,
 			   is_sent(me) ? "no answer" : "nothing could be sent",
-			   (unsigned long long)(clock_ms() - began_ms));
+			   (unsigned long long)(me->now_ms - began_ms));
 	return is_sent(me) ? ATTEMPT_UNANSWERED : ATTEMPT_UNSENT;
 }
 
 /* Sends, and takes its part in reading, until the call is over. */
 static enum attempt converse(struct link *link, struct waiter *me) {
-	uint64_t began_ms = clock_ms();
+	const uint64_t began_ms = me->now_ms;
 	enum attempt outcome;
 
 	lock(link);
@@ -518,9 +565,9 @@ enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t dea
 	enum attempt outcome;
 	struct waiter me = {
 	    .deadline_ms = deadline_ms,
+	    .now_ms = clock_ms(),
 	    .body = sent,
 	    .mark_size = link->is_stream ? RECORD_MARK_SIZE : 0,
-	    .may_have_input = true,
 	};
 
 	memcpy(me.xid, sent.data, XID_SIZE);

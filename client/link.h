@@ -30,9 +30,9 @@ struct message {
 };
 
 /*
- * Takes over `fd`, connected and non-blocking. `name` is the address for people, `program` whom
- * calls on the link are for; both are only kept for link_name() and link_program(). One count is
- * the caller's. NULL: no memory; `fd` is then closed.
+ * Takes over `fd`, connected; whether it blocks is then the link's own affair. `name` is the
+ * address for people, `program` whom calls on the link are for; both are only kept for link_name()
+ * and link_program(). One count is the caller's. NULL: no memory; `fd` is then closed.
  */
 struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program);
 

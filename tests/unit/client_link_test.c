@@ -5,6 +5,7 @@
 #include <check.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 enum {
 	THREADS = 8,
 	CALLS_EACH = 200,
+	LONGER_MS = 450, /* so long that the link waits for an answer in recv() */
+	IDLE_MS = 20,	 /* more than a link counts as just heard */
+	SIGNALS = 20,
 };
 
 /* --- Streams ------------------------------------------------------------------------------- */
@@ -173,6 +177,40 @@ START_TEST(a_silent_peer_costs_the_deadline_and_the_link_stays) {
 }
 END_TEST
 
+/* With recv() alone, which has no deadline, this would never end. */
+START_TEST(a_wait_in_recv_ends_at_the_deadline) {
+	struct call call = call_new(1, 40, LONGER_MS);
+
+	call_start(&call);
+	(void)read_call();
+	call_finish(&call);
+	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
+	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
+	ck_assert(link_is_usable(link_under_test));
+}
+END_TEST
+
+static void do_nothing(int number) {
+	(void)number;
+}
+
+START_TEST(a_signal_does_not_end_a_wait) {
+	const struct sigaction interrupt = {.sa_handler = do_nothing};
+	struct call call = call_new(1, 40, LONG_MS);
+
+	ck_assert_int_eq(sigaction(SIGUSR1, &interrupt, NULL), 0);
+	call_start(&call);
+	(void)read_call();
+	for (int i = 0; i < SIGNALS; i++) {
+		ck_assert_int_eq(pthread_kill(call.thread, SIGUSR1), 0);
+		ck_assert_int_eq(usleep(1000), 0);
+	}
+	write_answer(1, "yes");
+	call_finish(&call);
+	call_check_answered(&call, "yes");
+}
+END_TEST
+
 /* An answer that claims to be large and comes byte by byte, for as long as anybody takes it. */
 static void *trickle(void *unused) {
 	const uint32_t mark = htonl(0x80000000 | LINK_RECORD_MAX);
@@ -260,6 +298,26 @@ START_TEST(a_hang_up_while_idle_is_noticed_before_anything_is_sent) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
 	ck_assert(!link_is_usable(link_under_test));
+}
+END_TEST
+
+START_TEST(a_hang_up_after_an_answer_is_noticed_once_the_link_was_idle) {
+	struct call answered = call_new(1, 40, LONG_MS);
+	struct pollfd news = {.fd = link_fd, .events = POLLIN};
+	struct call call;
+
+	call_start(&answered);
+	(void)read_call();
+	write_answer(1, "yes");
+	call_finish(&answered);
+	call_check_answered(&answered, "yes");
+	hang_up();
+	ck_assert_int_eq(poll(&news, 1, LONG_MS), 1);
+	ck_assert_int_eq(usleep(IDLE_MS * 1000), 0);
+	call = call_new(2, 40, LONG_MS);
+	call_start(&call);
+	call_finish(&call);
+	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
 }
 END_TEST
 
@@ -473,6 +531,8 @@ int main(void) {
 	tcase_add_test(stream, a_record_above_the_limit_breaks_the_link);
 	tcase_add_test(stream, a_record_without_an_xid_breaks_the_link);
 	tcase_add_test(stream, a_silent_peer_costs_the_deadline_and_the_link_stays);
+	tcase_add_test(stream, a_wait_in_recv_ends_at_the_deadline);
+	tcase_add_test(stream, a_signal_does_not_end_a_wait);
 	tcase_add_test(stream, a_trickle_does_not_extend_the_deadline);
 	tcase_add_test(stream, a_record_cut_by_the_deadline_is_unsent_and_the_last_of_its_link);
 	tcase_add_test(stream, who_waits_is_answered_after_another_was_cut);
@@ -488,6 +548,7 @@ int main(void) {
 	tcase_add_checked_fixture(tcp, open_tcp, close_all);
 	tcase_set_timeout(tcp, 60);
 	tcase_add_test(tcp, a_hang_up_while_idle_is_noticed_before_anything_is_sent);
+	tcase_add_test(tcp, a_hang_up_after_an_answer_is_noticed_once_the_link_was_idle);
 	suite_add_tcase(suite, tcp);
 
 	tcase_add_checked_fixture(datagram, open_datagram, close_all);
