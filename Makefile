@@ -85,7 +85,7 @@ KVCHECK := $(call objects,kvcheck)
 CHECKER := $(filter-out %/kvcheck.o,$(KVCHECK)) \
            $(patsubst %,$(BUILD)/obj/base/%.o,history_call json_bytes status)
 CLERK  := $(patsubst %,$(BUILD)/obj/client/%.o, \
-            attempt backoff channel clerk client memo recorder session verdict wait)
+            attempt backoff channel clerk client memo origin recorder session verdict wait)
 CORE   := $(patsubst %,$(BUILD)/obj/server/%.o,buffer table operation store session state service)
 
 # --- Programs and libraries ----------------------------------------------------------------------
@@ -251,6 +251,9 @@ $(CLIENT_TESTS): $(BASE)
 # The client without sockets: the test is the outside world.
 $(filter $(BUILD)/tests/unit/client_clerk%,$(CLIENT_TESTS)): $(CLERK) tests/unit/fake_transport.c
 $(BUILD)/tests/unit/client_recorder_test: $(BUILD)/obj/client/recorder.o
+# The kernel does as the test says.
+$(BUILD)/tests/unit/client_origin_test: $(BUILD)/obj/client/origin.o
+$(BUILD)/tests/unit/client_origin_test: private TEST_LIBS = -Wl,--wrap=madvise,--wrap=mmap
 # The lock alone: the test is its client library, its clock and its chance.
 $(LOCK_TESTS): $(BUILD)/obj/lock/lock.o $(BUILD)/obj/base/status.o tests/unit/fake_kv.c
 

@@ -3,16 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clerk.h"
 #include "connection.h"
+#include "origin.h"
 #include "recorder.h"
 
 /* What a handle and its views have in common. The last one to be closed frees it. */
 struct common {
 	atomic_uint handles;
-	pid_t owner; /* the process that opened it */
+	struct origin origin; /* the process that opened it */
 	struct transport transport;
 	struct clerk *clerk;
 	struct recorder *recorder; /* NULL: no history is wanted */
@@ -26,7 +26,7 @@ struct kv_client {
 
 /* After fork() the locks may be held by threads that exist no more, and the links are shared. */
 static bool is_child(const struct kv_client *client) {
-	return getpid() != client->common->owner;
+	return !origin_is_here(&client->common->origin);
 }
 
 /* Knows nothing of the store yet. */
@@ -51,7 +51,7 @@ enum kv_status kv_open(const struct kv_options *options, struct kv_client **clie
 		return KV_NOMEM;
 	if (options == NULL)
 		options = &defaults;
-	common->owner = getpid();
+	origin_mark(&common->origin);
 	atomic_init(&common->handles, 1);
 	status = recorder_open(options->history, &common->recorder);
 	if (status != KV_OK)
@@ -75,6 +75,7 @@ no_clerk:
 no_transport:
 	recorder_close(common->recorder);
 no_recorder:
+	origin_forget(&common->origin);
 	free(common);
 	return status;
 }
@@ -103,6 +104,7 @@ void kv_close(struct kv_client *client) {
 		clerk_free(common->clerk, is_child(client));
 		connections_free(&common->transport);
 		recorder_close(common->recorder);
+		origin_forget(&common->origin);
 		free(common);
 	}
 	free(client);
