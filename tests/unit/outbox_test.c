@@ -240,11 +240,12 @@ static size_t send_all(struct outbox *outbox) {
 /* `count` answers with values of this size: what goes out, whoever takes how much of it. */
 static void check_records(uint32_t value_size, unsigned count) {
 	struct outbox outbox = {0};
-	struct view value;
+	struct buffer *buffer = buffer_make(&memory, sizeof(*buffer), value_size);
 	size_t expected = 0;
-	void *bytes;
 
-	ck_assert(view_make_blank(&memory, value_size, &value, &bytes));
+	ck_assert_ptr_nonnull(buffer);
+	struct view value = view_whole(buffer);
+	void *bytes = buffer_bytes(buffer);
 	for (uint32_t i = 0; i < value_size; i++)
 		((char *)bytes)[i] = (char)(i * 7 + i / 256);
 	for (unsigned i = 0; i < count; i++) {
@@ -283,10 +284,11 @@ START_TEST(what_was_not_sent_can_be_forgotten) {
 	struct outbox outbox = {0};
 	struct rpc_msg reply = accepted(SUCCESS);
 	kv1_get_res result = {0};
-	struct view value;
-	void *bytes;
+	struct buffer *buffer = buffer_make(&memory, sizeof(*buffer), VALUES);
 
-	ck_assert(view_make_blank(&memory, VALUES, &value, &bytes));
+	ck_assert_ptr_nonnull(buffer);
+	struct view value = view_whole(buffer);
+	void *bytes = buffer_bytes(buffer);
 	memset(bytes, 'v', VALUES);
 	result.value.kv1_value_len = VALUES;
 	result.value.kv1_value_val = bytes;
