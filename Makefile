@@ -334,12 +334,6 @@ $(SIMULATE): $(sort $(SIM_OURS) $(SIM)/client.o $(SIM_SERVER) $(SIM_BASE) $(CHEC
 	    -Wl,--wrap=pthread_cond_signal,--wrap=pthread_cond_broadcast \
 	    $(TIRPC_LIBS) $(XXHASH_LIBS) $(ISAL_LIBS) $(KVCTL_LIBS)
 
-# For tests/mutants, which wants a program: the list, and 2000 worlds more.
-$(BUILD)/tests/simulate/worlds: tests/simulate/seeds $(SIMULATE)
-	cp $< $@.list
-	printf '#!/bin/sh\nd=$${0%%/*}\n"$$d/simulate" --list "$$0.list" && exec "$$d/simulate" --seed 1 --count 2000\n' > $@
-	chmod +x $@
-
 ## simulate: the simulated world of SEED=n, told with TELL=1; or COUNT=1000 worlds from there
 simulate: $(SIMULATE)
 	@$(SIMULATE) $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(if $(TELL),-v)
@@ -404,7 +398,7 @@ valgrind:
 	@KVD_WRAPPER="$(VALGRIND)" CK_TIMEOUT_MULTIPLIER=10 $(RUN) \
 	    $(filter-out $(UNIT_TESTS_QUICK),$(VALGRIND_TESTS))
 
-## mutants: plant faults in copies of the sources, one at a time: which tests notice?
+## mutants: plant faults in copies of the sources, one at a time, and see which tests notice
 mutants:
 	@BUILD=$(abspath $(BUILD)) bash tests/mutants
 

@@ -375,6 +375,10 @@ static void check_found(const struct run *run, const struct run *from, const cha
 	/* Clients that only read remember it, too. */
 	if (memcmp(run->recovery.store, from->recovery.store, STORE_ID_SIZE) != 0)
 		ck_abort_msg("%s: another store", complain);
+	/* Leases go by the time of what was kept, not by that of the start. */
+	if (service_time(run->service) > from->now_ms ||
+	    (last > 0 && service_time(run->service) < from->journal.tape.times_ms[last - 1]))
+		ck_abort_msg("%s: another time", complain);
 }
 
 struct run *run_take_up(const struct run *from, struct fake_disk *disk, const char *complain) {
