@@ -26,9 +26,12 @@ enum {
 	LINE_MAX_SIZE = 512,
 };
 
-void heap_open(struct heap *heap) {
-	(void)mallopt(M_TOP_PAD, STEP);
-	*heap = (struct heap){.end = sbrk(0), .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+void heap_open(struct heap *heap, size_t left_small) {
+	*heap = (struct heap){.end = sbrk(0),
+			      .left_small = left_small,
+			      .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+	if (left_small == 0)
+		(void)mallopt(M_TOP_PAD, STEP);
 }
 
 void heap_close(struct heap *heap) {
@@ -48,6 +51,12 @@ void heap_tend(struct heap *heap) {
 
 	if (end == heap->end)
 		return;
+	if (heap->left_small > 0) {
+		if (end < heap->end || (size_t)(end - heap->end) < heap->left_small)
+			return;
+		heap->left_small = 0;
+		(void)mallopt(M_TOP_PAD, STEP);
+	}
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	uintptr_t from = ((uintptr_t)heap->end + page - 1) & ~(page - 1);
 	/* It may be refused, and then all is as without. */

@@ -17,10 +17,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Its fields are heap.c's own. */
 struct heap {
 	char *end;
+	size_t left_small;
 	int event;
 	bool has_thread;
 	pthread_t thread;
@@ -28,8 +30,11 @@ struct heap {
 	atomic_bool is_closing;
 };
 
-/* Before much is allocated. From now on malloc takes memory from the kernel in large steps. */
-void heap_open(struct heap *heap);
+/*
+ * Before much is allocated. Once the heap has `left_small` bytes more, malloc takes memory from the
+ * kernel in large steps, which cost a small server more than they are worth to it.
+ */
+void heap_open(struct heap *heap, size_t left_small);
 /* Waits for the thread, not for long. */
 void heap_close(struct heap *heap);
 

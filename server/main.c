@@ -27,6 +27,7 @@ enum {
 	DESCRIPTORS_LISTENER = 2, /* ... which have a spare one each */
 	RPCBIND_START_MS = 5000,
 	RPCBIND_STOP_MS = 3000,
+	HEAP_LEFT_SMALL = 256 << 20, /* nothing forks it */
 };
 
 /* Unfinished records and unsent answers, all peers together: at least some of the largest. */
@@ -138,7 +139,7 @@ static bool recover(struct house *house) {
 /* Everything that was kept, as it was. Binding comes first: it fails sooner. */
 static bool house_open(struct house *house, const struct options *options) {
 	*house = (struct house){.journal = NULL};
-	heap_open(&house->heap);
+	heap_open(&house->heap, options->data != NULL ? 0 : HEAP_LEFT_SMALL);
 	if (options->data != NULL) {
 		if (!recovery_open(&house->recovery, options->data))
 			return false;

@@ -79,7 +79,7 @@ static char *map(void) {
 }
 
 static void start(void) {
-	heap_open(&heap);
+	heap_open(&heap, 0);
 	block = map();
 	(void)memset(block + 4096, 1, BLOCK - 8192);
 	empty = map();

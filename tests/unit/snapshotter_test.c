@@ -542,7 +542,7 @@ START_TEST(the_turn_stands_still_for_little) {
 
 	if (wanted != NULL)
 		keys = strtoull(wanted, NULL, 0);
-	heap_open(&heap);
+	heap_open(&heap, 0);
 	service_memory(world.service)->limit = SIZE_MAX;
 	put.expected = 0;
 	put.value = zeros(1000);
