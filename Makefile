@@ -515,9 +515,10 @@ format-check:
 ## house-rules: what the sources promise each other, checked
 house-rules:
 	@bash tools/house-rules
-## lint: house rules, scripts and man pages
+## lint: house rules, scripts, the lists of mutants, man pages
 lint: house-rules
 	shellcheck -x -S warning $(SCRIPTS)
+	@bash tests/mutants --texts
 	mandoc -T lint -W warning $(wildcard docs/man/*.[1-8])
 
 # --- Installation --------------------------------------------------------------------------------
