@@ -317,6 +317,9 @@ static uint64_t record(void *context, const struct operation *operation, uint64_
 	codec_put(batch->bytes + JOURNAL_BATCH_HEADER_SIZE + batch->payload, operation, now_ms);
 	batch->payload += codec_size(operation);
 	batch->count++;
+	/* Told at once: the rest of this turn could fill more than a segment. */
+	if (batch->payload > JOURNAL_BEHIND_MAX)
+		journal->is_behind = true;
 	return ++journal->recorded;
 }
 

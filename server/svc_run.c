@@ -208,6 +208,18 @@ static void pause_all(struct server *server, bool is_paused) {
 		datagrams_pause(server->datagrams[i], is_paused);
 }
 
+/*
+ * Lets those that are ready do what they wait for. If that puts the disk behind, the rest waits for
+ * the next turn, where the kernel names it again: a batch must fit into a segment.
+ */
+static void receive(struct server *server, const struct epoll_event *events, int count) {
+	for (int i = 0; i < count && (server->is_paused || !turn_is_behind(server->turn)); i++) {
+		struct watch *watch = events[i].data.ptr;
+
+		watch->ready(watch, events[i].events);
+	}
+}
+
 bool svc_run_turns(struct server *server) {
 	struct epoll_event events[EVENTS_A_TURN];
 	uint64_t due_ms = 0;
@@ -223,11 +235,7 @@ bool svc_run_turns(struct server *server) {
 		}
 		turn_begin(server->turn, now_ms);
 		streams_set_time(server->streams, now_ms);
-		for (int i = 0; i < count; i++) {
-			struct watch *watch = events[i].data.ptr;
-
-			watch->ready(watch, events[i].events);
-		}
+		receive(server, events, count);
 		if (!turn_end(server->turn))
 			return false;
 		pause_all(server, turn_is_behind(server->turn));

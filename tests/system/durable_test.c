@@ -16,6 +16,8 @@
 enum {
 	LOAD = 4000, /* calls under way when kvd is told to stop */
 	LOAD_SLOTS = 8,
+	AT_ONCE = 6, /* of the largest values */
+	END = 8,     /* bytes of a call that come last */
 	SHORT_LEASE_S = 4,
 	DOWN_MS = 5000,
 	WAIT_MS = 60000,
@@ -106,6 +108,54 @@ START_TEST(values_of_any_size_and_their_versions_survive_a_kill) {
 		ck_assert_uint_eq(outcome.value.size, sizes[i]);
 		ck_assert(sizes[i] == 0 || memcmp(outcome.value.data, bytes, sizes[i]) == 0);
 		outcome_free(&outcome);
+	}
+	free(bytes);
+	scene_end(&scene);
+}
+END_TEST
+
+/*
+ * More than a segment holds, complete in one turn: kvd is stopped until the end of each has come.
+ */
+START_TEST(large_values_that_come_all_at_once_are_taken) {
+	char *bytes = calloc(1, KV1_VALUE_MAX);
+	struct peer peers[AT_ONCE];
+	uint32_t xids[AT_ONCE];
+	struct message ends[AT_ONCE];
+	struct scene scene;
+	char dir[64];
+
+	ck_assert_ptr_nonnull(bytes);
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	struct change change = put_bytes(&scene.session, 0, 1, NULL, bytes, KV1_VALUE_MAX);
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		char key[] = {(char)('a' + i), '\0'};
+
+		peer_open(&peers[i], &scene.server, VIA_TCP);
+		change.key = key;
+		change.writer.slot = i;
+		xids[i] = peer_xid(&peers[i]);
+		struct message call = change_message(xids[i], &change);
+		struct message record = message_record(call, call.size);
+		size_t most = record.size - END;
+		ends[i] = message_copy(record.data + most, END);
+		ck_assert(peer_send_bytes(&peers[i], record.data, most));
+		message_free(&record);
+	}
+	while (counter(&scene.peer, "connections_held") < (uint64_t)AT_ONCE * KV1_VALUE_MAX)
+		suite_pause_ms(2);
+	process_signal(&scene.server.process, SIGSTOP);
+	for (unsigned i = 0; i < AT_ONCE; i++)
+		ck_assert(peer_send_bytes(&peers[i], ends[i].data, ends[i].size));
+	process_signal(&scene.server.process, SIGCONT);
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		struct outcome outcome = change_await(&peers[i], &change, xids[i]);
+
+		ck_assert_int_eq(outcome.status, KV1_OK);
+		outcome_free(&outcome);
+		message_free(&ends[i]);
+		peer_close(&peers[i]);
 	}
 	free(bytes);
 	scene_end(&scene);
@@ -392,6 +442,7 @@ int main(void) {
 
 	tcase_add_test(identity, a_restart_is_the_same_store_in_another_epoch);
 	tcase_add_test(identity, values_of_any_size_and_their_versions_survive_a_kill);
+	tcase_add_test(identity, large_values_that_come_all_at_once_are_taken);
 	tcase_add_test(
 	    answers,
 	    a_copy_of_an_append_answered_before_a_kill_gets_its_answer_and_runs_no_second_time);
