@@ -21,6 +21,9 @@ enum { PATIENCE_MS = 2000 }; /* with whoever holds the lock */
 /* Held locked while a process has the directory open. */
 static const char lock_name[] = "lock";
 
+/* Neither waited for if it is a pipe, nor made elsewhere if it is a link. */
+enum { LOCK_FLAGS = O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW };
+
 struct directory {
 	int fd;
 	int lock; /* -1: there is none */
@@ -36,7 +39,8 @@ struct directory {
 
 static int open_file(void *context, const char *name, enum disk_mode mode) {
 	const struct directory *directory = context;
-	int flags = O_CLOEXEC;
+	/* A pipe under a file's name would be waited for. */
+	int flags = O_CLOEXEC | O_NONBLOCK;
 	int file;
 
 	switch (mode) {
@@ -186,7 +190,7 @@ static bool wait_for_lock(int lock, int kind) {
 }
 
 static bool take_lock(struct directory *directory, const char *path, char *why, size_t why_size) {
-	directory->lock = openat(directory->fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	directory->lock = openat(directory->fd, lock_name, O_RDWR | O_CREAT | LOCK_FLAGS, 0600);
 	if (directory->lock < 0) {
 		(void)snprintf(why, why_size, "cannot write in %s: %s (it must be kvd's user's)",
 			       path, strerror(errno));
@@ -204,7 +208,7 @@ static bool take_lock(struct directory *directory, const char *path, char *why, 
  * damage. Where no kvd ever was there is no lock.
  */
 static bool share_lock(struct directory *directory, const char *path, char *why, size_t why_size) {
-	directory->lock = openat(directory->fd, lock_name, O_RDONLY | O_CLOEXEC);
+	directory->lock = openat(directory->fd, lock_name, O_RDONLY | LOCK_FLAGS);
 	if (directory->lock < 0 || wait_for_lock(directory->lock, LOCK_SH) || errno != EWOULDBLOCK)
 		return true;
 	(void)snprintf(why, why_size, "%s is in use by a kvd: stop it first", path);

@@ -147,37 +147,13 @@ static bool damaged(const struct reader *reader, const char *name, uint64_t offs
 	return false;
 }
 
-static bool load(const struct reader *reader, uint64_t number, struct segment *segment) {
-	const struct disk *disk = reader->disk;
-	int64_t size = -1;
-	int64_t got = 0;
-	int file;
-
-	segment_name(number, segment->name);
-	file = disk->open(disk->context, segment->name, DISK_READ);
-	if (file >= 0) {
-		size = disk->size(disk->context, file);
-		segment->bytes = size >= 0 ? malloc((size_t)size + 1) : NULL;
-		if (segment->bytes != NULL)
-			got = disk->read(disk->context, file, segment->bytes, (size_t)size, 0);
-		disk->close(disk->context, file);
-	}
-	if (file < 0 || size < 0 || segment->bytes == NULL || got < 0) {
-		int64_t error = file < 0 ? file : size < 0 ? size : got;
-
-		(void)snprintf(reader->why, JOURNAL_WHY_SIZE, "cannot read %s: %s", segment->name,
-			       error < 0 ? strerror((int)-error) : "no memory");
-		return false;
-	}
-	segment->size = (uint64_t)got;
-	return true;
-}
-
-static bool check_header(struct reader *reader, uint64_t number, struct segment *segment) {
+/* `size` bytes of it were there, and the file has `file_size`. */
+static bool check_header(struct reader *reader, uint64_t number, struct segment *segment,
+			 const uint8_t bytes[SEGMENT_HEADER_SIZE], int64_t size,
+			 int64_t file_size) {
 	struct journal_end *end = reader->end;
 
-	if (segment->size < SEGMENT_HEADER_SIZE ||
-	    !segment_header_get(segment->bytes, &segment->header))
+	if (size < SEGMENT_HEADER_SIZE || !segment_header_get(bytes, &segment->header))
 		return damaged(reader, segment->name, 0, "its header is not what was written");
 	if (segment->header.format != JOURNAL_FORMAT) {
 		(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
@@ -191,9 +167,53 @@ static bool check_header(struct reader *reader, uint64_t number, struct segment 
 		return damaged(reader, segment->name, 0, "it is another segment under this name");
 	if (end->has_store && memcmp(end->store, segment->header.store, STORE_ID_SIZE) != 0)
 		return damaged(reader, segment->name, 0, "it belongs to another store");
+	if ((uint64_t)file_size > segment->header.size)
+		return damaged(reader, segment->name, segment->header.size,
+			       "the file goes on behind its end");
 	end->has_store = true;
 	memcpy(end->store, segment->header.store, STORE_ID_SIZE);
 	return true;
+}
+
+static bool unreadable(const struct reader *reader, const struct segment *segment, int64_t error) {
+	(void)snprintf(reader->why, JOURNAL_WHY_SIZE, "cannot read %s: %s", segment->name,
+		       strerror((int)-error));
+	return false;
+}
+
+/* The header is judged first: who knows how large a file is that is no segment. */
+static bool load_file(struct reader *reader, uint64_t number, struct segment *segment, int file) {
+	const struct disk *disk = reader->disk;
+	uint8_t header[SEGMENT_HEADER_SIZE];
+	int64_t size = disk->size(disk->context, file);
+	int64_t got = size < 0 ? size : disk->read(disk->context, file, header, sizeof(header), 0);
+
+	if (got < 0)
+		return unreadable(reader, segment, got);
+	if (!check_header(reader, number, segment, header, got, size))
+		return false;
+	segment->bytes = malloc((size_t)size + 1);
+	if (segment->bytes == NULL)
+		return unreadable(reader, segment, -ENOMEM);
+	got = disk->read(disk->context, file, segment->bytes, (size_t)size, 0);
+	if (got < 0)
+		return unreadable(reader, segment, got);
+	segment->size = (uint64_t)got;
+	return true;
+}
+
+static bool load(struct reader *reader, uint64_t number, struct segment *segment) {
+	const struct disk *disk = reader->disk;
+	bool loaded;
+	int file;
+
+	segment_name(number, segment->name);
+	file = disk->open(disk->context, segment->name, DISK_READ);
+	if (file < 0)
+		return unreadable(reader, segment, file);
+	loaded = load_file(reader, number, segment, file);
+	disk->close(disk->context, file);
+	return loaded;
 }
 
 /* The batch of this segment at an offset, if a whole one lies there. */
@@ -337,7 +357,7 @@ static bool read_segment(struct reader *reader, uint64_t number) {
 	struct journal_end *end = reader->end;
 	struct segment segment = {.bytes = NULL};
 	uint64_t offset = 0;
-	bool good = load(reader, number, &segment) && check_header(reader, number, &segment);
+	bool good = load(reader, number, &segment);
 
 	if (good && number == end->first_segment) {
 		end->next = reader->found->first = segment.header.first;

@@ -14,6 +14,9 @@
 
 enum { EXIT_CANNOT = 1, WRITES = 5, SNAPSHOT_SECONDS = 60, NOBODY = 65534, LOCKED_MS = 300 };
 
+/* More than a machine has memory, and as much as any file system allows. */
+static const off_t long_size = (off_t)1 << 40;
+
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* --- Stores, and kvds that do not start --------------------------------------------------------
@@ -282,6 +285,39 @@ START_TEST(a_snapshot_of_another_store_is_refused) {
 }
 END_TEST
 
+/* Nothing is waited for that is no file. */
+START_TEST(a_pipe_under_the_name_of_a_file_is_refused) {
+	static const char *const names[] = {"journal-000000000000000f",
+					    "snapshot-000000000000000f"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char dir[64];
+		char path[128];
+
+		suite_directory(dir);
+		(void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+		ck_assert_int_eq(mkfifo(path, 0600), 0);
+		check_damaged(dir, WORDS(names[i]));
+	}
+}
+END_TEST
+
+START_TEST(a_lock_that_is_a_link_makes_no_file_elsewhere) {
+	char dir[64];
+	char other[64];
+	char link[80];
+	char file[80];
+
+	suite_directory(dir);
+	suite_directory(other);
+	(void)snprintf(link, sizeof link, "%s/lock", dir);
+	(void)snprintf(file, sizeof file, "%s/file", other);
+	ck_assert_int_eq(symlink(file, link), 0);
+	check_refused(dir, WORDS(dir));
+	ck_assert_int_ne(access(file, F_OK), 0);
+}
+END_TEST
+
 /* --- Damage -------------------------------------------------------------------------------------
  */
 
@@ -327,6 +363,22 @@ START_TEST(a_damaged_header_of_a_segment_is_named) {
 	datadir_last(dir, "journal-", path);
 	datadir_flip(path, 40);
 	check_damaged(dir, WORDS(place(path, 0).file, "offset 0:", "header",
+				 "restore a copy of the directory"));
+}
+END_TEST
+
+START_TEST(a_segment_that_became_longer_is_named) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+	struct stat status;
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	ck_assert_int_eq(stat(path, &status), 0);
+	/* A hole: not all of it is read. */
+	ck_assert_int_eq(truncate(path, long_size), 0);
+	check_damaged(dir, WORDS(place(path, 0).file, place(path, (uint64_t)status.st_size).offset,
 				 "restore a copy of the directory"));
 }
 END_TEST
@@ -464,9 +516,12 @@ int main(void) {
 	tcase_add_test(others, a_snapshot_of_a_newer_format_is_refused);
 	tcase_add_test(others, a_segment_of_another_store_is_refused);
 	tcase_add_test(others, a_snapshot_of_another_store_is_refused);
+	tcase_add_test(others, a_pipe_under_the_name_of_a_file_is_refused);
+	tcase_add_test(others, a_lock_that_is_a_link_makes_no_file_elsewhere);
 	tcase_add_test(damage, damage_in_the_middle_of_the_journal_is_named_by_file_and_offset);
 	tcase_add_test(damage, damage_to_the_last_batch_is_named_after_a_clean_stop);
 	tcase_add_test(damage, a_damaged_header_of_a_segment_is_named);
+	tcase_add_test(damage, a_segment_that_became_longer_is_named);
 	tcase_add_test(damage, a_damaged_snapshot_is_named);
 	tcase_add_test(damage, a_segment_that_is_missing_is_named);
 	tcase_add_test(damage, a_snapshot_without_its_journal_is_refused);
