@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "recovery.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -402,5 +403,8 @@ bool recovery_check(const char *directory) {
 	}
 	sound = recovery_check_disk(&disk, stdout);
 	disk_close(&disk);
-	return sound;
+	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+		return sound;
+	log_error("cannot write to standard output: %s", strerror(errno));
+	return false;
 }
