@@ -44,20 +44,40 @@ static void open_standard_descriptors(void) {
 		(void)close(fd);
 }
 
+/* Nothing is owed to anybody yet, and reading may take long: the disk is left as by a crash. */
+static void stop_at_once(int number) {
+	static const char line[] = "kvd: stopped before it served\n";
+
+	(void)number;
+	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+	_exit(EXIT_SUCCESS);
+}
+
 /*
- * SIGTERM, SIGINT and SIGUSR1 are read by the turn. A peer that hangs up is no reason to die, nor
- * is a file that reaches the limit of the shell (ulimit -f): that write fails, and is looked at.
+ * A peer that hangs up is no reason to die, nor is a file that reaches the limit of the shell
+ * (ulimit -f): that write fails, and is looked at.
  */
 static void set_signals(void) {
+	sigset_t later;
+
+	/* Read by the turn. */
+	(void)sigemptyset(&later);
+	(void)sigaddset(&later, SIGUSR1);
+	(void)sigprocmask(SIG_BLOCK, &later, NULL);
+	(void)signal(SIGTERM, stop_at_once);
+	(void)signal(SIGINT, stop_at_once);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+}
+
+/* From now on the turn reads them. Before the first thread, which blocks what its maker does. */
+static void hold_signals(void) {
 	sigset_t signals;
 
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
-	(void)sigaddset(&signals, SIGUSR1);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGXFSZ, SIG_IGN);
 }
 
 /*
@@ -124,9 +144,7 @@ static bool make_service(struct house *house, const struct options *options) {
 	return house->service != NULL;
 }
 
-static bool recover(struct house *house) {
-	if (!recovery_run(&house->recovery, house->service))
-		return false;
+static bool start_journal(struct house *house) {
 	house->snapshotter =
 	    snapshotter_new(&house->recovery.disk, house->service, house->recovery.snapshot.size);
 	if (house->snapshotter != NULL &&
@@ -257,8 +275,11 @@ static bool run(const struct options *options) {
 	    (options->address_count > 0
 		 ? listeners_open(&listeners, options->addresses, options->address_count)
 		 : listeners_open_default(&listeners))) {
-		served = (house.journal == NULL || recover(&house)) &&
-			 serve(options, &house, &listeners);
+		if (house.journal == NULL || recovery_run(&house.recovery, house.service)) {
+			hold_signals();
+			served = (house.journal == NULL || start_journal(&house)) &&
+				 serve(options, &house, &listeners);
+		}
 		listeners_close(&listeners);
 	}
 	house_close(&house);

@@ -177,6 +177,21 @@ START_TEST(a_directory_that_is_not_there_is_exit_1_and_one_line) {
 }
 END_TEST
 
+START_TEST(numbers_that_cannot_be_written_are_exit_1) {
+	char command[768];
+	char kvd[512];
+	char dir[64];
+
+	suite_directory(dir);
+	(void)snprintf(command, sizeof command, "exec '%s' --check '%s' > /dev/full", program(kvd),
+		       dir);
+	struct run run = run_program((const char *const[]){"sh", "-c", command, NULL});
+	ck_assert_int_eq(run.status, EXIT_UNSOUND);
+	ck_assert_ptr_nonnull(strstr(run.err, "standard output"));
+	run_free(&run);
+}
+END_TEST
+
 /* --- Long work ----------------------------------------------------------------------------------
  */
 
@@ -263,6 +278,38 @@ START_TEST(a_start_that_takes_long_says_in_the_log_how_far_it_is) {
 }
 END_TEST
 
+START_TEST(a_start_that_takes_long_can_be_stopped) {
+	struct scene scene;
+	bool is_stopped = false;
+	char dir[64];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	write_many(&scene);
+	scene_end(&scene);
+	/* It may have been past the place when it was stopped. */
+	for (int i = 0; i < TRIES && !is_stopped; i++) {
+		struct server server;
+
+		server_launch(
+		    &server, (const char *const[]){"-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
+		ck_assert(catch_with_file(&server.process, "/journal-"));
+		process_signal(&server.process, SIGTERM);
+		catch_go(server.process.pid);
+		is_stopped = !server_await_ready(&server);
+		ck_assert_int_eq(server_wait(&server), 0);
+		char *said = server_said(&server);
+		ck_assert(!is_stopped || strstr(said, "stopped before it served\n") != NULL);
+		free(said);
+	}
+	ck_assert(is_stopped);
+	struct run run = check(dir);
+	ck_assert_int_eq(run.status, 0);
+	ck_assert_ptr_nonnull(strstr(run.out, "clean_stop yes\n"));
+	run_free(&run);
+}
+END_TEST
+
 int main(void) {
 	Suite *suite = suite_create("check");
 	TCase *tool = suite_case(suite, "--check");
@@ -274,7 +321,9 @@ int main(void) {
 	tcase_add_test(tool, nothing_in_the_directory_is_changed);
 	tcase_add_test(tool, a_directory_that_may_only_be_read_can_be_checked);
 	tcase_add_test(tool, a_directory_that_is_not_there_is_exit_1_and_one_line);
+	tcase_add_test(tool, numbers_that_cannot_be_written_are_exit_1);
 	tcase_add_test(slow, a_check_that_takes_long_shows_on_a_terminal_how_far_it_is);
 	tcase_add_test(slow, a_start_that_takes_long_says_in_the_log_how_far_it_is);
+	tcase_add_test(slow, a_start_that_takes_long_can_be_stopped);
 	return suite_run(suite);
 }
