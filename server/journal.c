@@ -43,6 +43,7 @@ struct journal {
 	uint64_t segment_room;
 	uint64_t durable_seen;
 	bool is_behind;
+	bool is_full;
 	int event;
 	pthread_t thread;
 	bool has_thread;
@@ -354,6 +355,7 @@ static void look(struct journal *journal) {
 			journal->room < 2 * (uint64_t)JOURNAL_BEHIND_MAX;
 
 	journal->durable_seen = journal->durable;
+	journal->is_full = journal->is_disk_full;
 	journal->is_behind = behind > JOURNAL_BEHIND_MAX || is_short;
 }
 
@@ -399,6 +401,10 @@ void journal_forget(struct journal *journal, uint64_t position) {
 
 bool journal_is_behind(const struct journal *journal) {
 	return journal->is_behind;
+}
+
+bool journal_is_full(const struct journal *journal) {
+	return journal->is_full;
 }
 
 const char *journal_failure(struct journal *journal) {

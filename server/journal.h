@@ -68,6 +68,9 @@ void journal_forget(struct journal *journal, uint64_t position);
 /* No more calls should be taken until this is false again. */
 bool journal_is_behind(const struct journal *journal);
 
+/* There was no room for another segment when journal_turn() or journal_durable() looked last. */
+bool journal_is_full(const struct journal *journal);
+
 /* Why the process must stop: a write or a sync failed, and nobody knows what is on the disk. NULL:
  * it need not. */
 const char *journal_failure(struct journal *journal);

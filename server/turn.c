@@ -20,6 +20,7 @@ struct turn {
 	bool is_snapshot_under_way;
 	bool is_snapshot_wanted;
 	bool has_wish; /* that no turn's end has seen */
+	bool is_full;  /* the disk, and that was said */
 	count_others *transports;
 	void *context;
 };
@@ -181,6 +182,19 @@ static bool say_failure(struct turn *turn) {
 	return false;
 }
 
+static void say_room(struct turn *turn) {
+	bool is_full = journal_is_full(turn->journal);
+
+	if (is_full == turn->is_full)
+		return;
+	turn->is_full = is_full;
+	if (is_full)
+		log_warn("the disk has no room for another segment of the journal: when this one "
+			 "is full, writes are refused until there is");
+	else
+		log_info("the disk has room for the journal again");
+}
+
 bool turn_end(struct turn *turn) {
 	struct journal *journal = turn->journal;
 	uint64_t durable;
@@ -195,6 +209,7 @@ bool turn_end(struct turn *turn) {
 		return say_failure(turn);
 	/* First the disk, which then works while answers are made. */
 	journal_turn(journal);
+	say_room(turn);
 	dispatch_settle(turn->dispatch, durable);
 	if (turn->snapshotter == NULL)
 		return true;

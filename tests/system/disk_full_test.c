@@ -127,6 +127,18 @@ static struct run kvctl(const struct server *server, const char *const words[]) 
 
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
+/* Once each, in this order. */
+static void check_said_room(const struct server *server) {
+	static const char none[] = "the disk has no room for another segment";
+	static const char again[] = "the disk has room for the journal again";
+	char *said = server_said(server);
+	const char *first = strstr(said, none);
+
+	ck_assert_msg(first != NULL && strstr(first + 1, none) == NULL, "%s", said);
+	ck_assert_msg(strstr(first, again) != NULL, "%s", said);
+	free(said);
+}
+
 /* --- Full ---------------------------------------------------------------------------------------
  */
 
@@ -160,6 +172,7 @@ START_TEST(a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_roo
 	ck_assert_uint_eq(outcome.current, refused);
 	outcome_free(&outcome);
 	ck_assert_uint_gt(done, refused);
+	check_said_room(&scene.server);
 
 	server_restart(&scene.server);
 	peer_close(&scene.peer);
