@@ -117,7 +117,7 @@ static bool do_set(struct command *command, struct route *route) {
 
 	if (setting == SETTINGS)
 		return error(command, "no such setting: %s (kvfault --help lists them)",
-			     name == NULL ? "" : name);
+			     name == NULL ? "none is named" : name);
 	if (!read_number(command->words[2], rules_setting_max(setting), &value))
 		return error(command, "%s is a number from 0 to %u", name,
 			     rules_setting_max(setting));
@@ -199,17 +199,25 @@ static bool give_order(struct command *command, struct route *route, enum deed d
 	return true;
 }
 
+/* Words behind its name: who says more wants something else than will be done. */
+static bool has_at_most(struct command *command, size_t words_max) {
+	return command->count <= 1 + words_max ||
+	       error(command, "%s: \"%s\" is too much (kvfault --help)", command->words[0],
+		     command->words[1 + words_max]);
+}
+
 static bool obey(struct command *command, struct route *route) {
 	static const struct {
 		const char *name;
 		bool (*act)(struct command *command, struct route *route);
+		size_t words_max; /* behind the name */
 	} commands[] = {
-	    {"good", do_good},	     {"bad", do_bad},
-	    {"set", do_set},	     {"partition", do_partition},
-	    {"heal", do_heal},	     {"hang-up", do_hang_up},
-	    {"release", do_release}, {"drop", do_release},
-	    {"forget", do_forget},   {"to", do_to},
-	    {"status", do_status},
+	    {"good", do_good, 0},	{"bad", do_bad, 0},
+	    {"set", do_set, 2},		{"partition", do_partition, 1},
+	    {"heal", do_heal, 0},	{"hang-up", do_hang_up, 0},
+	    {"release", do_release, 1}, {"drop", do_release, 1},
+	    {"forget", do_forget, 0},	{"to", do_to, 1},
+	    {"status", do_status, 0},
 	};
 	static const char *const deeds[] = {
 	    [DEED_PASS] = "pass",     [DEED_LOSE] = "lose",   [DEED_HOLD] = "hold",
@@ -218,10 +226,11 @@ static bool obey(struct command *command, struct route *route) {
 
 	for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)
 		if (strcmp(command->words[0], commands[i].name) == 0)
-			return commands[i].act(command, route);
+			return has_at_most(command, commands[i].words_max) &&
+			       commands[i].act(command, route);
 	for (unsigned i = 0; i < sizeof deeds / sizeof deeds[0]; i++)
 		if (strcmp(command->words[0], deeds[i]) == 0)
-			return give_order(command, route, (enum deed)i);
+			return has_at_most(command, 4) && give_order(command, route, (enum deed)i);
 	return error(command, "no such command: %s (kvfault --help lists them)", command->words[0]);
 }
 
@@ -263,6 +272,14 @@ static bool choose_routes(struct command *command, size_t *first, size_t *last) 
 	return command->count > 0 || error(command, "a command is missing after the route");
 }
 
+/* Those before it have obeyed. False, as an error is. */
+static bool name_route(struct command *command, size_t number) {
+	char text[CONTROL_ANSWER_MAX];
+
+	(void)snprintf(text, sizeof text, "%s", command->answer + strlen("error: "));
+	return error(command, "@%zu: %s", number, text);
+}
+
 bool control_obey(struct network *network, const char *text, char answer[CONTROL_ANSWER_MAX]) {
 	struct command command = {.network = network, .answer = answer};
 	char line[CONTROL_LINE_MAX + 1];
@@ -282,7 +299,7 @@ bool control_obey(struct network *network, const char *text, char answer[CONTROL
 		return false;
 	for (size_t i = first; i <= last; i++)
 		if (!obey(&command, &network->routes[i]))
-			return false;
+			return i > first && name_route(&command, i + 1);
 	tell_status(&command, first, last);
 	return true;
 }

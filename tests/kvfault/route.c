@@ -108,6 +108,8 @@ static bool listen_at(struct route *route, char error[ROUTE_ERROR_MAX]) {
 }
 
 bool route_lead(struct route *route, const char *server, char error[ROUTE_ERROR_MAX]) {
+	struct sockaddr_storage found;
+	socklen_t size = 0;
 	struct address address;
 	const char *mistake = address_parse(server, &address);
 
@@ -117,8 +119,10 @@ bool route_lead(struct route *route, const char *server, char error[ROUTE_ERROR_
 		return wrong(error,
 			     "%s: a route leads from streams to streams, and from udp to udp",
 			     server);
-	if (!resolve(&address, false, &route->server_address, &route->server_address_size, error))
+	if (!resolve(&address, false, &found, &size, error))
 		return false;
+	route->server_address = found;
+	route->server_address_size = size;
 	route->server = address;
 	route_cut_all(route);
 	return true;

@@ -129,11 +129,15 @@ void fault_stop(struct fault *fault) {
 	ck_assert_int_eq(close(fault->out), 0);
 }
 
-static void say(struct fault *fault, const char *line, char answer[LINE_MAX_SIZE]) {
+static void ask(struct fault *fault, const char *line, char answer[LINE_MAX_SIZE]) {
 	size_t size = strlen(line);
 
 	ck_assert_int_eq(send(fault->control, line, size, MSG_NOSIGNAL), (ssize_t)size);
 	read_line(fault->control, answer);
+}
+
+static void say(struct fault *fault, const char *line, char answer[LINE_MAX_SIZE]) {
+	ask(fault, line, answer);
 	ck_assert_msg(strncmp(answer, "ok", 2) == 0, "%s: %s", line, answer);
 }
 
@@ -149,6 +153,15 @@ void fault_tell(struct fault *fault, const char *format, ...) {
 	line[size] = '\n';
 	line[size + 1] = '\0';
 	say(fault, line, answer);
+}
+
+void fault_mistake(struct fault *fault, const char *command, const char *says) {
+	char line[256], answer[LINE_MAX_SIZE];
+
+	(void)snprintf(line, sizeof line, "%s\n", command);
+	ask(fault, line, answer);
+	ck_assert_msg(strncmp(answer, "error: ", 7) == 0 && strstr(answer, says) != NULL, "%s: %s",
+		      command, answer);
 }
 
 uint64_t fault_count(struct fault *fault, unsigned route, const char *name) {

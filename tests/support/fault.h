@@ -34,6 +34,9 @@ void fault_stop(struct fault *fault);
 /* Sends a command, which must be right: "bad", "@1 lose replies 1 put". */
 void fault_tell(struct fault *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Sends a command that must be answered by an error in which this is said. */
+void fault_mistake(struct fault *fault, const char *command, const char *says);
+
 /* Of the route (from 1 on; 0: of all), one of the numbers that "status" tells: "lost", "held". */
 uint64_t fault_count(struct fault *fault, unsigned route, const char *name);
 /* Waits until that number is at least this. */

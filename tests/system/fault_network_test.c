@@ -370,6 +370,42 @@ START_TEST(a_mistake_is_one_line_that_says_how_to_mend_it) {
 }
 END_TEST
 
+START_TEST(a_wrong_command_is_answered_by_what_is_wrong_and_changes_nothing) {
+	static const char *const mistakes[][2] = {
+	    {"frob", "no such command: frob"},
+	    {"set", "no such setting"},
+	    {"set lose-requests 101", "lose-requests is a number from 0 to 100"},
+	    {"set lose-requests 100 now", "\"now\" is too much"},
+	    {"heal requests", "\"requests\" is too much"},
+	    {"partition sideways", "a partition is of requests, replies or both"},
+	    {"partition requests 5", "\"5\" is too much"},
+	    {"lose", "lose what? requests or replies"},
+	    {"lose requests many", "how many is a number"},
+	    {"lose requests 1 frob", "no such procedure: frob"},
+	    {"hold requests 1 put 1 1", "\"1\" is too much"},
+	    {"@1 hold requests 1 put 1 1", "at most 6 words"},
+	    {"@4 status", "routes are @1 to @3"},
+	    {"@2", "a command is missing"},
+	    {"@1 to", "to which address?"},
+	    {"@1 to tcp:127.0.0.1", "a server needs its port"},
+	    {"@1 to udp:127.0.0.1:7000", "from udp to udp"},
+	    {"@2 to tcp:127.0.0.1:7000", "from udp to udp"},
+	};
+	struct peer peer;
+
+	for (unsigned i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++)
+		fault_mistake(&fault, mistakes[i][0], mistakes[i][1]);
+	for (int i = 0; i < WAYS; i++) {
+		peer_open(&peer, &far, ways[i]);
+		expect(&peer, send_ping(&peer));
+		peer_close(&peer);
+	}
+	ck_assert_uint_eq(fault_total(&fault), 0);
+	/* A mistake on the second route, after the first one obeyed. */
+	fault_mistake(&fault, "to tcp:127.0.0.1:7000", "error: @2: ");
+}
+END_TEST
+
 START_TEST(help_tells_every_command) {
 	static const char *const words[] = {"good",    "bad",	  "set",     "partition", "heal",
 					    "hang-up", "release", "drop",    "forget",	  "to",
@@ -404,6 +440,7 @@ int main(void) {
 	    deeds, a_partition_of_requests_keeps_calls_from_running_and_one_of_replies_does_not, 0,
 	    WAYS);
 	tcase_add_test(deeds, a_stream_that_was_given_up_in_a_partition_still_delivers_after_it);
+	tcase_add_test(deeds, a_wrong_command_is_answered_by_what_is_wrong_and_changes_nothing);
 	tcase_add_test(program, the_same_seed_gives_the_same_faults_and_another_one_others);
 	tcase_add_test(program, a_mistake_is_one_line_that_says_how_to_mend_it);
 	tcase_add_test(program, help_tells_every_command);
