@@ -11,15 +11,14 @@
  *	{"client":1,"op":"put","key":"k","value":"v","expected":3,"status":"KV_OK","version":4,
  *	 "call":1000,"return":2000}
  *
- *	client		any number; with "call" it tells one call from another
- *	op		"get", "put", "append"
- *	key, value	what was sent; of a Get, "value" is what was got. Bytes that are not UTF-8
- *are base64, under the names key_base64, value_base64, old_base64 expected	left out: whatever
- *the version status		KV_OK, KV_NOKEY ...; left out of an open call
- *	version		with KV_OK of a write the new one, of a Get that of the value; with
- *KV_VERSION the current one; else left out old		of an Append that was answered KV_OK, if the
- *old value was asked for call, return	nanoseconds on one clock; no "return": the call is open, it
- *was never answered
+ * "client" is any number; with "call" it tells one call from another. "op" is "get", "put" or
+ * "append". "key" and "value" are what was sent; of a Get, "value" is what was got. Bytes that are
+ * not UTF-8 are base64, under the names key_base64, value_base64 and old_base64. "expected" is left
+ * out of a write that takes any version. "status" is KV_OK, KV_NOKEY and so on. "version" is with
+ * KV_OK of a write the new one, of a Get that of the value, with KV_VERSION the current one; else
+ * it is left out. "old" is there if an Append was answered KV_OK and the old value was asked for.
+ * "call" and "return" are nanoseconds on one clock. Without "return", and then without "status",
+ * the call is open: it was never answered.
  *
  * A line with the client and call of an open one that stands before it completes that one. So a
  * client that writes the open line before it sends, and the whole one after the answer, may be

@@ -6,28 +6,58 @@
 
 enum {
 	SHOWN_MAX = 48, /* characters of the bytes */
-	END_MAX = 40,	/* "... (16777216 bytes)" and the quotes */
+	END_MAX = 40,	/* the quotes, "..." and " (16777216 bytes)" */
 };
 _Static_assert(SHOWN_MAX + END_MAX <= DESCRIBE_BYTES_MAX, "a description fits");
 
 typedef unsigned long long number;
 
+/* One byte as it is shown; answers its width. */
+static size_t put_byte(unsigned char byte, char text[5]) {
+	if (byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\') {
+		text[0] = (char)byte;
+		text[1] = '\0';
+		return 1;
+	}
+	return (size_t)snprintf(text, 5, "\\x%02x", byte);
+}
+
+/* How many of the bytes, from the front or from the back, take at most `width_max`. */
+static size_t count_shown(struct kv_bytes bytes, bool is_back, size_t width_max) {
+	const unsigned char *data = bytes.data;
+	size_t width = 0;
+	char text[5];
+
+	for (size_t i = 0; i < bytes.size; i++) {
+		width += put_byte(data[is_back ? bytes.size - 1 - i : i], text);
+		if (width > width_max)
+			return i;
+	}
+	return bytes.size;
+}
+
+static char *put_bytes(char *to, const unsigned char *data, size_t size) {
+	for (size_t i = 0; i < size; i++)
+		to += put_byte(data[i], to);
+	return to;
+}
+
 void describe_bytes(struct kv_bytes bytes, char text[DESCRIBE_BYTES_MAX]) {
 	const unsigned char *data = bytes.data;
-	size_t at = 0;
-	size_t i;
+	size_t front = count_shown(bytes, false, SHOWN_MAX);
+	char *to = text;
 
-	text[at++] = '"';
-	for (i = 0; i < bytes.size && at < SHOWN_MAX - 4; i++) {
-		if (data[i] >= 0x20 && data[i] < 0x7f && data[i] != '"' && data[i] != '\\')
-			text[at++] = (char)data[i];
-		else
-			at += (size_t)snprintf(text + at, 5, "\\x%02x", data[i]);
+	*to++ = '"';
+	if (front == bytes.size) {
+		to = put_bytes(to, data, bytes.size);
+		(void)snprintf(to, END_MAX, "\"");
+		return;
 	}
-	if (i == bytes.size)
-		(void)snprintf(text + at, END_MAX, "\"");
-	else
-		(void)snprintf(text + at, END_MAX, "...\" (%zu bytes)", bytes.size);
+	front = count_shown(bytes, false, SHOWN_MAX / 2);
+	size_t back = count_shown(bytes, true, SHOWN_MAX / 2);
+	to = put_bytes(to, data, front);
+	to = put_bytes(stpcpy(to, "..."), data + bytes.size - back, back);
+	(void)snprintf(to, END_MAX, "\" (%zu bytes)", bytes.size);
 }
 
 void describe_call(const struct history_call *call, char text[DESCRIBE_CALL_MAX]) {

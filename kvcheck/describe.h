@@ -12,9 +12,8 @@ enum {
 };
 
 /*
- * Bytes in quotes: printable ASCII as it is, the rest as \xNN; of long ones the beginning and,
- * after
- * "...", the size.
+ * Bytes in quotes: printable ASCII as it is, the rest as \xNN; of long ones the beginning, "...",
+ * the end, where Appends show, and the size.
  */
 void describe_bytes(struct kv_bytes bytes, char text[DESCRIBE_BYTES_MAX]);
 

@@ -139,6 +139,10 @@ static bool get_answer(struct reader *reader, const json_t *object, struct histo
 		return false;
 	if (call->return_ns < call->call_ns)
 		return wrong(reader, "it returned before it was called");
+	if (call->status == KV_OK && json_object_get(object, "version") != NULL &&
+	    call->version == 0)
+		return wrong(reader, "version 0 with KV_OK: no key is at it; leave \"version\" out "
+				     "if it is not known");
 	if (call->op != HISTORY_PUT && call->status == KV_OK &&
 	    !get_bytes(reader, object, name, HISTORY_VALUE_MAX, &call->has_got, &call->got))
 		return false;
@@ -160,7 +164,11 @@ static bool get_call(struct reader *reader, const json_t *object, struct history
 	    (!get_bytes(reader, object, "value", HISTORY_VALUE_MAX, NULL, &call->value) ||
 	     !get_number(reader, object, "expected", false, &call->expected)))
 		return false;
-	return json_object_get(object, "return") == NULL || get_answer(reader, object, call);
+	if (json_object_get(object, "return") != NULL)
+		return get_answer(reader, object, call);
+	/* An open call has neither: as one, an answer that lacks its time would go unjudged. */
+	return json_object_get(object, "status") == NULL ||
+	       wrong(reader, "a call with \"status\" needs a \"return\"");
 }
 
 /* Where the open call is, or would be. */
@@ -228,7 +236,7 @@ static bool add(struct reader *reader, const struct history_call *call) {
 	return true;
 }
 
-/* `is_rest`: the file ends in it, so that it may be the beginning of a line. */
+/* `is_rest`: the file ends in it, so that it may be half a line, if it begins like one. */
 static enum history_answer take_line(struct reader *reader, const char *text, size_t size,
 				     bool is_rest) {
 	struct history_call call;
@@ -241,6 +249,7 @@ static enum history_answer take_line(struct reader *reader, const char *text, si
 	if (size == 0)
 		return HISTORY_READ;
 	object = json_loadb(text, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+	is_rest = is_rest && text[0] == '{';
 	if (object == NULL) {
 		if (!is_rest)
 			(void)wrong(reader, "this is not JSON: %.100s (character %d)", error.text,

@@ -305,6 +305,8 @@ int main(int argc, char **argv) {
 		is_read = read_path(history, &settings, standard_input);
 	for (int i = optind; is_read && i < argc; i++)
 		is_read = read_path(history, &settings, argv[i]);
+	if (is_read && history_count(history) == 0 && !settings.is_quiet)
+		complain("there is no call in it, so nothing was judged");
 	code = is_read ? judge(&settings, history) : CODE_USAGE;
 	history_free(history);
 	return code;

@@ -149,6 +149,12 @@ half_a_line_at_the_end_is_mentioned() {
 	grep -q 'the last line is cut off' "$dir/err" || complain "not mentioned"
 }
 
+a_history_without_calls_is_mentioned() {
+	judge /dev/null
+	exits 0; prints_line 'linearizable: 0 calls on 0 keys'
+	grep -q 'there is no call in it' "$dir/err" || complain "not mentioned"
+}
+
 a_page_is_written() {
 	printf '%s\n%s\n' "$good" "$bad" >"$dir/stale"
 	judge --html "$dir/page.html" "$dir/stale"
@@ -208,6 +214,7 @@ check files_are_taken_together
 check standard_input_is_read_without_a_file
 check a_wrong_line_exits_2_and_is_named
 check half_a_line_at_the_end_is_mentioned
+check a_history_without_calls_is_mentioned
 check a_page_is_written
 check too_few_steps_are_undecided
 check quiet_tells_by_the_exit_code_only

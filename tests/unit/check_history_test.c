@@ -100,6 +100,13 @@ START_TEST(half_a_line_at_the_end_is_left_out) {
 }
 END_TEST
 
+START_TEST(but_not_if_it_does_not_begin_like_a_line) {
+	is_refused(PUT_1 "rubbish", "file:2: this is not JSON: '[' or '{' expected near 'rubbish' "
+				    "(character 7)");
+	ck_assert_int_eq(read_bytes("\0\0\0", 3), HISTORY_WRONG);
+}
+END_TEST
+
 START_TEST(a_whole_line_at_the_end_needs_no_newline) {
 	ck_assert_int_eq(read_bytes(PUT_1, strlen(PUT_1) - 1), HISTORY_READ);
 	ck_assert_uint_eq(history_count(history), 1);
@@ -131,6 +138,12 @@ START_TEST(what_is_wrong_is_said_with_its_line) {
 	is_refused("{\"client\":1,\"op\":\"get\",\"key\":\"k\",\"call\":3,\"return\":2,"
 		   "\"status\":\"KV_NOKEY\"}\n",
 		   "file:1: it returned before it was called");
+	is_refused("{\"client\":1,\"op\":\"get\",\"key\":\"k\",\"call\":3,\"status\":\"KV_OK\"}\n",
+		   "file:1: a call with \"status\" needs a \"return\"");
+	is_refused("{\"client\":1,\"op\":\"get\",\"key\":\"k\",\"call\":1,\"return\":2,"
+		   "\"status\":\"KV_OK\",\"version\":0}\n",
+		   "file:1: version 0 with KV_OK: no key is at it; leave \"version\" out if it is "
+		   "not known");
 }
 END_TEST
 
@@ -209,6 +222,7 @@ int main(void) {
 	tcase_add_test(files, empty_lines_and_members_that_mean_nothing_are_passed_over);
 	tcase_add_test(files, an_open_line_is_completed_by_a_later_one);
 	tcase_add_test(files, half_a_line_at_the_end_is_left_out);
+	tcase_add_test(files, but_not_if_it_does_not_begin_like_a_line);
 	tcase_add_test(files, a_whole_line_at_the_end_needs_no_newline);
 	tcase_add_test(files, what_is_wrong_is_said_with_its_line);
 	tcase_add_test(files, a_call_that_is_told_twice_and_differently_is_refused);

@@ -132,13 +132,22 @@ START_TEST(a_large_part_is_shown_up_to_a_limit) {
 }
 END_TEST
 
-START_TEST(long_bytes_are_cut_and_their_size_told) {
+START_TEST(of_long_bytes_both_ends_and_the_size_are_told) {
 	char words[DESCRIBE_BYTES_MAX];
 	static char many[1000];
 
 	memset(many, 1, sizeof(many));
 	describe_bytes((struct kv_bytes){many, sizeof(many)}, words);
-	ck_assert_ptr_nonnull(strstr(words, "...\" (1000 bytes)"));
+	ck_assert_str_eq(words,
+			 "\"\\x01\\x01\\x01\\x01\\x01\\x01...\\x01\\x01\\x01\\x01\\x01\\x01\" "
+			 "(1000 bytes)");
+	memset(many, 'a', sizeof(many));
+	many[sizeof(many) - 1] = 'z';
+	describe_bytes((struct kv_bytes){many, 48}, words);
+	ck_assert_uint_eq(strlen(words), 50);
+	describe_bytes((struct kv_bytes){many, sizeof(many)}, words);
+	ck_assert_str_eq(words, "\"aaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaz\" "
+				"(1000 bytes)");
 	describe_bytes((struct kv_bytes){NULL, 0}, words);
 	ck_assert_str_eq(words, "\"\"");
 }
@@ -152,6 +161,6 @@ int main(void) {
 	tcase_add_test(reports, the_page_needs_nothing_from_elsewhere);
 	tcase_add_test(reports, the_page_has_a_bar_with_words_and_a_row_for_each_call);
 	tcase_add_test(reports, a_large_part_is_shown_up_to_a_limit);
-	tcase_add_test(reports, long_bytes_are_cut_and_their_size_told);
+	tcase_add_test(reports, of_long_bytes_both_ends_and_the_size_are_told);
 	return check_run("check_report", reports);
 }
