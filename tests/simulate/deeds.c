@@ -135,6 +135,7 @@ static void end(size_t index, enum kv_status status, uint64_t version,
 	/* What the dead are told, nobody hears. */
 	if (maker()->host->is_dead)
 		return;
+	world()->figures.done += status == KV_OK;
 	deed->is_open = false;
 	deed->status = status;
 	deed->version = version;

@@ -10,7 +10,8 @@
 #include "report.h"
 #include "world.h"
 
-enum { STEPS_MAX = 300000, MEMORY_MAX = 64 << 20 };
+/* Far more than a world has ever needed. */
+enum { STEPS_MAX = 3000000, MEMORY_MAX = 256 << 20 };
 
 static bool is_answered(const struct deed *deed) {
 	return !deed->is_open &&
@@ -88,7 +89,9 @@ static void check(const struct history *history) {
 	case CHECKER_LINEARIZABLE:
 		break;
 	case CHECKER_UNDECIDED:
-		world()->figures.undecided++;
+		/* Of a world that cannot be judged nothing is known. */
+		world_fail("%.*s: nobody can tell whether it is linearizable: %s",
+			   (int)report.key.size, (const char *)report.key.data, report.reason);
 		break;
 	case CHECKER_NOT:
 		tell(history, &report);
@@ -113,10 +116,24 @@ static void judge_store(const struct deeds *deeds, uint64_t life) {
 		check(history);
 	else
 		world_fail("no memory for a history");
+	if (added)
+		world()->figures.judged += history_count(history);
 	history_free(history);
 }
 
+/* An answer of no life would be in no history, and would be judged by nobody. */
+static void check_lives(const struct deeds *deeds, uint64_t lives) {
+	for (size_t i = 0; i < deeds_count(deeds); i++) {
+		const struct deed *deed = deeds_at(deeds, i);
+
+		if (is_answered(deed) && (deed->heard_life == 0 || deed->heard_life > lives))
+			world_fail("worker %u: an answer of %s came from no server", deed->worker,
+				   deed->key);
+	}
+}
+
 void judge_histories(const struct deeds *deeds, bool is_durable, uint64_t lives) {
+	check_lives(deeds, lives);
 	if (is_durable) {
 		judge_store(deeds, 0);
 		return;

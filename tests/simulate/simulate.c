@@ -24,7 +24,7 @@
 
 enum {
 	JOBS_MAX = 64,
-	LIST_MAX = 1000,    /* seeds in a file; those behind are not looked at */
+	LIST_MAX = 1000,    /* seeds in a file */
 	SEED_SECONDS = 120, /* of one world; a sanitizer is slow, and machines are shared */
 	EXIT_BROKEN = 1,
 	EXIT_USAGE = 2,
@@ -210,21 +210,45 @@ struct source {
 	double began_s;
 };
 
+static bool wrong_list(const char *name, const char *what) {
+	(void)fprintf(stderr, "simulate: %s: %s\n", name, what);
+	return false;
+}
+
+/* A seed, a comment, or nothing. */
+static bool read_seed(struct source *source, char *line) {
+	line[strcspn(line, "\n")] = '\0';
+	if (line[0] == '\0' || line[0] == '#')
+		return true;
+	if (!read_number(line, &source->list[source->list_count]))
+		return false;
+	source->list_count++;
+	return true;
+}
+
 /*
  * All of it before the first fork: a child that exits puts the shared offset of an open file back.
- * False: errno.
+ * False: what is wrong was said, for a list that tries nothing would prove nothing.
  */
 static bool read_list(struct source *source, const char *name) {
 	FILE *file = fopen(name, "r");
+	bool is_good = true;
 	char line[256];
 
 	if (file == NULL)
-		return false;
-	while (source->list_count < LIST_MAX && fgets(line, sizeof(line), file) != NULL)
-		if (line[0] >= '0' && line[0] <= '9')
-			source->list[source->list_count++] = strtoull(line, NULL, 10);
+		return wrong_list(name, strerror(errno));
+	while (is_good && fgets(line, sizeof(line), file) != NULL) {
+		if (source->list_count == LIST_MAX)
+			is_good = wrong_list(name, "too many seeds: split the list");
+		else if (!read_seed(source, line))
+			is_good = wrong_list(name, "a line is neither a seed nor a # comment");
+	}
+	if (is_good && ferror(file))
+		is_good = wrong_list(name, strerror(errno));
+	else if (is_good && source->list_count == 0)
+		is_good = wrong_list(name, "there is no seed in it");
 	(void)fclose(file);
-	return true;
+	return is_good;
 }
 
 static bool next_seed(struct source *source, uint64_t *seed) {
@@ -294,11 +318,12 @@ int main(int argc, char **argv) {
 
 	if (!read_options(argc, argv, &options))
 		return usage();
+	/* A world that crashes is told up to there. */
+	if (options.is_told)
+		(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	source.next = options.seed;
-	if (options.list != NULL && !read_list(&source, options.list)) {
-		(void)fprintf(stderr, "simulate: %s: %s\n", options.list, strerror(errno));
+	if (options.list != NULL && !read_list(&source, options.list))
 		return EXIT_USAGE;
-	}
 	if (options.list == NULL)
 		(void)printf("seeds from %" PRIu64 "\n", options.seed);
 	ran = run_all(&source, &tally);

@@ -50,14 +50,43 @@ same_twice() {
 	! cmp -s <(tell 1) <(tell 2)
 }
 
+# Of a hundred worlds, each of which is always the same: nothing that is to be survived has gone
+# missing, most calls are done in spite of it, and what was answered or may have happened is judged.
+all_sorts_happen() {
+	local sum words count
+
+	"$simulate" --seed 1 --count 100 > "$dir/sorts" || return 1
+	tail -n 1 "$dir/sorts"
+	sum=$(tail -n 1 "$dir/sorts" | sed -e 's/.*of theirs: //' -e 's/; 0 broken$//')
+	while read -r count words; do
+		[ "$count" -gt 0 ] || {
+			echo "there were no $words"
+			return 1
+		}
+	done < <(echo "$sum" | sed 's/; */\n/g')
+	figure() { echo "$sum" | grep -Eo "[0-9]+ $1(;|$)" | grep -Eo '^[0-9]+'; }
+	[ "$(figure operations)" -gt 20000 ] && [ "$(figure restarts)" -gt 300 ] &&
+	    [ $((2 * $(figure 'done'))) -gt "$(figure operations)" ] &&
+	    [ $((10 * $(figure judged))) -gt $((7 * $(figure operations))) ]
+}
+
 is_usage() {
 	"$simulate" "$@" 2> "$dir/usage"
 	[ $? = 2 ] && grep -q '^usage: ' "$dir/usage"
 }
 
+# Else it would be said that no promise was broken.
+is_refused() {
+	"$simulate" --list "$2" > "$dir/list" 2>&1
+	[ $? = 2 ] && grep -q "$1" "$dir/list"
+}
+
 test_that seeds_of_past_failures_keep_all_promises "$simulate" --list tests/simulate/seeds
 test_that a_seed_is_the_same_world_each_time same_twice
 test_that fresh_seeds_keep_all_promises fresh_seeds
+test_that all_sorts_happen_and_most_calls_are_done all_sorts_happen
+test_that a_list_without_seeds_is_a_mistake is_refused 'there is no seed in it' /dev/null
+test_that a_list_with_a_line_that_is_no_seed_is_a_mistake is_refused 'neither a seed' "$0"
 test_that a_seed_that_is_no_number_is_a_mistake is_usage --seed one
 first=$(head -n 1 "$dir/fresh")
 sum=$(grep -Eo '^[0-9]+ seeds in .*operations;' "$dir/fresh")

@@ -22,6 +22,8 @@
 /* What happened, for the summary. X(name, words) */
 #define WORLD_FIGURES(X)                                                                           \
 	X(operations, "operations")                                                                \
+	X(done, "done")                                                                            \
+	X(judged, "judged")                                                                        \
 	X(acquisitions, "locks taken")                                                             \
 	X(maybes, "maybes")                                                                        \
 	X(timeouts, "timeouts")                                                                    \
@@ -48,8 +50,7 @@
 	X(restarts, "restarts")                                                                    \
 	X(expiries, "sessions expired")                                                            \
 	X(replays, "replays from the cache")                                                       \
-	X(disk_full, "disk full")                                                                  \
-	X(undecided, "undecided histories")
+	X(disk_full, "disk full")
 
 struct figures {
 #define WORLD_MEMBER(name, words) uint64_t name;
