@@ -9,6 +9,14 @@
 enum {
 	/* xid, direction, RPC version, program, version, procedure, and two empty credentials */
 	CALL_HEADER_SIZE = 10 * BYTES_PER_XDR_UNIT,
+
+	/* A call or an answer up to this size needs no memory but the stack. */
+	LITTLE_SIZE = 2048,
+};
+
+union little {
+	char bytes[LITTLE_SIZE];
+	uint64_t aligned;
 };
 
 static enum clnt_stat finish(struct caller *caller, enum attempt outcome, enum kv_status status,
@@ -21,8 +29,9 @@ static enum clnt_stat finish(struct caller *caller, enum attempt outcome, enum k
 
 /* --- The call ------------------------------------------------------------------------------ */
 
-static bool encode_into(const struct caller *caller, rpcproc_t procedure, xdrproc_t encode,
-			void *arguments, char *data, u_int size) {
+/* The size of the call; 0: it is larger than that, or cannot be encoded. */
+static size_t encode_into(const struct caller *caller, rpcproc_t procedure, xdrproc_t encode,
+			  void *arguments, char *data, size_t size) {
 	XDR xdrs;
 	struct rpc_msg call = {.rm_xid = caller->xid, .rm_direction = CALL};
 
@@ -32,16 +41,15 @@ static bool encode_into(const struct caller *caller, rpcproc_t procedure, xdrpro
 	call.rm_call.cb_proc = procedure;
 	call.rm_call.cb_cred = _null_auth;
 	call.rm_call.cb_verf = _null_auth;
-	xdrmem_create(&xdrs, data, size, XDR_ENCODE);
-	return xdr_callmsg(&xdrs, &call) && (*encode)(&xdrs, arguments);
+	xdrmem_create(&xdrs, data, (u_int)size, XDR_ENCODE);
+	if (!xdr_callmsg(&xdrs, &call) || !(*encode)(&xdrs, arguments))
+		return 0;
+	return xdr_getpos(&xdrs);
 }
 
-/*
- * The whole call is encoded before any of it is sent, so that one which cannot be encoded leaves
- * nothing behind. False: not sent, and the outcome says why.
- */
-static bool encode_call(struct caller *caller, rpcproc_t procedure, xdrproc_t encode,
-			void *arguments, struct kv_bytes *call) {
+/* False: not sent, and the outcome says why. */
+static bool encode_large(struct caller *caller, rpcproc_t procedure, xdrproc_t encode,
+			 void *arguments, struct kv_bytes *call) {
 	/* 0 for "no arguments" as well as for "cannot be encoded"; the encoding below tells. */
 	size_t size = CALL_HEADER_SIZE + xdr_sizeof(encode, arguments);
 	bool fits = link_is_stream(caller->link) || size <= LINK_DATAGRAM_MAX;
@@ -52,7 +60,7 @@ static bool encode_call(struct caller *caller, rpcproc_t procedure, xdrproc_t en
 		(void)finish(caller, ATTEMPT_NOMEM, KV_OK, RPC_SYSTEMERROR);
 		return false;
 	}
-	if (!fits || !encode_into(caller, procedure, encode, arguments, data, (u_int)size)) {
+	if (!fits || encode_into(caller, procedure, encode, arguments, data, size) == 0) {
 		free(data);
 		reason_set("%s: the call is too big to be sent", link_name(caller->link));
 		(void)finish(caller, ATTEMPT_REJECTED, KV_TOOBIG, RPC_CANTENCODEARGS);
@@ -60,6 +68,20 @@ static bool encode_call(struct caller *caller, rpcproc_t procedure, xdrproc_t en
 	}
 	*call = (struct kv_bytes){.data = data, .size = size};
 	return true;
+}
+
+/*
+ * The whole call is encoded before any of it is sent, so that one which cannot be encoded leaves
+ * nothing behind. Most are little, and counting their bytes beforehand would cost as much as
+ * encoding them. False: not sent, and the outcome says why.
+ */
+static bool encode_call(struct caller *caller, rpcproc_t procedure, xdrproc_t encode,
+			void *arguments, union little *little, struct kv_bytes *call) {
+	size_t size =
+	    encode_into(caller, procedure, encode, arguments, little->bytes, sizeof(*little));
+
+	*call = (struct kv_bytes){.data = little->bytes, .size = size};
+	return size > 0 || encode_large(caller, procedure, encode, arguments, call);
 }
 
 /* --- The reply ----------------------------------------------------------------------------- */
@@ -163,12 +185,13 @@ static enum clnt_stat caller_call(CLIENT *client, rpcproc_t procedure, xdrproc_t
 				  void *arguments, xdrproc_t decode, void *results,
 				  struct timeval timeout) {
 	struct caller *caller = client->cl_private;
-	struct message came = {0};
+	union little sent, received;
+	struct message came = {.place = (uint8_t *)received.bytes, .room = sizeof(received)};
 	struct kv_bytes call;
 	enum clnt_stat status = RPC_FAILED;
 
 	(void)timeout;
-	if (!encode_call(caller, procedure, encode, arguments, &call))
+	if (!encode_call(caller, procedure, encode, arguments, &sent, &call))
 		return caller->error.re_status;
 	switch (link_exchange(caller->link, call, caller->deadline_ms, &came)) {
 	case ATTEMPT_ANSWERED:
@@ -187,8 +210,10 @@ static enum clnt_stat caller_call(CLIENT *client, rpcproc_t procedure, xdrproc_t
 		status = finish(caller, ATTEMPT_UNSENT, KV_OK, RPC_CANTSEND);
 		break;
 	}
-	free(came.data);
-	free((void *)call.data);
+	if (came.data != came.place)
+		free(came.data);
+	if (call.data != sent.bytes)
+		free((void *)call.data);
 	return status;
 }
 

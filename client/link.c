@@ -246,16 +246,26 @@ static struct waiter *find_waiter(struct link *link, struct kv_bytes message) {
 
 /* `data` is the waiter's now; NULL: there is no memory for it. */
 static void serve(struct waiter *waiter, uint8_t *data, size_t size) {
-	waiter->answer = (struct message){.data = data, .size = size};
+	waiter->answer.data = data;
+	waiter->answer.size = size;
 	waiter->is_served = true;
 	wake(waiter);
+}
+
+/* The place that a waiter lends is there as long as it is on the list. False: it is too small. */
+static bool serve_in_place(struct waiter *waiter, struct kv_bytes message) {
+	if (message.size > waiter->answer.room)
+		return false;
+	memcpy(waiter->answer.place, message.data, message.size);
+	serve(waiter, waiter->answer.place, message.size);
+	return true;
 }
 
 /* A whole record. One for nobody is a late answer. */
 static void take_record(struct link *link, struct kv_bytes whole) {
 	struct waiter *waiter = find_waiter(link, whole);
 
-	if (waiter != NULL)
+	if (waiter != NULL && !serve_in_place(waiter, whole))
 		serve(waiter, record_take(&link->record, whole), whole.size);
 	record_reset(&link->record);
 	if (whole.size < XID_SIZE)
@@ -293,11 +303,11 @@ static void take_stream(struct link *link, const uint8_t *bytes, size_t size) {
 }
 
 static void take_datagram(struct link *link, size_t size) {
-	struct waiter *waiter =
-	    find_waiter(link, (struct kv_bytes){.data = link->chunk, .size = size});
+	const struct kv_bytes whole = {.data = link->chunk, .size = size};
+	struct waiter *waiter = find_waiter(link, whole);
 	uint8_t *data;
 
-	if (waiter == NULL)
+	if (waiter == NULL || serve_in_place(waiter, whole))
 		return;
 	data = malloc(size);
 	if (data != NULL)
@@ -568,6 +578,7 @@ enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t dea
 	    .now_ms = clock_ms(),
 	    .body = sent,
 	    .mark_size = link->is_stream ? RECORD_MARK_SIZE : 0,
+	    .answer = *came,
 	};
 
 	memcpy(me.xid, sent.data, XID_SIZE);

@@ -23,10 +23,15 @@ enum {
 	LINK_DATAGRAM_MAX = 65507,	    /* bytes: 65535 less the headers of IPv4 and UDP */
 };
 
-/* A message that came. Freed with free(data). */
+/*
+ * A message that came. Whoever waits for it may lend a place, aligned for XDR: then `data` may be
+ * that. Else it is memory of its own, freed with free(data).
+ */
 struct message {
 	uint8_t *data;
 	size_t size;
+	uint8_t *place; /* NULL: none is lent */
+	size_t room;
 };
 
 /*

@@ -289,6 +289,38 @@ START_TEST(writes_carry_every_field_and_bring_every_answer) {
 }
 END_TEST
 
+/* Gives back what it was given, so that both messages are as large as the test wants. */
+static void play_mirror(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
+	kv1_append_args asked = {0};
+	kv1_append_res result = {.status = KV1_OK, .current = 2, .old_version = 1};
+
+	(void)call;
+	ck_assert(xdr_kv1_append_args(arguments, &asked));
+	put_success(answer);
+	result.old = asked.value;
+	ck_assert(xdr_kv1_append_res(answer, &result));
+	xdr_free((xdrproc_t)xdr_kv1_append_args, &asked);
+}
+
+START_TEST(a_value_of_any_size_comes_whole_both_ways) {
+	char value[3000];
+	struct request request = {.kind = REQUEST_APPEND, .key = {"key", 3}, .want_old = true};
+	struct response response;
+
+	for (size_t i = 0; i < sizeof(value); i++)
+		value[i] = (char)(i * 7 + i / 256);
+	start_on_loopback(play_mirror);
+	for (size_t size = 0; size <= sizeof(value); size += size < 1800 ? 300 : 1) {
+		request.value = (struct kv_bytes){value, size};
+		ck_assert_int_eq(attempt(&request, &response), ATTEMPT_ANSWERED);
+		ck_assert_uint_eq(response.value.size, size);
+		ck_assert(size == 0 || memcmp(response.value.data, value, size) == 0);
+		response_free(&response);
+	}
+	stop();
+}
+END_TEST
+
 static void play_stats(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	kv1_counter counters[] = {{.name = (char *)"keys", .value = 3},
 				  {.name = (char *)"sessions", .value = 1}};
@@ -502,6 +534,7 @@ int main(void) {
 	tcase_add_test(answers, sessions_are_opened_and_closed);
 	tcase_add_test(answers, get_brings_the_value_and_its_version);
 	tcase_add_test(answers, writes_carry_every_field_and_bring_every_answer);
+	tcase_add_test(answers, a_value_of_any_size_comes_whole_both_ways);
 	tcase_add_test(answers, stats_bring_the_counters_and_the_address_that_answered);
 	suite_add_tcase(suite, answers);
 
