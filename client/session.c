@@ -6,17 +6,10 @@
 
 #include "wait.h"
 
-struct place {
-	bool is_held;
-	bool is_unsettled; /* a write before this one may still run: see session_release() */
-	uint64_t seq;	   /* the last one given out; 0: none */
-};
-
 /*
  * Invariants, under the mutex:
  *  - client_id is 0 if there is no session, and then nothing else of it counts.
- *  - `held` counts the places that are. Slots of an earlier session are nobody's: their holders
- * know them by the old client id.
+ *  - Slots of an earlier session are nobody's: their holders know them by the old client id.
  *  - One thread at a time opens a session.
  */
 struct session {
@@ -26,10 +19,11 @@ struct session {
 	uint64_t client_id;
 	uint64_t life;
 	uint64_t lease_ms;
-	uint64_t answered_ms; /* when a call in it was last answered */
-	uint32_t slots;
-	uint32_t held;
-	struct place places[SESSION_SLOTS];
+	uint64_t answered_ms;	      /* when a call in it was last answered */
+	uint64_t all;		      /* a bit for each slot that there is */
+	uint64_t held;		      /* ... that a write has */
+	uint64_t unsettled;	      /* ... of which a write before this one may still run */
+	uint64_t seqs[SESSION_SLOTS]; /* the last one given out; 0: none */
 
 	bool is_opening;
 	bool has_nonce;
@@ -67,33 +61,33 @@ static bool is_too_idle(const struct session *session, uint64_t now_ms) {
 	       now_ms - session->answered_ms > session->lease_ms - session->lease_ms / 4;
 }
 
-/* "A slot left with KV_MAYBE is the next one used, so that it is settled soon." */
+_Static_assert(SESSION_SLOTS == 64, "a bit for each slot");
+
+static uint64_t bit(uint32_t index) {
+	return (uint64_t)1 << index;
+}
+
+/*
+ * The lowest slot, for the server takes memory for those that were used; but "a slot left with
+ * KV_MAYBE is the next one used, so that it is settled soon".
+ */
 static bool pick(const struct session *session, uint32_t *index) {
-	uint32_t best = session->slots;
+	const uint64_t free_ones = session->all & ~session->held;
+	const uint64_t first_ones = free_ones & session->unsettled;
 
-	for (uint32_t i = session->slots; i-- > 0;) {
-		const struct place *place = &session->places[i];
-		bool is_best_settled =
-		    best == session->slots || !session->places[best].is_unsettled;
-
-		if (!place->is_held && (place->is_unsettled || is_best_settled))
-			best = i;
-	}
-	*index = best;
-	return best < session->slots;
+	if (free_ones == 0)
+		return false;
+	*index = (uint32_t)__builtin_ctzll(first_ones != 0 ? first_ones : free_ones);
+	return true;
 }
 
 /* "Greater than last: new. Numbers may be skipped." */
 static void give(struct session *session, uint32_t index, struct slot *slot) {
-	struct place *place = &session->places[index];
-
-	place->is_held = true;
-	place->seq++;
-	session->held++;
+	session->held |= bit(index);
 	*slot = (struct slot){.client_id = session->client_id,
 			      .life = session->life,
 			      .index = index,
-			      .seq = place->seq};
+			      .seq = ++session->seqs[index]};
 }
 
 enum slot_news session_take(struct session *session, uint64_t life, const struct backoff *backoff,
@@ -154,9 +148,10 @@ void session_opened(struct session *session, uint64_t life, const struct respons
 	session->life = life;
 	session->lease_ms = response->lease_ms;
 	session->answered_ms = now_ms;
-	session->slots = response->slots < SESSION_SLOTS ? response->slots : SESSION_SLOTS;
+	session->all = response->slots < SESSION_SLOTS ? bit(response->slots) - 1 : UINT64_MAX;
 	session->held = 0;
-	memset(session->places, 0, sizeof(session->places));
+	session->unsettled = 0;
+	memset(session->seqs, 0, sizeof(session->seqs));
 	session->is_opening = false;
 	session->has_nonce = false;
 	give(session, 0, slot);
@@ -177,13 +172,12 @@ void session_release(struct session *session, const struct slot *slot, enum slot
 		     uint64_t now_ms) {
 	(void)pthread_mutex_lock(&session->mutex);
 	if (session->client_id == slot->client_id) {
-		struct place *place = &session->places[slot->index];
-
-		place->is_held = false;
+		session->held &= ~bit(slot->index);
 		/* What never arrived settles nothing. */
-		if (end != SLOT_UNTOUCHED)
-			place->is_unsettled = end == SLOT_UNSETTLED;
-		session->held--;
+		if (end == SLOT_UNSETTLED)
+			session->unsettled |= bit(slot->index);
+		else if (end == SLOT_ANSWERED)
+			session->unsettled &= ~bit(slot->index);
 		if (end == SLOT_ANSWERED)
 			session->answered_ms = now_ms;
 		/* One slot, so one thread: of many that wait all others would wake in vain. */
