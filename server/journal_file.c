@@ -38,6 +38,7 @@ struct journal_file {
 	int spare;
 	uint64_t spare_filled;
 	bool is_spare_ready;
+	bool needs_mark; /* the last batch is there, and is no mark of a clean stop */
 };
 
 /* Never written; not const, for then they would be in the program's file. */
@@ -131,6 +132,7 @@ struct journal_file *journal_file_open(struct disk *disk,
 	file->options = *options;
 	file->current = file->spare = -1;
 	file->next = end.next;
+	file->needs_mark = end.last_batch.size > 0 && !found->was_stopped;
 	file->first_segment = end.first_segment == 0 ? 1 : end.first_segment;
 	/*
 	 * A segment without a batch is begun anew, under its number: nobody waited for its name to
@@ -290,6 +292,7 @@ static bool write_batch(struct journal_file *file, enum batch_kind kind, uint8_t
 	error = disk->write(disk->context, file->current, batch, size, file->offset);
 	if (error == 0)
 		error = disk->sync(disk->context, file->current);
+	file->needs_mark = error == 0 && kind == BATCH_OPERATIONS;
 	if (error < 0) {
 		segment_name(file->header.number, name);
 		close_current(file);
@@ -304,8 +307,10 @@ bool journal_file_append(struct journal_file *file, uint8_t *batch, size_t paylo
 			 uint32_t count, char why[JOURNAL_WHY_SIZE]) {
 	assert(batch_size(payload_size) <= journal_file_segment_room(file));
 	if (batch_size(payload_size) > journal_file_room(file) &&
-	    !begin_segment(file, file->next, why))
+	    !begin_segment(file, file->next, why)) {
+		file->needs_mark = false;
 		return false;
+	}
 	return write_batch(file, BATCH_OPERATIONS, batch, payload_size, count, why);
 }
 
@@ -337,7 +342,7 @@ void journal_file_close(struct journal_file *file, bool is_clean) {
 		return;
 	/* Without room for the mark the next start takes the stop for a crash, and loses nothing.
 	 */
-	if (is_clean && file->current >= 0 &&
+	if (is_clean && file->needs_mark &&
 	    (journal_file_room(file) >= batch_size(0) ||
 	     (file->is_spare_ready && begin_segment(file, file->next, why))))
 		(void)write_batch(file, BATCH_END, end, 0, 0, why);

@@ -124,7 +124,9 @@ bool journal_file_append(struct journal_file *file, uint8_t *batch, size_t paylo
  */
 void journal_file_forget(struct journal_file *file, uint64_t position);
 
-/* Marks a clean stop (unless the last append failed) and frees. NULL is fine. */
+/*
+ * Marks a clean stop (unless the last append failed, or the mark is there) and frees. NULL is fine.
+ */
 void journal_file_close(struct journal_file *file, bool is_clean);
 
 #endif

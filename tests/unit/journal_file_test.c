@@ -421,6 +421,21 @@ START_TEST(damage_before_a_clean_stop_is_refused) {
 }
 END_TEST
 
+/* Once, however often it is started and stopped. */
+START_TEST(a_clean_stop_is_marked_though_nothing_was_written_since_the_crash) {
+	put_batches(2);
+	restart(false);
+	for (int i = 0; i < 2; i++) {
+		ck_assert(world_make_spare(&world));
+		restart(true);
+		ck_assert(world.found.was_stopped && world.found.segments == 2);
+	}
+	world_stop(&world, true);
+	flip(1, SEGMENT_HEADER_SIZE + 1500);
+	assert_refused("journal-0000000000000001", "is damaged at offset");
+}
+END_TEST
+
 START_TEST(a_batch_behind_a_clean_stop_is_refused) {
 	struct batch_header header = {.kind = BATCH_OPERATIONS, .payload_size = 1000, .count = 1};
 	struct segment_header of;
@@ -570,6 +585,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests,
 		       a_bad_batch_at_the_end_of_an_older_segment_is_refused_by_name_and_offset);
 	tcase_add_test(tests, damage_before_a_clean_stop_is_refused);
+	tcase_add_test(tests, a_clean_stop_is_marked_though_nothing_was_written_since_the_crash);
 	tcase_add_test(tests, a_batch_behind_a_clean_stop_is_refused);
 	tcase_add_test(tests, a_missing_segment_is_refused_by_name);
 	tcase_add_test(tests, a_journal_that_ends_before_the_snapshot_is_refused);
