@@ -54,7 +54,7 @@ static void draw_machine(struct machine_options *machine, const struct clients_o
 	*machine = (struct machine_options){.lease_ms = lease_ms,
 					    .sessions_max = 1000,
 					    .value_max = 65536,
-					    .memory_max = (size_t)1 << 30};
+					    .memory_room = (size_t)1 << 30};
 	machine->is_durable = happens(7500);
 	machine->segment_size = draw_segment(clients);
 	machine->disk_ms = between(1, 30);
@@ -64,7 +64,7 @@ static void draw_machine(struct machine_options *machine, const struct clients_o
 	machine->sessions_max = (uint32_t)between(2, 6);
 	machine->value_max = 600;
 	if (happens(5000))
-		machine->memory_max = between(3000, 15000);
+		machine->memory_room = between(3000, 15000);
 	if (happens(5000))
 		machine->disk_capacity = between(5, 9) * machine->segment_size;
 }

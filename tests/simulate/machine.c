@@ -423,10 +423,12 @@ static void take(void *context, struct wire *wire, uint8_t *bytes, size_t size) 
 static struct service *make_service(struct machine *machine) {
 	struct identity identity = {.epoch = chance_id()};
 	const struct service_limits limits = {.value_max = machine->options.value_max,
-					      .memory_max = machine->options.memory_max,
+					      .memory_max = SIZE_MAX,
 					      .sessions_max = machine->options.sessions_max,
 					      .lease_ms = machine->options.lease_ms};
 	struct recorder recorder = {.journal = NULL};
+	struct service *service;
+	struct memory *memory;
 
 	identity.seed = chance_id();
 	chance_fill(identity.store, sizeof(identity.store));
@@ -434,7 +436,10 @@ static struct service *make_service(struct machine *machine) {
 		memcpy(identity.store, machine->recovery.store, sizeof(identity.store));
 		recorder = journal_recorder(machine->journal);
 	}
-	return or_die(service_new(&identity, &limits, &recorder));
+	service = or_die(service_new(&identity, &limits, &recorder));
+	memory = service_memory(service);
+	memory->limit = memory->used + machine->options.memory_room;
+	return service;
 }
 
 /* False: the disk struck, or recovery refused. */

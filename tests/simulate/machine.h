@@ -19,7 +19,7 @@ struct machine_options {
 	uint64_t lease_ms;
 	uint32_t sessions_max;
 	uint32_t value_max;
-	size_t memory_max;
+	size_t memory_room; /* beyond what an empty store takes */
 	uint64_t segment_size;
 	uint64_t disk_capacity; /* bytes; 0: no limit */
 	uint64_t disk_ms;	/* how long a batch takes, at most */

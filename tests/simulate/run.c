@@ -196,6 +196,15 @@ static void judge_sessions(const struct run *run) {
 			   clients_unexplained(run->clients));
 }
 
+/* Where nothing gets done no promise can be broken. The worst of worlds get a third done. */
+static void judge_progress(void) {
+	const struct figures *figures = &world()->figures;
+
+	if (figures->done * 10 < figures->operations)
+		world_fail("of %" PRIu64 " calls only %" PRIu64 " were done", figures->operations,
+			   figures->done);
+}
+
 static void end(struct run *run) {
 	deeds_set(NULL, NULL, NULL);
 	clients_free(run->clients);
@@ -227,6 +236,8 @@ static void play(struct run *run) {
 				machine_lives(run->machine));
 	if (!world_has_failed())
 		judge_sessions(run);
+	if (!world_has_failed())
+		judge_progress();
 	if (!world_has_failed() && run->seams.links > 0)
 		world_fail("%u links were never dropped", run->seams.links);
 }
