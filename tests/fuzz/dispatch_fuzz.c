@@ -35,7 +35,7 @@ enum {
 	CALLS_MAX = 1024,
 	ANSWER_MAX = 1 << 16,
 	VALUE_LIMIT = 1024,
-	MEMORY_LIMIT = 8 * 1024,
+	MEMORY_ROOM = 8 * 1024,	  /* beyond what an empty store takes */
 	DATAGRAM_REPLY_MAX = 256, /* small, so that answers that do not fit one are met */
 	/* Sessions count as memory, but are limited by their number: without one, nobody could
 	   write what makes room. */
@@ -239,7 +239,8 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 	must(
 	    dispatch_record(scene.dispatch, call, (struct kv_bytes){bytes, sizeof(header) + size}));
 	free(bytes);
-	must(service_memory(scene.service)->used <= MEMORY_LIMIT + SESSIONS_MAX * SESSION_MAX);
+	must(service_memory(scene.service)->used <=
+	     service_memory(scene.service)->limit + SESSIONS_MAX * SESSION_MAX);
 }
 
 static void catch_up(void) {
@@ -283,7 +284,7 @@ static void send_twice(uint32_t procedure, bool is_datagram, const uint8_t *argu
 static void begin(void) {
 	static const struct identity identity = {.epoch = 1, .seed = 1};
 	static const struct service_limits limits = {.value_max = VALUE_LIMIT,
-						     .memory_max = MEMORY_LIMIT,
+						     .memory_max = SIZE_MAX,
 						     .sessions_max = SESSIONS_MAX,
 						     .lease_ms = LEASE_MS};
 	static const struct dispatch_others others = {.count = no_others,
@@ -295,6 +296,7 @@ static void begin(void) {
 	scene = (struct scene){.now_ms = 1};
 	scene.service = service_new(&identity, &limits, &recorder);
 	must(scene.service != NULL);
+	service_memory(scene.service)->limit = service_memory(scene.service)->used + MEMORY_ROOM;
 	scene.dispatch = dispatch_new(scene.service, PROGRAM, &others);
 	must(scene.dispatch != NULL);
 }
