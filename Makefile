@@ -255,7 +255,8 @@ $(BUILD)/tests/unit/client_recorder_test: $(BUILD)/obj/client/recorder.o
 $(BUILD)/tests/unit/client_origin_test: $(BUILD)/obj/client/origin.o
 $(BUILD)/tests/unit/client_origin_test: private TEST_LIBS = -Wl,--wrap=madvise,--wrap=mmap
 # The lock alone: the test is its client library, its clock and its chance.
-$(LOCK_TESTS): $(BUILD)/obj/lock/lock.o $(BUILD)/obj/base/status.o tests/unit/fake_kv.c
+$(LOCK_TESTS): $(BUILD)/obj/lock/lock.o $(BUILD)/obj/lock/patience.o $(BUILD)/obj/base/status.o \
+    tests/unit/fake_kv.c
 
 $(UNIT_TESTS): $(BUILD)/tests/unit/%: tests/unit/%.c | $(PUBLIC)
 	@mkdir -p $(@D)

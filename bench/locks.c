@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * locks.c - what the lock costs: the round trips of acquire and release when nobody else wants it,
- * and, among contenders, the time from one holder's release to the next one's acquire.
+ * and, among contenders that do nothing else, the time from one holder's release to the next one's
+ * acquire, and the turns and the time that pass until each has held it once.
  *
  *	locks SERVER CONTENDERS MS
  *
@@ -51,13 +52,20 @@ struct contest {
 	uint64_t end_ns;
 	uint64_t released_ns; /* 0: it was never held */
 	uint64_t handovers;   /* to another than the holder before */
+	uint64_t turns;
 	unsigned holder;
+	unsigned count;		/* of contenders */
+	unsigned served;	/* those that held it at least once */
+	uint64_t begin_ns;	/* the first turn */
+	uint64_t served_turns;	/* until all were served ... */
+	uint64_t served_ns;	/* ... and when that was; 0: never */
 	struct histogram waits; /* from a release to the next acquire by another */
 };
 
 struct contender {
 	struct contest *contest;
 	unsigned number;
+	bool was_served;
 	bool has_failed;
 	pthread_t thread;
 };
@@ -108,6 +116,21 @@ static bool measure_alone(const char *server) {
 	return is_right;
 }
 
+/* With the lock held. */
+static void count_turn(struct contender *contender) {
+	struct contest *contest = contender->contest;
+
+	if (contest->turns++ == 0)
+		contest->begin_ns = clock_ns();
+	if (contender->was_served)
+		return;
+	contender->was_served = true;
+	if (++contest->served == contest->count) {
+		contest->served_turns = contest->turns;
+		contest->served_ns = clock_ns();
+	}
+}
+
 static void *contend(void *context) {
 	struct contender *contender = context;
 	struct contest *contest = contender->contest;
@@ -124,6 +147,7 @@ static void *contend(void *context) {
 			histogram_add(&contest->waits, clock_ns() - contest->released_ns);
 			contest->handovers++;
 		}
+		count_turn(contender);
 		contest->holder = contender->number;
 		contest->released_ns = clock_ns();
 		contender->has_failed = tell_failure("release", kv_lock_release(lock));
@@ -147,9 +171,14 @@ static bool measure_contest(struct contest *contest, unsigned count) {
 		is_right = is_right && !contenders[i].has_failed;
 	}
 	if (is_right && made == count)
-		printf("handovers %" PRIu64 "\nhandover_p50_us %.2f\nhandover_p99_us %.2f\n",
-		       contest->handovers, (double)histogram_at(&contest->waits, 0.5) / 1e3,
-		       (double)histogram_at(&contest->waits, 0.99) / 1e3);
+		printf("turns %" PRIu64 "\nhandovers %" PRIu64
+		       "\nhandover_p50_us %.2f\nhandover_p99_us %.2f\nserved %u\n",
+		       contest->turns, contest->handovers,
+		       (double)histogram_at(&contest->waits, 0.5) / 1e3,
+		       (double)histogram_at(&contest->waits, 0.99) / 1e3, contest->served);
+	if (contest->served_ns != 0)
+		printf("all_served_turns %" PRIu64 "\nall_served_ms %.2f\n", contest->served_turns,
+		       (double)(contest->served_ns - contest->begin_ns) / 1e6);
 	return is_right && made == count;
 }
 
@@ -167,6 +196,7 @@ int main(int argc, char **argv) {
 	if (!measure_alone(argv[1]))
 		return 1;
 	contest.server = argv[1];
+	contest.count = count;
 	contest.end_ns = clock_ns() + (uint64_t)ms * 1000000;
 	return measure_contest(&contest, count) ? 0 : 1;
 }

@@ -21,14 +21,11 @@
 #include <unistd.h>
 
 #include "outside.h"
+#include "patience.h"
 
 enum {
 	ID_BYTES = 16,
 	ID_DIGITS = 2 * ID_BYTES,
-
-	/* The pause before looking again at a lock that another holds. */
-	BACKOFF_MS = 10,
-	BACKOFF_MAX_MS = 1000,
 
 	/* What acquire and try may take beyond their time to settle a Put in doubt. */
 	SETTLE_MS = 1000,
@@ -66,6 +63,7 @@ struct kv_lock {
 	pid_t opener;		/* in a forked child the handle is the parent's */
 	enum lock_state state;
 	uint64_t version; /* as the state says; nothing in UNKNOWN */
+	struct patience patience;
 	char id[ID_DIGITS + 1];
 	struct kv_bytes name; /* the bytes behind the struct */
 	unsigned char name_bytes[];
@@ -189,6 +187,10 @@ static enum kv_status write_at(struct kv_lock *lock, const struct time_limit *li
 		/* It spent the version, so whatever was in doubt can never take effect. */
 		lock->state = text == lock->id ? LOCK_HELD : LOCK_FREE;
 		lock->version = version;
+		if (lock->state == LOCK_HELD)
+			patience_took(&lock->patience, outside_now_ms());
+		else
+			patience_gave(&lock->patience, outside_now_ms());
 		break;
 	case KV_MAYBE:
 		if (lock->state == LOCK_FREE)
@@ -243,6 +245,8 @@ static enum kv_status look(struct kv_lock *lock, const struct time_limit *limit)
 	kv_value_free(&value);
 	if (lock->state != LOCK_UNKNOWN)
 		return KV_OK;
+	if (content == CONTENT_ANOTHER)
+		patience_met(&lock->patience, lock->version);
 	return content == CONTENT_STRANGE ? KV_INVALID : KV_BUSY;
 }
 
@@ -269,6 +273,8 @@ static enum kv_status take(struct kv_lock *lock, const struct time_limit *limit)
 		 */
 		if (status == KV_OK && lock->state != LOCK_HELD)
 			status = write_at(lock, limit, lock->id);
+		if (status == KV_VERSION)
+			patience_met(&lock->patience, 0);
 		if (!is_worth_a_turn(status))
 			return status;
 	}
@@ -306,19 +312,29 @@ static enum kv_status conclude(struct kv_lock *lock, enum kv_status status) {
 	return lock->state == LOCK_HELD ? KV_OK : status;
 }
 
-/* Pauses and doubles the pause, with jitter in its upper half. False: the time is up. */
-static bool wait_a_little(const struct time_limit *limit, unsigned *backoff_ms) {
-	unsigned pause_ms = *backoff_ms;
+/* Pauses so long at most, with jitter in the upper half. False: the time is up. */
+static bool wait_a_little(const struct time_limit *limit, unsigned pause_ms) {
 	uint32_t chance;
 
 	if (outside_chance(&chance, sizeof(chance)))
 		pause_ms -= chance % (pause_ms / 2 + 1);
-	*backoff_ms = *backoff_ms < BACKOFF_MAX_MS / 2 ? *backoff_ms * 2 : BACKOFF_MAX_MS;
 	if (!limit->is_for_ever && limit_left_ms(limit) < pause_ms)
 		pause_ms = limit_left_ms(limit);
 	if (pause_ms > 0)
 		outside_pause_ms(pause_ms);
 	return limit->is_for_ever || limit_left_ms(limit) > 0;
+}
+
+/* A courtesy takes half the time at most: who has little of it is not made to come too late. */
+static void let_others_first(struct kv_lock *lock, const struct time_limit *limit) {
+	unsigned pause_ms = 0;
+
+	if (lock->state == LOCK_FREE)
+		pause_ms = patience_courtesy_ms(&lock->patience, outside_now_ms());
+	if (!limit->is_for_ever && pause_ms > limit_left_ms(limit) / 2)
+		pause_ms = limit_left_ms(limit) / 2;
+	if (pause_ms > 0)
+		(void)wait_a_little(limit, pause_ms);
 }
 
 /* --- The public face ----------------------------------------------------------------------- */
@@ -372,18 +388,19 @@ void kv_lock_close(struct kv_lock *lock) {
 
 enum kv_status kv_lock_acquire(struct kv_lock *lock, unsigned timeout_ms) {
 	struct time_limit limit = {.is_for_ever = true};
-	unsigned backoff_ms = BACKOFF_MS;
 	enum kv_status status;
 
 	if (lock->opener != getpid())
 		return KV_INVALID;
 	if (timeout_ms > 0)
 		limit = limit_within(timeout_ms);
+	let_others_first(lock, &limit);
+	patience_begin(&lock->patience);
 	do {
 		status = take(lock, &limit);
 		if (status != KV_BUSY && status != KV_TIMEOUT && status != KV_BADSESSION)
 			return conclude(lock, status);
-	} while (wait_a_little(&limit, &backoff_ms));
+	} while (wait_a_little(&limit, patience_pause_ms(&lock->patience)));
 	return conclude(lock, KV_TIMEOUT);
 }
 

@@ -48,6 +48,9 @@ void kv_lock_close(struct kv_lock *lock);
  * Takes the lock, waiting for it at most timeout_ms (0 = for ever, each call with the client's own
  * limit). KV_OK: held, kv_lock_token() tells the token; at once if this handle holds it already.
  *
+ * Nobody queues. But a handle that takes it over and over, and met others who want it, leaves it
+ * alone for 10 ms now and then, so that each has a turn.
+ *
  * KV_TIMEOUT: not held, and no write of this handle can take it any more. To make sure of that may
  * take up to a second longer. KV_MAYBE: there was no making sure; the handle goes on with it at
  * its next use (acquire, try or release). KV_INVALID: the key holds what no lock writes. Other
