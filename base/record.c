@@ -32,20 +32,24 @@ static bool add_mark(struct record *record, const uint8_t **bytes, size_t *size,
 }
 
 /*
- * The first piece gets what it needs: most records come in one. Later ones double, but not beyond
- * the end of a fragment that is known to be large.
+ * The first piece gets what it needs: most records come in one. Later ones get several times what
+ * arrived, since growing copies; and up to the end of the fragment, if nothing can come behind it
+ * or it is known to be large, rather than nearly so much.
  */
 static bool make_room(struct record *record, size_t more) {
+	enum { GROWTH = 4 };
 	size_t needed = record->size + more;
-	size_t capacity = record->capacity * 2;
+	size_t end = record->size + record->left;
+	size_t capacity = record->capacity * GROWTH;
 	uint8_t *data;
 
 	if (needed <= record->capacity)
 		return true;
-	if (record->left >= RECORD_DIRECT_LEAST && capacity > record->size + record->left)
-		capacity = record->size + record->left;
 	if (capacity < needed)
 		capacity = needed;
+	if ((record->is_last || record->left >= RECORD_DIRECT_LEAST) &&
+	    capacity + capacity / 2 > end)
+		capacity = end;
 	data = realloc(record->data, capacity);
 	if (data == NULL)
 		return false;

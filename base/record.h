@@ -6,8 +6,8 @@
  * record.h - puts records together from the bytes of a stream (record marking: RFC 5531, 11: each
  * fragment has four bytes ahead of it, its size and whether it is the last).
  *
- * Memory grows with the bytes that arrived, never with what a mark claims; a record that lies in
- * one piece in the bytes at hand takes none.
+ * Memory grows with the bytes that arrived, to at most six times as many, never with what a mark
+ * claims; a record that lies in one piece in the bytes at hand takes none.
  */
 
 #include <stdbool.h>

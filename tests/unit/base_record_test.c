@@ -159,6 +159,61 @@ START_TEST(empty_fragments_without_end_are_rubbish) {
 }
 END_TEST
 
+/* Feeds a record, piece by piece, as a transport does. */
+static void feed(size_t size, bool is_last, size_t piece_max) {
+	uint8_t mark[RECORD_MARK_SIZE];
+	const uint8_t *bytes = mark;
+	size_t left = sizeof(mark);
+	struct kv_bytes whole;
+	size_t arrived = 0;
+
+	record_mark(mark, size);
+	if (!is_last)
+		mark[0] &= 0x7f;
+	ck_assert_int_eq(record_add(&record, &bytes, &left, ANY, &whole), RECORD_MORE);
+	while (arrived < size) {
+		size_t room;
+		uint8_t *place;
+
+		ck_assert(record_room(&record, &place, &room));
+		left = size - arrived < piece_max ? size - arrived : piece_max;
+		if (room > 0) {
+			left = left < room ? left : room;
+			memset(place, 'x', left);
+			record_filled(&record, left);
+			arrived += left;
+			left = 0;
+		} else {
+			left = left < ROOM ? left : ROOM;
+			memset(stream, 'x', left);
+			arrived += left;
+		}
+		bytes = stream;
+		ck_assert_int_eq(record_add(&record, &bytes, &left, ANY, &whole),
+				 arrived == size && is_last ? RECORD_WHOLE : RECORD_MORE);
+		/* What record_room() asks for at once is not in proportion. */
+		ck_assert_uint_le(record.capacity, 6 * (arrived + RECORD_DIRECT_LEAST));
+		ck_assert(record.capacity >= arrived);
+	}
+	ck_assert(!is_last || record.capacity == size);
+	if (is_last)
+		ck_assert(((const char *)whole.data)[0] == 'x' &&
+			  memcmp(whole.data, (const char *)whole.data + 1, size - 1) == 0);
+	record_reset(&record);
+}
+
+START_TEST(memory_follows_what_arrived_and_ends_with_the_record) {
+	static const size_t sizes[] = {100, ROOM, 64 * 1024, 256 * 1024, 256 * 1024 + 1, ANY};
+	static const size_t pieces[] = {1000, 64 * 1024, ANY};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
+			feed(sizes[i], true, pieces[k]);
+			feed(sizes[i], false, pieces[k]);
+		}
+}
+END_TEST
+
 START_TEST(an_empty_record_is_one) {
 	const uint8_t *bytes = stream;
 	struct kv_bytes whole = {stream, 1};
@@ -183,6 +238,7 @@ int main(void) {
 	tcase_add_test(tests, fragments_above_the_limit_together_are_rubbish);
 	tcase_add_test(tests, empty_fragments_without_end_are_rubbish);
 	tcase_add_test(tests, an_empty_record_is_one);
+	tcase_add_test(tests, memory_follows_what_arrived_and_ends_with_the_record);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
