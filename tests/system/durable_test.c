@@ -427,7 +427,7 @@ START_TEST(a_library_handle_does_not_notice_a_restart) {
 	}
 	ck_assert_uint_eq(version, 4);
 	/* The scene's and the handle's: no other was needed. */
-	ck_assert_uint_eq(counter(&scene.peer, "sessions_opened"), 2);
+	ck_assert_uint_eq(counter(&scene.peer, "sessions"), 2);
 	kv_close(client);
 	scene_end(&scene);
 }
