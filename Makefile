@@ -366,7 +366,7 @@ unit:
 ## check: all tests, against the real programs too; the last line counts them
 check:
 	$(LOCKED) $(MAKE) tests
-	@$(RUN) $(SYSTEM_TESTS) $(SYSTEM_SH) $(UNIT_TESTS)
+	@$(RUN) $(filter-out $(LEFT_OUT),$(SYSTEM_TESTS) $(SYSTEM_SH) $(UNIT_TESTS))
 
 ## demo: the real thing at work, on this machine's own data
 demo:
@@ -377,27 +377,34 @@ demo:
 # Address space randomised further than TSan's runtime knows makes it give up: do without.
 UNRANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
+# What says nothing more when it is instrumented is left out there: how much memory is used, ...
+FIGURES = %/memory_test %/fault_memory_test
+# ... one thread that tries all there is (asan does once), ...
+SEARCHES = %/journal_crash_test %/recovery_damage_test %/check_brute_test %/lock_explore_test \
+           %/core_table_test
+# ... and for the thread sanitizer whatever has one thread only.
+ONE_THREAD = $(SEARCHES) %/check_test %/input_test %/options_test %/bench.sh \
+             $(addprefix %/,$(basename $(notdir $(wildcard $(foreach floor, \
+               base bench check client_clerk core lock snapshot recovery,tests/unit/$(floor)_*.c)))))
+
 ## asan: all tests with the address and undefined behaviour sanitizers
 asan:
-	$(MAKE) BUILD=$(BUILD)/asan SANITIZE=address,undefined check
-## tsan: all tests with the thread sanitizer
+	$(MAKE) BUILD=$(BUILD)/asan SANITIZE=address,undefined LEFT_OUT='$(FIGURES)' check
+## tsan: the tests of what has threads, with the thread sanitizer
 tsan:
-	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(UNRANDOM) \
-	    $(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread UNIT_TESTS='$(UNIT_TESTS_QUICK:$(BUILD)/%=$(BUILD)/tsan/%)' check
+	TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(UNRANDOM) $(MAKE) BUILD=$(BUILD)/tsan \
+	    SANITIZE=thread LEFT_OUT='$(FIGURES) $(ONE_THREAD)' check
 
-# Every crash, every bit of a directory: one thread that does the same things very often. asan does.
-UNIT_TESTS_QUICK = $(filter-out %/journal_crash_test %/recovery_damage_test,$(UNIT_TESTS))
-
-# What valgrind runs: such units, and against kvd what exercises most of it in little time.
-VALGRIND       = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
-VALGRIND_TESTS = $(UNIT_TESTS_QUICK) $(filter %/duplicate_test %/input_test,$(SYSTEM_TESTS))
+# What valgrind runs: the units, and against kvd what exercises most of it in little time.
+VALGRIND        = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
+VALGRIND_UNITS  = $(filter-out $(SEARCHES),$(UNIT_TESTS))
+VALGRIND_SYSTEM = $(filter %/duplicate_test %/input_test,$(SYSTEM_TESTS))
 
 ## valgrind: the unit tests, and some others with kvd, under valgrind
 valgrind:
 	$(LOCKED) $(MAKE) tests
-	@WRAPPER="$(VALGRIND)" $(RUN) $(UNIT_TESTS_QUICK)
-	@KVD_WRAPPER="$(VALGRIND)" CK_TIMEOUT_MULTIPLIER=10 $(RUN) \
-	    $(filter-out $(UNIT_TESTS_QUICK),$(VALGRIND_TESTS))
+	@WRAPPER="$(VALGRIND)" $(RUN) $(VALGRIND_UNITS)
+	@KVD_WRAPPER="$(VALGRIND)" CK_TIMEOUT_MULTIPLIER=10 $(RUN) $(VALGRIND_SYSTEM)
 
 ## mutants: plant faults in copies of the sources, one at a time, and see which tests notice
 mutants:
