@@ -9,6 +9,8 @@ enum {
 	CLOCK_MOST_DAYS = 400,
 	DAY_MS = 24 * 3600 * 1000,
 	PAGE = 4096,
+	VALUE_LEAST = 40, /* the id of a lock has room */
+	VALUE_MOST = 600,
 };
 
 static uint64_t between(uint64_t least, uint64_t most) {
@@ -62,9 +64,9 @@ static void draw_machine(struct machine_options *machine, const struct clients_o
 	if (!clients->may_be_full)
 		return;
 	machine->sessions_max = (uint32_t)between(2, 6);
-	machine->value_max = 600;
+	machine->value_max = (uint32_t)between(VALUE_LEAST, VALUE_MOST);
 	if (happens(5000))
-		machine->memory_room = between(3000, 15000);
+		machine->memory_room = between(500, 5000);
 	if (happens(5000))
 		machine->disk_capacity = between(5, 9) * machine->segment_size;
 }

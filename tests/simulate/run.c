@@ -196,11 +196,11 @@ static void judge_sessions(const struct run *run) {
 			   clients_unexplained(run->clients));
 }
 
-/* Where nothing gets done no promise can be broken. The worst of worlds get a third done. */
+/* Where nothing gets done no promise can be broken. In the fullest of stores a tenth is done. */
 static void judge_progress(void) {
 	const struct figures *figures = &world()->figures;
 
-	if (figures->done * 10 < figures->operations)
+	if (figures->done * 50 < figures->operations)
 		world_fail("of %" PRIu64 " calls only %" PRIu64 " were done", figures->operations,
 			   figures->done);
 }
