@@ -181,9 +181,12 @@ BENCH_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests
 UNIT_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
-EDGE_TESTS := $(BUILD)/tests/unit/client_link_test $(BUILD)/tests/unit/client_connection_test
-$(BUILD)/tests/unit/client_link_test: tests/unit/link_peer.c \
-    $(patsubst %,$(BUILD)/obj/client/%.o,link reason)
+LINK_TESTS := $(patsubst %,$(BUILD)/tests/unit/client_link_%,test cost_test)
+EDGE_TESTS := $(LINK_TESTS) $(BUILD)/tests/unit/client_connection_test
+$(LINK_TESTS): tests/unit/link_peer.c $(patsubst %,$(BUILD)/obj/client/%.o,link reason)
+# It counts system calls.
+$(BUILD)/tests/unit/client_link_cost_test: private TEST_LIBS = \
+    -Wl,--wrap=recv,--wrap=sendmsg,--wrap=poll
 $(BUILD)/tests/unit/client_connection_test: tests/unit/rpc_script.c \
     $(RPC)/client_xdr.o $(RPC)/client_stubs.o \
     $(patsubst %,$(BUILD)/obj/client/%.o,attempt caller connection dial link locate procedures reason)
