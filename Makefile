@@ -59,7 +59,7 @@ PUBLIC  := $(foreach header,$(PUBLIC_HEADERS),$(BUILD)/include/kv/$(notdir $(hea
 RPC     := $(BUILD)/rpc
 
 # The only files that see XDR and libtirpc.
-WIRE := server/dispatch.o server/call.o server/wire.o server/outbox.o server/transport_stream.o \
+WIRE := server/dispatch.o server/foresight.o server/call.o server/wire.o server/outbox.o server/transport_stream.o \
         server/transport_datagram.o server/registrar.o server/options.o \
         client/connection.o client/locate.o client/caller.o client/procedures.o \
         bench/protocol_kv.o bench/options.o bench/tirpc_server.o
@@ -197,7 +197,7 @@ $(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
 $(BUILD)/tests/unit/listener_test: $(BASE) $(BUILD)/obj/server/listener.o
 $(BUILD)/tests/unit/listener_test: private TEST_LIBS = -Wl,--wrap=accept4
 $(BUILD)/tests/unit/transport_stream_test: $(CORE) $(BASE) $(RPC)/server_xdr.o \
-    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
+    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch foresight outbox transport_stream wire)
 $(BUILD)/tests/unit/transport_stream_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/transport_stream_test: private TEST_LIBS = $(TIRPC_LIBS) -Wl,--wrap=epoll_ctl
 
@@ -247,6 +247,10 @@ $(BUILD)/tests/unit/turn_test: $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit
         batch codec counters disk heap journal journal_file journal_read turn)
 $(BUILD)/tests/unit/turn_test: private TEST_LIBS = $(ISAL_LIBS)
 $(BUILD)/tests/unit/heap_test: $(BUILD)/obj/server/heap.o
+$(BUILD)/tests/unit/foresight_test: $(CORE) $(RPC)/server_xdr.o $(BASE) \
+    $(patsubst %,$(BUILD)/obj/server/%.o,foresight wire)
+$(BUILD)/tests/unit/foresight_test: private EXTRA = $(INCLUDES_WIRE)
+$(BUILD)/tests/unit/foresight_test: private TEST_LIBS = $(TIRPC_LIBS)
 $(CHECKER_TESTS): $(CHECKER)
 $(CHECKER_TESTS): private EXTRA = -Ikvcheck
 $(CHECKER_TESTS): private TEST_LIBS = $(KVCTL_LIBS)
@@ -482,7 +486,7 @@ SECONDS ?= 10
 FUZZ_PROGRAMS := $(FUZZERS:%=$(BUILD)/tests/fuzz/%)
 $(BUILD)/tests/fuzz/address_fuzz: $(BUILD)/obj/base/address.o
 $(BUILD)/tests/fuzz/stream_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
-    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch outbox transport_stream wire)
+    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch foresight outbox transport_stream wire)
 $(BUILD)/tests/fuzz/dispatch_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
     $(patsubst %,$(BUILD)/obj/server/%.o,call dispatch wire counters)
 $(BUILD)/tests/fuzz/dispatch_fuzz: private EXTRA = $(INCLUDES_WIRE)

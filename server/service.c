@@ -109,6 +109,10 @@ void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, u
 		reply->value = view_hold(value);
 }
 
+void service_foresee(const struct service *service, const struct kv_bytes *keys, unsigned count) {
+	store_foresee(&service->store, keys, count);
+}
+
 /* False: the journal has no room. */
 static bool record(struct service *service, const struct operation *operation) {
 	const struct recorder *recorder = &service->recorder;

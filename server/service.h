@@ -74,6 +74,9 @@ struct memory *service_memory(struct service *service);
 void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, uint32_t reply_max,
 		 struct reply *reply);
 
+/* These keys will be named by the next calls: see store_foresee(). */
+void service_foresee(const struct service *service, const struct kv_bytes *keys, unsigned count);
+
 /*
  * Runs one call that may change something: PUT, APPEND, OPEN (client_id is a fresh random id to be
  * given out, not 0; reply->client_id tells the one that counts) or CLOSE. Never EXPIRE. A `now_ms`

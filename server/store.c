@@ -4,6 +4,11 @@
 #include <assert.h>
 #include <string.h>
 
+enum {
+	FORESEEN_SIZE = 192, /* bytes of an entry: its key, and a value that is not long */
+	FORESEEN_MAX = 32,   /* keys at the same time */
+};
+
 static size_t head_size(size_t key_size) {
 	return offsetof(struct entry, key) + key_size;
 }
@@ -48,6 +53,19 @@ void store_close(struct store *store) {
 
 struct entry *store_find(const struct store *store, struct kv_bytes key) {
 	return table_find(&store->entries, hash_key(store, key), has_key, &key);
+}
+
+void store_foresee(const struct store *store, const struct kv_bytes *keys, unsigned count) {
+	uint64_t hashes[FORESEEN_MAX];
+
+	if (count > FORESEEN_MAX)
+		count = FORESEEN_MAX;
+	for (unsigned i = 0; i < count; i++) {
+		hashes[i] = hash_key(store, keys[i]);
+		table_foresee_line(&store->entries, hashes[i]);
+	}
+	for (unsigned i = 0; i < count; i++)
+		table_foresee(&store->entries, hashes[i], FORESEEN_SIZE);
 }
 
 enum kv_status store_check(const struct entry *entry, uint64_t expected) {

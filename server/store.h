@@ -38,6 +38,12 @@ void store_close(struct store *store);
 struct entry *store_find(const struct store *store, struct kv_bytes key);
 
 /*
+ * Fetches into the processor's cache what calls that name these keys will read, for all of them at
+ * the same time: one by one each would wait for it twice.
+ */
+void store_foresee(const struct store *store, const struct kv_bytes *keys, unsigned count);
+
+/*
  * The version table: may a write that expects this version be done on this entry (NULL: there is
  * none)? KV_OK; KV_VERSION; KV_NOKEY.
  */

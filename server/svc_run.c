@@ -158,7 +158,7 @@ struct server *server_new(struct service *service, struct listeners *listeners,
 	server->turn = make_turn(server, service, options);
 	if (server->turn != NULL)
 		server->streams = streams_new(server->epoll, &options->streams,
-					      turn_dispatch(server->turn), service_memory(service));
+					      turn_dispatch(server->turn), service);
 	if (server->epoll < 0 || server->streams == NULL || !watch_signals(server) ||
 	    !watch_disk(server, options) || !take_datagrams(server, listeners) ||
 	    !listeners_serve(listeners, server->epoll, server->streams)) {

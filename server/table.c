@@ -309,6 +309,19 @@ void *table_find(const struct table *table, uint64_t hash, table_match is_wanted
 	return NULL;
 }
 
+void table_foresee_line(const struct table *table, uint64_t hash) {
+	__builtin_prefetch(line_for(table, hash));
+}
+
+void table_foresee(const struct table *table, uint64_t hash, size_t size) {
+	const struct table_line *line = line_for(table, hash);
+
+	for (unsigned i = 0; i < line->count; i++)
+		if (line->tags[i] == tag_of(hash))
+			for (size_t at = 0; at < size; at += LINE_SIZE)
+				__builtin_prefetch((const char *)line->elements[i] + at);
+}
+
 bool table_each(const struct table *table, void *context,
 		bool (*visit)(void *context, void *element)) {
 	for (size_t bucket = 0; bucket < table->buckets; bucket++) {

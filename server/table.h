@@ -77,6 +77,13 @@ void *table_find(const struct table *table, uint64_t hash, table_match is_wanted
 		 const void *wanted);
 
 /*
+ * Fetches into the processor's cache what table_find() of this hash reads: table_foresee_line(),
+ * and when that had its time, table_foresee() the elements that may be the one, `size` bytes each.
+ */
+void table_foresee_line(const struct table *table, uint64_t hash);
+void table_foresee(const struct table *table, uint64_t hash, size_t size);
+
+/*
  * Shows each element, in no order, as long as `visit` answers true. False: it did not. Meanwhile
  * the table stays as it is.
  */

@@ -13,6 +13,7 @@
 #include "call.h"
 #include "clock.h"
 #include "dispatch.h"
+#include "foresight.h"
 #include "log.h"
 #include "outbox.h"
 #include "record.h"
@@ -68,6 +69,7 @@ struct streams {
 	struct stream_limits limits;
 	struct stream_counters counters;
 	struct dispatch *dispatch;
+	const struct service *service;
 	struct memory *memory; /* of the views in outboxes */
 	struct stream *all;
 	struct stream *pacing_first; /* the one that stands still longest */
@@ -81,7 +83,7 @@ struct streams {
 };
 
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
-			    struct dispatch *dispatch, struct memory *memory) {
+			    struct dispatch *dispatch, struct service *service) {
 	struct streams *streams = calloc(1, sizeof(*streams));
 
 	if (streams == NULL)
@@ -89,7 +91,8 @@ struct streams *streams_new(int epoll, const struct stream_limits *limits,
 	streams->epoll = epoll;
 	streams->limits = *limits;
 	streams->dispatch = dispatch;
-	streams->memory = memory;
+	streams->service = service;
+	streams->memory = service_memory(service);
 	return streams;
 }
 
@@ -268,7 +271,7 @@ static bool is_reading(const struct stream *stream) {
 	       stream->unparsed == NULL;
 }
 
-/* Takes one record, or what is here of it, from the bytes; false: they are used up, or it was cut.
+/* Takes one record, or what is here of it, from the bytes. False: they are used up, or it was cut.
  */
 static bool take_record(struct stream *stream, const uint8_t **bytes, size_t *size) {
 	struct kv_bytes record;
@@ -292,8 +295,12 @@ static bool take_record(struct stream *stream, const uint8_t **bytes, size_t *si
 
 /* Runs the records in `bytes`, as far as answers can be taken; answers how many bytes are left. */
 static size_t parse(struct stream *stream, const uint8_t *bytes, size_t size) {
-	while (!is_stalled(stream) && take_record(stream, &bytes, &size))
-		;
+	const uint8_t *foreseen = bytes + record_is_begun(&stream->record); /* not its rest */
+
+	do
+		if (size > 0 && bytes >= foreseen)
+			foreseen = bytes + foresight_fetch(stream->streams->service, bytes, size);
+	while (!is_stalled(stream) && take_record(stream, &bytes, &size));
 	return stream->is_closed ? 0 : size;
 }
 
@@ -329,8 +336,7 @@ static void resume(struct stream *stream) {
 
 /* --- Reading and writing ------------------------------------------------------------------- */
 
-/* Reads once. Large fragments are read to where they belong, the rest through the scratch buffer.
- */
+/* Reads once: large fragments to where they belong, the rest through the scratch buffer. */
 static void receive(struct stream *stream) {
 	struct streams *streams = stream->streams;
 	uint8_t *place;
@@ -524,8 +530,7 @@ static void relieve(struct streams *streams) {
 			stream_cut(stream, "it does not take values, and memory is short");
 		stream = next;
 	}
-	/* Who asks again, when others have stood still long enough, is refused once more at most.
-	 */
+	/* Who asks again, when others stood still long enough, is refused once more at most. */
 	streams->memory->wanted = 0;
 }
 

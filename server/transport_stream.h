@@ -17,9 +17,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "buffer.h"
-
 struct dispatch;
+struct service;
 struct streams;
 
 enum {
@@ -50,7 +49,7 @@ struct stream_counters {
  * streams_free() closes them all; calls under way must not be answered any more.
  */
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
-			    struct dispatch *dispatch, struct memory *memory);
+			    struct dispatch *dispatch, struct service *service);
 void streams_free(struct streams *streams);
 
 /* Each turn has one time. */

@@ -67,8 +67,7 @@ static void begin(struct scene *scene) {
 	must(scene->service != NULL);
 	scene->dispatch = dispatch_new(scene->service, 0x20004b56, &others);
 	must(scene->dispatch != NULL);
-	scene->streams =
-	    streams_new(scene->epoll, &streams, scene->dispatch, service_memory(scene->service));
+	scene->streams = streams_new(scene->epoll, &streams, scene->dispatch, scene->service);
 	must(scene->streams != NULL);
 	dispatch_set_time(scene->dispatch, 1);
 	streams_set_time(scene->streams, 1);

@@ -65,7 +65,7 @@ static void set_up(void) {
 	ck_assert_int_ge(epoll, 0);
 	service = service_new(&identity, &limits, &nowhere);
 	dispatch = dispatch_new(service, KV_PROGRAM, &others);
-	streams = streams_new(epoll, &most, dispatch, service_memory(service));
+	streams = streams_new(epoll, &most, dispatch, service);
 	value = calloc(1, VALUE);
 	ck_assert(service != NULL && dispatch != NULL && streams != NULL && value != NULL);
 	version = 0;
