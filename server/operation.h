@@ -48,11 +48,12 @@ struct operation {
 
 /*
  * The hash by which a slot tells a copy of its last call from another call with the same seq. Part
- * of the journal's format: XXH3 with 64 bits, no seed, of these bytes, numbers little-endian:
+ * of the format of snapshots: XXH3 with 64 bits, no seed, of these bytes, numbers little-endian:
  *
- *	kind 4, want_old 4 (0 or 1), expected 8, key size 8, the key, the value
+ *	kind 4, want_old 4 (0 or 1), expected 8, hash of the key 8, hash of the value 8
  *
- * Only of PUT and APPEND; a Put's want_old is 0. Not in it: client id, slot, seq, epoch.
+ * where a hash is XXH3 of the bytes, and 0 of none. Only of PUT and APPEND; a Put's want_old is 0.
+ * Not in it: client id, slot, seq, epoch.
  */
 uint64_t operation_hash(const struct operation *operation);
 

@@ -337,7 +337,7 @@ static bool read_header(struct reader *reader, uint64_t position, struct snapsho
 	if (format != SNAPSHOT_FORMAT) {
 		(void)snprintf(reader->why, SNAPSHOT_WHY_SIZE,
 			       "%s has format %" PRIu32 ", and this kvd knows %d: use the kvd "
-			       "that wrote it, or a newer one",
+			       "that wrote it",
 			       reader->name, format, (int)SNAPSHOT_FORMAT);
 		reader->verdict = NOT_JUDGED;
 		return false;

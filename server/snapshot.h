@@ -27,7 +27,7 @@
 #include "service.h"
 
 enum {
-	SNAPSHOT_FORMAT = 1,
+	SNAPSHOT_FORMAT = 2, /* 1: slots had another hash of their calls */
 	SNAPSHOT_WHY_SIZE = 512,
 	SNAPSHOTS_MAX = 16, /* looked at, of those in a directory; one is usual */
 };

@@ -177,9 +177,24 @@ START_TEST(no_older_one_is_taken_for_one_of_a_newer_format) {
 	sign();
 	write_snapshot(&place, 2, file.data, file.size);
 	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
-	ck_assert_msg(says("has format 2, and this kvd knows 1"), "%s", why);
+	ck_assert_msg(says("has format 3, and this kvd knows 2"), "%s", why);
 	ck_assert(!loads(2));
-	ck_assert_msg(says("has format 2"), "%s", why);
+	ck_assert_msg(says("has format 3"), "%s", why);
+}
+END_TEST
+
+START_TEST(one_of_an_older_format_is_not_guessed_at) {
+	struct snapshot snapshot;
+
+	make_small(&world);
+	take(1);
+	read_snapshot(&place, 1, &file);
+	little_put32(file.data + 12, SNAPSHOT_FORMAT - 1);
+	sign();
+	write_snapshot(&place, 1, file.data, file.size);
+	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
+	ck_assert_msg(says("has format 1, and this kvd knows 2"), "%s", why);
+	ck_assert(!loads(1));
 }
 END_TEST
 
@@ -259,6 +274,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, one_under_anothers_name_is_found);
 	tcase_add_test(tests, an_older_one_is_found_behind_a_damaged_one_and_that_is_said);
 	tcase_add_test(tests, no_older_one_is_taken_for_one_of_a_newer_format);
+	tcase_add_test(tests, one_of_an_older_format_is_not_guessed_at);
 	tcase_add_test(tests, one_of_another_store_is_not_loaded);
 	tcase_add_test(tests,
 		       bytes_that_make_no_sense_are_not_loaded_though_their_checksums_are_right);
