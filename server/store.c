@@ -56,16 +56,25 @@ struct entry *store_find(const struct store *store, struct kv_bytes key) {
 }
 
 void store_foresee(const struct store *store, const struct kv_bytes *keys, unsigned count) {
+	const struct table_line *lines[FORESEEN_MAX];
 	uint64_t hashes[FORESEEN_MAX];
+	unsigned left = count < FORESEEN_MAX ? count : FORESEEN_MAX;
 
-	if (count > FORESEEN_MAX)
-		count = FORESEEN_MAX;
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < left; i++) {
 		hashes[i] = hash_key(store, keys[i]);
-		table_foresee_line(&store->entries, hashes[i]);
+		lines[i] = table_foresee_line(&store->entries, hashes[i]);
 	}
-	for (unsigned i = 0; i < count; i++)
-		table_foresee(&store->entries, hashes[i], FORESEEN_SIZE);
+	/* Of all keys one line each, then of those that have more the next. */
+	while (left > 0) {
+		unsigned more = 0;
+
+		for (unsigned i = 0; i < left; i++) {
+			lines[more] = table_foresee(lines[i], hashes[i], FORESEEN_SIZE);
+			hashes[more] = hashes[i];
+			more += lines[more] != NULL;
+		}
+		left = more;
+	}
 }
 
 enum kv_status store_check(const struct entry *entry, uint64_t expected) {

@@ -10,7 +10,7 @@ enum {
 	LINE_SIZE = 64,	       /* bytes; a cache line */
 	LINE_ROOM = 6,	       /* elements */
 	SEGMENT_SIZE = 128,    /* buckets; a power of two, and the least that a table has */
-	LOAD = 4,	       /* elements in a bucket, on average, before one is split */
+	LOAD = 5,	       /* elements in a bucket, on average, before one is split */
 	SEGMENT_ROOM_MIN = 16, /* pointers */
 	MALLOC_ALIGNMENT = 16, /* bytes; the least that malloc gives */
 };
@@ -309,17 +309,21 @@ void *table_find(const struct table *table, uint64_t hash, table_match is_wanted
 	return NULL;
 }
 
-void table_foresee_line(const struct table *table, uint64_t hash) {
-	__builtin_prefetch(line_for(table, hash));
-}
-
-void table_foresee(const struct table *table, uint64_t hash, size_t size) {
+const struct table_line *table_foresee_line(const struct table *table, uint64_t hash) {
 	const struct table_line *line = line_for(table, hash);
 
+	__builtin_prefetch(line);
+	return line;
+}
+
+const struct table_line *table_foresee(const struct table_line *line, uint64_t hash, size_t size) {
 	for (unsigned i = 0; i < line->count; i++)
 		if (line->tags[i] == tag_of(hash))
 			for (size_t at = 0; at < size; at += LINE_SIZE)
 				__builtin_prefetch((const char *)line->elements[i] + at);
+	if (line->more != NULL)
+		__builtin_prefetch(line->more);
+	return line->more;
 }
 
 bool table_each(const struct table *table, void *context,

@@ -29,7 +29,7 @@ struct table_segment;
 /*
  * Laid out for those who embed it; its fields are table.c's own, but for `count` and `seed`.
  *
- * Invariants: base is a power of two, base <= buckets < 2 * base, count <= 4 * buckets; the
+ * Invariants: base is a power of two, base <= buckets < 2 * base, count <= 5 * buckets; the
  * segments there are hold the first lines of all buckets, and at most one segment more (reserved).
  */
 struct table {
@@ -77,11 +77,13 @@ void *table_find(const struct table *table, uint64_t hash, table_match is_wanted
 		 const void *wanted);
 
 /*
- * Fetches into the processor's cache what table_find() of this hash reads: table_foresee_line(),
- * and when that had its time, table_foresee() the elements that may be the one, `size` bytes each.
+ * Fetches into the processor's cache what table_find() of this hash reads: the first line, which is
+ * answered, and when that had its time, the elements in it that may be the one, `size` bytes each.
+ * table_foresee() answers the next line, to be treated alike, or NULL. Until then the table stays
+ * as it is.
  */
-void table_foresee_line(const struct table *table, uint64_t hash);
-void table_foresee(const struct table *table, uint64_t hash, size_t size);
+const struct table_line *table_foresee_line(const struct table *table, uint64_t hash);
+const struct table_line *table_foresee(const struct table_line *line, uint64_t hash, size_t size);
 
 /*
  * Shows each element, in no order, as long as `visit` answers true. False: it did not. Meanwhile
