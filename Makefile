@@ -197,7 +197,8 @@ $(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
 $(BUILD)/tests/unit/listener_test: $(BASE) $(BUILD)/obj/server/listener.o
 $(BUILD)/tests/unit/listener_test: private TEST_LIBS = -Wl,--wrap=accept4
 $(BUILD)/tests/unit/transport_stream_test: $(CORE) $(BASE) $(RPC)/server_xdr.o \
-    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch foresight outbox transport_stream wire)
+    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch foresight outbox pacing \
+      transport_stream wire)
 $(BUILD)/tests/unit/transport_stream_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/transport_stream_test: private TEST_LIBS = $(TIRPC_LIBS) -Wl,--wrap=epoll_ctl
 
@@ -486,7 +487,8 @@ SECONDS ?= 10
 FUZZ_PROGRAMS := $(FUZZERS:%=$(BUILD)/tests/fuzz/%)
 $(BUILD)/tests/fuzz/address_fuzz: $(BUILD)/obj/base/address.o
 $(BUILD)/tests/fuzz/stream_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
-    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch foresight outbox transport_stream wire)
+    $(patsubst %,$(BUILD)/obj/server/%.o,call counters dispatch foresight outbox pacing \
+      transport_stream wire)
 $(BUILD)/tests/fuzz/dispatch_fuzz: $(CORE) $(filter-out %/chance.o,$(BASE)) $(RPC)/server_xdr.o \
     $(patsubst %,$(BUILD)/obj/server/%.o,call dispatch wire counters)
 $(BUILD)/tests/fuzz/dispatch_fuzz: private EXTRA = $(INCLUDES_WIRE)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,6 +17,7 @@
 #include "foresight.h"
 #include "log.h"
 #include "outbox.h"
+#include "pacing.h"
 #include "record.h"
 #include "watch.h"
 #include "wire.h"
@@ -28,9 +30,9 @@ enum {
 /*
  * One connection.
  *
- * Invariants: it is on `pacing` exactly while it owes its peer bytes or its peer owes it the rest
- * of a record; on `flushing` while it has answers that this turn made; on `closed` once it is shut,
- * until the next flush and no call names it. `held` is what account() makes of it, and
+ * Invariants: it is on streams->pacing exactly while it owes its peer bytes or its peer owes it the
+ * rest of a record; on `flushing` while it has answers that this turn made; on `closed` once it is
+ * shut, until the next flush and no call names it. `held` is what account() makes of it, and
  * streams->counters.held the sum.
  */
 struct stream {
@@ -52,12 +54,8 @@ struct stream {
 	bool is_ended;	 /* the peer sends no more, but still reads */
 	bool is_closed;
 	bool is_flushing;
-	bool is_pacing;
 
-	uint64_t paced_ms;  /* since when it has to move STREAM_PACE_BYTES ... */
-	size_t paced_bytes; /* ... of which it moved these */
-	struct stream *pacing_next;
-	struct stream *pacing_previous;
+	struct paced paced; /* in STREAM_PACE_MS it has to move STREAM_PACE_BYTES */
 	struct stream *flushing_next;
 	struct stream *closed_next;
 	struct stream *next; /* of all */
@@ -72,8 +70,7 @@ struct streams {
 	const struct service *service;
 	struct memory *memory; /* of the views in outboxes */
 	struct stream *all;
-	struct stream *pacing_first; /* the one that stands still longest */
-	struct stream *pacing_last;
+	struct pacing pacing;
 	struct stream *flushing;
 	struct stream *closed;
 	bool is_paused;
@@ -98,36 +95,8 @@ struct streams *streams_new(int epoll, const struct stream_limits *limits,
 
 /* --- Pacing: who stands still -------------------------------------------------------------- */
 
-static void pacing_remove(struct stream *stream) {
-	struct streams *streams = stream->streams;
-
-	if (!stream->is_pacing)
-		return;
-	if (stream->pacing_previous != NULL)
-		stream->pacing_previous->pacing_next = stream->pacing_next;
-	else
-		streams->pacing_first = stream->pacing_next;
-	if (stream->pacing_next != NULL)
-		stream->pacing_next->pacing_previous = stream->pacing_previous;
-	else
-		streams->pacing_last = stream->pacing_previous;
-	stream->pacing_next = stream->pacing_previous = NULL;
-	stream->is_pacing = false;
-}
-
-static void pacing_restart(struct stream *stream) {
-	struct streams *streams = stream->streams;
-
-	pacing_remove(stream);
-	stream->paced_ms = streams->now_ms;
-	stream->paced_bytes = 0;
-	stream->pacing_previous = streams->pacing_last;
-	if (streams->pacing_last != NULL)
-		streams->pacing_last->pacing_next = stream;
-	else
-		streams->pacing_first = stream;
-	streams->pacing_last = stream;
-	stream->is_pacing = true;
+static struct stream *of_paced(struct paced *paced) {
+	return (struct stream *)(void *)((char *)paced - offsetof(struct stream, paced));
 }
 
 /* The stream moved `bytes`; a smaller move than the pace asks for does not count as one. */
@@ -135,12 +104,12 @@ static void pace(struct stream *stream, size_t bytes) {
 	if (stream->is_closed)
 		return;
 	if (!record_is_begun(&stream->record) && stream->outbox.size == 0) {
-		pacing_remove(stream);
+		pacing_remove(&stream->streams->pacing, &stream->paced);
 		return;
 	}
-	stream->paced_bytes += bytes;
-	if (!stream->is_pacing || stream->paced_bytes >= STREAM_PACE_BYTES)
-		pacing_restart(stream);
+	stream->paced.bytes += bytes;
+	if (!stream->paced.is_pacing || stream->paced.bytes >= STREAM_PACE_BYTES)
+		pacing_restart(&stream->streams->pacing, &stream->paced, stream->streams->now_ms);
 }
 
 /* --- Closing ------------------------------------------------------------------------------- */
@@ -162,7 +131,7 @@ static void stream_close(struct stream *stream) {
 	if (stream->is_closed)
 		return;
 	stream->is_closed = true;
-	pacing_remove(stream);
+	pacing_remove(&streams->pacing, &stream->paced);
 	(void)close(stream->watch.fd);
 	record_reset(&stream->record);
 	free(stream->unparsed);
@@ -195,9 +164,10 @@ static void hold(struct stream *stream) {
 	struct streams *streams = stream->streams;
 
 	account(stream);
-	while (streams->counters.held > streams->limits.held_max && streams->pacing_first != NULL)
-		stream_cut(streams->pacing_first, "peers hold too much memory, and this one "
-						  "stood still longest");
+	while (streams->counters.held > streams->limits.held_max && streams->pacing.first != NULL)
+		stream_cut(of_paced(streams->pacing.first),
+			   "peers hold too much memory, and this one "
+			   "stood still longest");
 }
 
 static void watch_for(struct stream *stream, uint32_t events) {
@@ -520,15 +490,15 @@ static bool is_short(const struct memory *memory) {
  * now. When that memory is short, those who stood still with values go, the longest first.
  */
 static void relieve(struct streams *streams) {
-	struct stream *stream = streams->pacing_first;
+	struct paced *paced = streams->pacing.first;
 
-	while (stream != NULL && is_short(streams->memory) &&
-	       streams->now_ms - stream->paced_ms >= STREAM_RELIEF_MS) {
-		struct stream *next = stream->pacing_next;
+	while (paced != NULL && is_short(streams->memory) &&
+	       streams->now_ms - paced->since_ms >= STREAM_RELIEF_MS) {
+		struct paced *next = paced->next;
 
-		if (stream->outbox.viewed > 0)
-			stream_cut(stream, "it does not take values, and memory is short");
-		stream = next;
+		if (of_paced(paced)->outbox.viewed > 0)
+			stream_cut(of_paced(paced), "it does not take values, and memory is short");
+		paced = next;
 	}
 	/* Who asks again, when others stood still long enough, is refused once more at most. */
 	streams->memory->wanted = 0;
@@ -536,13 +506,14 @@ static void relieve(struct streams *streams) {
 
 uint64_t streams_tend(struct streams *streams) {
 	relieve(streams);
-	while (streams->pacing_first != NULL) {
-		uint64_t due_ms = streams->pacing_first->paced_ms + STREAM_PACE_MS;
+	while (streams->pacing.first != NULL) {
+		uint64_t due_ms = streams->pacing.first->since_ms + STREAM_PACE_MS;
 
 		if (due_ms > streams->now_ms)
 			return due_ms - streams->now_ms;
-		stream_cut(streams->pacing_first, "it stands still in the middle of a record or "
-						  "does not take its answers");
+		stream_cut(of_paced(streams->pacing.first),
+			   "it stands still in the middle of a record or "
+			   "does not take its answers");
 	}
 	return UINT64_MAX;
 }
