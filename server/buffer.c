@@ -11,13 +11,16 @@
  */
 enum {
 	NEAR_MAX = 1024, /* bytes; what is left unused when a buffer outgrows its block */
+	ADOPT_LEAST = 16 * 1024,
+	ADOPT_SHARE = 16, /* at most this part of an adopted value is wasted around it */
 };
 
 /* What follows the head, aligned, when the bytes are elsewhere. Invariant: capacity >= size. */
 struct far {
 	unsigned char *bytes;
 	uint32_t capacity;
-	uint32_t block_size; /* of the block that the head and this are in */
+	uint16_t block_size; /* of the block that the head and this are in */
+	uint16_t offset;     /* of the bytes in theirs, which was adopted; else 0 */
 };
 
 static size_t far_offset(size_t head_size) {
@@ -30,6 +33,10 @@ static struct far *far_of(struct buffer *buffer) {
 
 static size_t far_block_size(size_t head_size) {
 	return memory_round(far_offset(head_size) + sizeof(struct far));
+}
+
+static size_t far_bytes_size(const struct far *far) {
+	return far->offset + (size_t)far->capacity;
 }
 
 /* With room for a struct far, too. It has no field: what is appended in it does not change it. */
@@ -64,7 +71,7 @@ struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size)
 	size_t block_size = is_far ? far_block_size(head_size) : near_block_size(head_size, size);
 	struct buffer *buffer = memory_allocate(memory, block_size);
 
-	assert(head_size >= sizeof(*buffer) && head_size <= UINT16_MAX && size <= INT32_MAX);
+	assert(head_size >= sizeof(*buffer) && block_size <= UINT16_MAX && size <= INT32_MAX);
 	if (buffer == NULL)
 		return NULL;
 	*buffer = (struct buffer){
@@ -78,7 +85,7 @@ struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size)
 	*far_of(buffer) = (struct far){
 	    .bytes = memory_allocate(memory, memory_round(size)),
 	    .capacity = (uint32_t)memory_round(size),
-	    .block_size = (uint32_t)block_size,
+	    .block_size = (uint16_t)block_size,
 	};
 	if (far_of(buffer)->bytes != NULL)
 		return buffer;
@@ -96,7 +103,7 @@ size_t buffer_sole_bytes(struct buffer *buffer) {
 	if (buffer->count > 1)
 		return 0;
 	return memory_cost(block_size_of(buffer)) +
-	       (buffer->is_far ? memory_cost(far_of(buffer)->capacity) : 0);
+	       (buffer->is_far ? memory_cost(far_bytes_size(far_of(buffer))) : 0);
 }
 
 void *buffer_bytes(struct buffer *buffer) {
@@ -121,6 +128,32 @@ void buffer_rewrite(struct buffer *buffer, struct kv_bytes bytes) {
 	buffer->size = (uint32_t)bytes.size;
 }
 
+static size_t offset_in(const struct block *block, struct kv_bytes bytes) {
+	return (size_t)((const unsigned char *)bytes.data - (const unsigned char *)block->data);
+}
+
+bool buffer_can_adopt(const struct block *block, struct kv_bytes bytes) {
+	return block->data != NULL && bytes.size >= ADOPT_LEAST &&
+	       block->size - bytes.size <= bytes.size / ADOPT_SHARE &&
+	       offset_in(block, bytes) <= UINT16_MAX;
+}
+
+void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *block,
+		  struct kv_bytes bytes) {
+	size_t offset = offset_in(block, bytes);
+	size_t block_size = block_size_of(buffer);
+
+	assert(buffer->size == 0 && !buffer->is_far && offset + bytes.size <= block->size);
+	buffer->is_far = 1;
+	buffer->size = (uint32_t)bytes.size;
+	*far_of(buffer) = (struct far){
+	    .capacity = (uint32_t)(block->size - offset),
+	    .block_size = (uint16_t)block_size,
+	    .offset = (uint16_t)offset,
+	};
+	far_of(buffer)->bytes = (unsigned char *)memory_take(memory, block) + offset;
+}
+
 /* Moves the bytes of a near buffer into a block of their own. */
 static bool move_far(struct memory *memory, struct buffer *buffer, size_t far_capacity) {
 	size_t block_size = block_size_of(buffer);
@@ -133,7 +166,7 @@ static bool move_far(struct memory *memory, struct buffer *buffer, size_t far_ca
 	*far_of(buffer) = (struct far){
 	    .bytes = bytes,
 	    .capacity = (uint32_t)far_capacity,
-	    .block_size = (uint32_t)block_size,
+	    .block_size = (uint16_t)block_size,
 	};
 	return true;
 }
@@ -147,10 +180,11 @@ bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more) {
 		return move_far(memory, buffer, wanted);
 
 	struct far *far = far_of(buffer);
-	unsigned char *bytes = memory_resize(memory, far->bytes, far->capacity, wanted);
-	if (bytes == NULL)
+	unsigned char *block = memory_resize(memory, far->bytes - far->offset, far_bytes_size(far),
+					     far->offset + wanted);
+	if (block == NULL)
 		return false;
-	far->bytes = bytes;
+	far->bytes = block + far->offset;
 	far->capacity = (uint32_t)wanted;
 	return true;
 }
@@ -158,8 +192,11 @@ bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more) {
 size_t buffer_growth(struct buffer *buffer, size_t more) {
 	if (more <= capacity(buffer) - buffer->size)
 		return 0;
-	size_t grown = memory_cost(grown_capacity(buffer, more));
-	return buffer->is_far ? grown - memory_cost(far_of(buffer)->capacity) : grown;
+	size_t grown = grown_capacity(buffer, more);
+	if (!buffer->is_far)
+		return memory_cost(grown);
+	const struct far *far = far_of(buffer);
+	return memory_cost(far->offset + grown) - memory_cost(far_bytes_size(far));
 }
 
 void buffer_append(struct buffer *buffer, struct kv_bytes bytes) {
@@ -190,7 +227,8 @@ void view_drop(struct memory *memory, struct view *view) {
 		return;
 	size_t block_size = block_size_of(buffer);
 	if (buffer->is_far)
-		memory_free(memory, far_of(buffer)->bytes, far_of(buffer)->capacity);
+		memory_free(memory, far_of(buffer)->bytes - far_of(buffer)->offset,
+			    far_bytes_size(far_of(buffer)));
 	memory_free(memory, buffer, block_size);
 }
 

@@ -58,6 +58,12 @@ bool buffer_is_for(struct buffer *buffer, size_t size);
 /* Gives it this value. */
 void buffer_rewrite(struct buffer *buffer, struct kv_bytes bytes);
 
+/* Whether a value can stay in the block in which it came: it is large, and little else is there. */
+bool buffer_can_adopt(const struct block *block, struct kv_bytes bytes);
+/* Gives it to a new buffer of no bytes: buffer_can_adopt() was true. The block is taken. */
+void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *block,
+		  struct kv_bytes bytes);
+
 /*
  * Makes room for `more` bytes at the end, so that the next buffer_append() of up to as many cannot
  * fail. O(1) amortised. False: no memory, nothing changed.

@@ -37,7 +37,8 @@ struct call {
 	uint32_t reply_max; /* bytes of value that an answer can carry here */
 	struct reply reply;
 	const struct procedure *procedure;
-	struct call *next; /* of those that wait for the journal, or to be used again */
+	struct block *block; /* that the record lies in, while it is there; NULL: not to be had */
+	struct call *next;   /* of those that wait for the journal, or to be used again */
 
 	struct stream *stream;	     /* over a stream, or ... */
 	struct datagrams *datagrams; /* ... over udp, with: */

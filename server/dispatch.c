@@ -298,6 +298,7 @@ static void run_put(struct dispatch *dispatch, struct call *call,
 	struct operation operation =
 	    write_in(OPERATION_PUT, &put->writer, put->expected, &put->key, &put->value);
 
+	operation.block = call->block;
 	run(dispatch, call, put->writer.epoch, &operation);
 }
 
@@ -473,6 +474,7 @@ static void run_procedure(struct dispatch *dispatch, struct call *call,
 		return;
 	}
 	procedure->run(dispatch, call, &arguments);
+	call->block = NULL;
 	(void)svc_freeargs(&call->xprt, procedure->decode, (char *)&arguments);
 	/* "An answer leaves only when everything it shows is durable, whatever its status." */
 	if (call->reply.position <= dispatch->durable) {

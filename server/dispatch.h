@@ -54,9 +54,9 @@ void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms);
 void dispatch_settle(struct dispatch *dispatch, uint64_t position);
 
 /*
- * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max); what of xprt
- * it needs beyond xp_ops may be left from another call. NULL: no memory. The transport frees it
- * when it was answered.
+ * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max, block); what of
+ * xprt it needs beyond xp_ops may be left from another call. NULL: no memory. The transport frees
+ * it when it was answered.
  */
 struct call *dispatch_call(struct dispatch *dispatch);
 void dispatch_call_free(struct dispatch *dispatch, struct call *call);

@@ -33,6 +33,15 @@ struct memory {
 	unsigned fail_in;
 };
 
+/*
+ * A block of malloc's, `size` bytes, that its owner lets others have. Whoever takes it sets `data`
+ * to NULL, and counts it with memory_take().
+ */
+struct block {
+	void *data;
+	size_t size;
+};
+
 /* What a block of `size` bytes counts. */
 static inline size_t memory_cost(size_t size) {
 	size_t cost = (size + MEMORY_HEADER + MEMORY_ROUND - 1) / MEMORY_ROUND * MEMORY_ROUND;
@@ -56,6 +65,15 @@ static inline void *memory_allocate(struct memory *memory, size_t size) {
 	if (block != NULL)
 		memory->used += memory_cost(size);
 	return block;
+}
+
+/* What is in the block is ours from now on; to be freed with memory_free(). */
+static inline void *memory_take(struct memory *memory, struct block *block) {
+	void *data = block->data;
+
+	memory->used += memory_cost(block->size);
+	block->data = NULL;
+	return data;
 }
 
 /* `size` is what was allocated. NULL does nothing. */

@@ -40,7 +40,8 @@ struct operation {
 	uint64_t seq;
 	uint64_t expected;
 	struct kv_bytes key;   /* borrowed for the duration of the call */
-	struct kv_bytes value; /* borrowed */
+	struct kv_bytes value; /* borrowed; or may be had, with the block ... */
+	struct block *block;   /* ... that it lies in. NULL: may not */
 	bool want_old;
 	uint8_t nonce[NONCE_SIZE];
 	uint32_t slots;

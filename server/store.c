@@ -85,10 +85,25 @@ enum kv_status store_check(const struct entry *entry, uint64_t expected) {
 	return expected == 0 ? KV_OK : KV_NOKEY;
 }
 
+/* Whether the value stays where it came. */
+static bool is_adopted(const struct operation *operation) {
+	return operation->block != NULL && operation->kind == OPERATION_PUT &&
+	       buffer_can_adopt(operation->block, operation->value);
+}
+
 /* Whether a write changes the entry where it is. */
 static bool is_in_place(struct entry *entry, const struct operation *operation) {
-	return entry != NULL && (operation->kind == OPERATION_APPEND ||
-				 buffer_is_for(&entry->value, operation->value.size));
+	return entry != NULL &&
+	       (operation->kind == OPERATION_APPEND ||
+		(!is_adopted(operation) && buffer_is_for(&entry->value, operation->value.size)));
+}
+
+/* What an entry for it takes. */
+static size_t entry_cost(const struct operation *operation) {
+	size_t head = head_size(operation->key.size);
+
+	return is_adopted(operation) ? buffer_cost(head, 0) + memory_cost(operation->block->size)
+				     : buffer_cost(head, operation->value.size);
 }
 
 bool store_fits(const struct store *store, struct entry *entry, const struct operation *operation) {
@@ -97,7 +112,7 @@ bool store_fits(const struct store *store, struct entry *entry, const struct ope
 	size_t freed = 0;
 
 	if (!is_in_place(entry, operation))
-		added = buffer_cost(head_size(operation->key.size), operation->value.size);
+		added = entry_cost(operation);
 	else if (operation->kind == OPERATION_APPEND)
 		added = buffer_growth(&entry->value, operation->value.size);
 	if (entry == NULL)
@@ -133,10 +148,15 @@ bool store_prepare(struct store *store, struct entry *entry, const struct operat
 		       buffer_reserve(store->memory, &entry->value, operation->value.size);
 	if (entry == NULL && !table_reserve(&store->entries))
 		return false;
-	change->made = make_entry(store, operation->key, operation->value.size);
+	change->made =
+	    make_entry(store, operation->key, is_adopted(operation) ? 0 : operation->value.size);
 	if (change->made == NULL)
 		return false;
-	buffer_rewrite(&change->made->value, operation->value);
+	if (is_adopted(operation))
+		buffer_adopt(store->memory, &change->made->value, operation->block,
+			     operation->value);
+	else
+		buffer_rewrite(&change->made->value, operation->value);
 	return true;
 }
 

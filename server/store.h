@@ -62,7 +62,10 @@ struct change {
 	    *made; /* with key and value, to take its place; NULL: it is written in place */
 };
 
-/* `entry` is what store_find() said. False: no memory, and nothing is changed. */
+/*
+ * `entry` is what store_find() said. False: no memory, and nothing is changed. A large value may
+ * stay in operation->block, which is then taken, whatever comes of the write.
+ */
 bool store_prepare(struct store *store, struct entry *entry, const struct operation *operation,
 		   struct change *change);
 void store_abandon(struct store *store, struct change *change);

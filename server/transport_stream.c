@@ -212,10 +212,16 @@ static const struct xp_ops stream_ops = {
 static void run_record(struct stream *stream, struct kv_bytes record) {
 	struct streams *streams = stream->streams;
 	struct call *call = dispatch_call(streams->dispatch);
+	struct block block = {.size = stream->record.capacity};
 
 	if (call == NULL) {
 		stream_cut(stream, "no memory for its call");
 		return;
+	}
+	/* In the scratch buffer it is not ours to give. */
+	if (record.data == stream->record.data) {
+		block.data = record_take(&stream->record, record);
+		call->block = &block;
 	}
 	call->stream = stream;
 	stream->owed++;
@@ -227,6 +233,7 @@ static void run_record(struct stream *stream, struct kv_bytes record) {
 		dispatch_call_free(streams->dispatch, call);
 		stream_cut(stream, "what it sent is no RPC call");
 	}
+	free(block.data);
 }
 
 /* --- Records ------------------------------------------------------------------------------- */

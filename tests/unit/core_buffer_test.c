@@ -241,6 +241,109 @@ START_TEST(without_memory_nothing_is_made_and_nothing_changed) {
 }
 END_TEST
 
+/* --- Values that stay where they came ------------------------------------------------------ */
+
+enum { AHEAD = 70, BEHIND = 5 }; /* bytes beside the value in its block */
+
+static struct block block_for(size_t size, struct kv_bytes *value) {
+	struct block block = {.data = malloc(AHEAD + size + BEHIND), .size = AHEAD + size + BEHIND};
+	unsigned char *bytes = (unsigned char *)block.data + AHEAD;
+
+	ck_assert_ptr_nonnull(block.data);
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = (unsigned char)(i % 251);
+	*value = (struct kv_bytes){bytes, size};
+	return block;
+}
+
+static bool is_as_it_came(struct view view) {
+	struct kv_bytes bytes = view_bytes(view);
+
+	for (size_t i = 0; i < bytes.size; i++)
+		if (((const unsigned char *)bytes.data)[i] != i % 251)
+			return false;
+	return true;
+}
+
+static const size_t large_sizes[] = {16384, 20000, 65536, 1000000};
+enum { LARGE_SIZES = sizeof(large_sizes) / sizeof(large_sizes[0]) };
+
+static struct view adopted(size_t size) {
+	struct kv_bytes value;
+	struct block block = block_for(size, &value);
+	struct buffer *buffer = buffer_make(&memory, HEAD_SIZE, 0);
+
+	ck_assert_ptr_nonnull(buffer);
+	memset(buffer + 1, 'h', HEAD_SIZE - sizeof(*buffer));
+	ck_assert(buffer_can_adopt(&block, value));
+	buffer_adopt(&memory, buffer, &block, value);
+	ck_assert_ptr_null(block.data);
+	ck_assert_ptr_eq(buffer_bytes(buffer), value.data);
+	return view_whole(buffer);
+}
+
+START_TEST(a_large_value_can_stay_in_the_block_in_which_it_came) {
+	for (size_t i = 0; i < LARGE_SIZES; i++) {
+		struct view view = adopted(large_sizes[i]);
+
+		ck_assert_uint_eq(view.size, large_sizes[i]);
+		ck_assert_uint_eq(memory.used, buffer_cost(HEAD_SIZE, 0) +
+						   memory_cost(AHEAD + large_sizes[i] + BEHIND));
+		ck_assert_uint_eq(buffer_sole_bytes(view.buffer), memory.used);
+		ck_assert(is_as_it_came(view));
+		assert_head(view.buffer);
+		view_drop(&memory, &view);
+		ck_assert_uint_eq(memory.used, 0);
+	}
+}
+END_TEST
+
+START_TEST(such_a_value_grows_as_any_other) {
+	static const size_t more[] = {1, BEHIND, BEHIND + 1, 100, 100000};
+
+	for (size_t i = 0; i < LARGE_SIZES; i++)
+		for (size_t k = 0; k < sizeof(more) / sizeof(more[0]); k++) {
+			struct view view = adopted(large_sizes[i]);
+			struct view old = view_hold(view);
+			size_t before = memory.used;
+			size_t growth = buffer_growth(view.buffer, more[k]);
+
+			memory.fail_in = 1;
+			ck_assert(buffer_reserve(&memory, view.buffer, more[k]) == (growth == 0));
+			memory.fail_in = 0;
+			ck_assert_uint_eq(memory.used, before);
+			append(&view, zeros(more[k]));
+			ck_assert_uint_eq(memory.used, before + growth);
+			ck_assert_uint_eq(view.size, large_sizes[i] + more[k]);
+			ck_assert_uint_eq(old.size, large_sizes[i]);
+			ck_assert(is_as_it_came(old));
+			view_drop(&memory, &old);
+			ck_assert_uint_eq(buffer_sole_bytes(view.buffer), memory.used);
+			view_drop(&memory, &view);
+			ck_assert_uint_eq(memory.used, 0);
+		}
+}
+END_TEST
+
+START_TEST(a_small_value_or_one_in_a_block_much_larger_cannot_stay_there) {
+	struct kv_bytes value;
+	struct block block = block_for(4 << 20, &value);
+	struct block taken = {.data = NULL, .size = block.size};
+
+	ck_assert(buffer_can_adopt(&block, value));
+	ck_assert(!buffer_can_adopt(&taken, value));
+	value.size -= value.size / 8;
+	ck_assert(!buffer_can_adopt(&block, value));
+	/* Its last bytes: so far from the beginning nothing is expected. */
+	value = (struct kv_bytes){(char *)block.data + 65536, block.size - 65536};
+	ck_assert(!buffer_can_adopt(&block, value));
+	free(block.data);
+	block = block_for(16383, &value);
+	ck_assert(!buffer_can_adopt(&block, value));
+	free(block.data);
+}
+END_TEST
+
 /* The count is of glibc's blocks; elsewhere, and under a sanitizer, it may be above the truth. */
 START_TEST(a_block_counts_what_malloc_takes_for_it) {
 	for (size_t size = 1; size < 3000; size++) {
@@ -269,6 +372,9 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, a_value_that_grew_is_not_rewritten_in_room_that_it_does_not_need);
 	tcase_add_test(tests, without_memory_nothing_is_made_and_nothing_changed);
 	tcase_add_test(tests, a_block_counts_what_malloc_takes_for_it);
+	tcase_add_test(tests, a_large_value_can_stay_in_the_block_in_which_it_came);
+	tcase_add_test(tests, such_a_value_grows_as_any_other);
+	tcase_add_test(tests, a_small_value_or_one_in_a_block_much_larger_cannot_stay_there);
 }
 
 int main(void) {

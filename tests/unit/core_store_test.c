@@ -366,6 +366,70 @@ START_TEST(what_fits_is_what_the_write_takes) {
 }
 END_TEST
 
+/* A Put whose value may stay in the block in which it came. */
+static struct operation put_in(struct block *block, const char *key, size_t size, char fill) {
+	struct operation operation = call(OPERATION_PUT, key, "", VERSION_ANY);
+
+	*block = (struct block){.data = malloc(size + 40), .size = size + 40};
+	ck_assert_ptr_nonnull(block->data);
+	memset(block->data, fill, block->size);
+	operation.value = (struct kv_bytes){(char *)block->data + 40, size};
+	operation.block = block;
+	return operation;
+}
+
+START_TEST(a_large_value_stays_where_it_came_and_fits_as_it_is) {
+	static const size_t sizes[] = {20000, 1 << 20, 20000, 20000, 20020, 70000};
+	struct block block;
+
+	for (size_t i = 0; i < 24; i++) {
+		const char *key = i % 4 == 0 ? "other" : "k";
+		size_t size = sizes[i % 6];
+		struct operation operation = put_in(&block, key, size, (char)('a' + i));
+		struct view view;
+
+		assert_fits_what_it_takes(&operation);
+		ck_assert_ptr_null(block.data);
+		view = view_whole(&store_find(&store, text(key))->value);
+		ck_assert_uint_eq(view.size, size);
+		ck_assert(view_bytes(view).data == operation.value.data);
+		ck_assert_int_eq(((const char *)view_bytes(view).data)[size - 1], (char)('a' + i));
+		/* And after it, writes that find it there. */
+		operation = call(i % 2 == 0 ? OPERATION_APPEND : OPERATION_PUT, "k", "", 0);
+		operation.expected = VERSION_ANY;
+		operation.value = zeros(i % 3 == 0 ? size : i);
+		assert_fits_what_it_takes(&operation);
+	}
+}
+END_TEST
+
+START_TEST(the_block_goes_with_a_write_given_up_and_stays_without_memory_or_for_an_append) {
+	struct block block;
+	struct operation operation = put_in(&block, "k", 20000, 'a');
+	size_t before = memory.used;
+	struct change change;
+	struct reply reply;
+
+	memory.fail_in = 1;
+	ck_assert(!store_prepare(&store, NULL, &operation, &change));
+	ck_assert_ptr_nonnull(block.data);
+	memory.fail_in = 0;
+	operation.kind = OPERATION_APPEND;
+	ck_assert(store_prepare(&store, NULL, &operation, &change));
+	ck_assert_ptr_nonnull(block.data);
+	store_abandon(&store, &change);
+	operation.kind = OPERATION_PUT;
+	ck_assert(store_prepare(&store, NULL, &operation, &change));
+	ck_assert_ptr_null(block.data);
+	store_abandon(&store, &change);
+	ck_assert_uint_eq(memory.used, before);
+
+	operation = put_in(&block, "k", 20000, 'b');
+	ck_assert_int_eq(do_write(&operation, &reply), KV_OK);
+	ck_assert_ptr_null(block.data);
+}
+END_TEST
+
 START_TEST(what_fits_is_what_a_new_key_takes_with_its_share_of_the_table) {
 	char key[32];
 
@@ -428,6 +492,9 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, without_memory_nothing_is_prepared);
 	tcase_add_test(tests, without_memory_for_the_table_nothing_is_prepared);
 	tcase_add_test(tests, what_fits_is_what_the_write_takes);
+	tcase_add_test(tests, a_large_value_stays_where_it_came_and_fits_as_it_is);
+	tcase_add_test(
+	    tests, the_block_goes_with_a_write_given_up_and_stays_without_memory_or_for_an_append);
 	tcase_add_test(tests, what_fits_is_what_a_new_key_takes_with_its_share_of_the_table);
 	tcase_add_test(tests, a_key_takes_64_bytes_at_most_beside_its_own);
 }

@@ -320,6 +320,34 @@ START_TEST(an_answer_that_does_not_fit_leaves_as_the_peer_takes_it) {
 }
 END_TEST
 
+START_TEST(a_large_value_comes_back_as_it_was_put_and_is_counted_once) {
+	int peer = connect_peer();
+	char *got = malloc(VALUE + 8);
+	struct stream_counters counters;
+	size_t before = service_memory(service)->used;
+	size_t size;
+
+	ck_assert_ptr_nonnull(got);
+	for (unsigned round = 0; round < 5; round++) {
+		for (size_t i = 0; i < VALUE; i++)
+			value[i] = (char)(i * 7 + i / 256 + round);
+		ck_assert_int_eq(put(peer, VALUE - round), KV1_OK);
+		ck_assert_uint_lt(service_memory(service)->used, before + VALUE + 1024);
+		streams_count(streams, &counters);
+		ck_assert_uint_eq(counters.held, 0);
+		ask_for_value(peer);
+		ck_assert_int_eq(take_status(peer, &size), KV1_OK);
+		take(peer, got, 12); /* version, size */
+		ck_assert_uint_eq(size - 12, (VALUE - round + 3) / 4 * 4);
+		take(peer, got, size - 12);
+		ck_assert_mem_eq(got, value, VALUE - round);
+		turn_until_quiet();
+	}
+	free(got);
+	(void)close(peer);
+}
+END_TEST
+
 int main(void) {
 	const TTest *const tests[] = {
 	    peers_that_do_not_take_values_do_not_keep_a_full_store_full,
@@ -328,6 +356,7 @@ int main(void) {
 	    who_stood_still_for_less_than_a_second_is_left_alone,
 	    nobody_is_hurried_while_there_is_memory,
 	    an_answer_that_leaves_with_its_turn_changes_nothing_in_epoll,
+	    a_large_value_comes_back_as_it_was_put_and_is_counted_once,
 	    an_answer_that_does_not_fit_leaves_as_the_peer_takes_it,
 	};
 	Suite *suite = suite_create("transport_stream");
