@@ -21,6 +21,11 @@ enum {
 	 * it is used; but as much is not given back when memory is freed.
 	 */
 	STEP = 64 << 20,
+	/*
+	 * Less than this is not given back to the kernel, only to be asked for again and cleared: a
+	 * call with a value of 1 MiB would cost twice as much.
+	 */
+	KEPT = 4 << 20,
 	LARGE = 2 << 20, /* bytes of a large page */
 	SMALL_LEAST = 4096,
 	LINE_MAX_SIZE = 512,
@@ -32,6 +37,8 @@ void heap_open(struct heap *heap, size_t left_small) {
 			      .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 	if (left_small == 0)
 		(void)mallopt(M_TOP_PAD, STEP);
+	(void)mallopt(M_MMAP_THRESHOLD, KEPT);
+	(void)mallopt(M_TRIM_THRESHOLD, KEPT);
 }
 
 void heap_close(struct heap *heap) {

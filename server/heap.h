@@ -4,7 +4,8 @@
 
 /*
  * heap.h - large pages under malloc's memory, because fork() copies an entry for each page: 20 to
- * 27 ms for each GiB in pages of 4 KiB, less than 2 ms in pages of 2 MiB.
+ * 27 ms for each GiB in pages of 4 KiB, less than 2 ms in pages of 2 MiB; and because with many
+ * keys each call waits for the addresses of pages, too.
  *
  * New memory is asked for in large pages. Those that are written to while a forked child has them
  * too are split by the kernel, and large values have small ones: so before the next fork a thread
