@@ -201,21 +201,21 @@ END_TEST
 /* What other versions of kvd rely on. */
 START_TEST(the_layout_of_an_empty_one_is_this) {
 	static const char expected[] = "6b7664736e617031" /* magic, checksum, format */
-				       "114c787f"
-				       "01000000"
+				       "1e272796"
+				       "02000000"
 				       "00000000000000000000000000000000" /* store */
 				       "0700000000000000" /* position, time, entries, sessions */
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "20000000" /* a chunk */
-				       "f452cd3c"
+				       "0100f335"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "00000000" /* the end */
-				       "f5505470"
+				       "938cc82e"
 				       "2000000000000000";
 	char text[2 * 256 + 1];
 
