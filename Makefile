@@ -434,8 +434,8 @@ torture: $(BUILD)/kvd $(KVFAULT) $(BUILD)/tests/system/crash_test $(FAULT_TESTS)
 
 ## bench-durable: what durability costs, beside Redis if it is there (QUICK=1: in a minute)
 bench-durable: $(BUILD)/kvd $(BUILD)/bench/durable
-	@place=$$(mktemp -d ./durable.XXXXXX) && $(BUILD)/bench/durable $(BUILD)/kvd $$place \
-	    $$(command -v redis-server || echo -); status=$$?; rm -rf $$place; exit $$status
+	@place=$$(mktemp -d "$(CURDIR)/durable.XXXXXX") && $(BUILD)/bench/durable $(BUILD)/kvd "$$place" \
+	    $$(command -v redis-server || echo -); status=$$?; rm -rf "$$place"; exit $$status
 $(BUILD)/bench/durable: bench/durable.c bench/durable_load.c $(BUILD)/libkv.a | $(PUBLIC)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARNINGS) $(CFLAGS) -I$(BUILD)/include -o $@ $(filter %.c %.a,$^) \
