@@ -59,8 +59,8 @@ PUBLIC  := $(foreach header,$(PUBLIC_HEADERS),$(BUILD)/include/kv/$(notdir $(hea
 RPC     := $(BUILD)/rpc
 
 # The only files that see XDR and libtirpc.
-WIRE := server/dispatch.o server/foresight.o server/call.o server/wire.o server/outbox.o server/transport_stream.o \
-        server/transport_datagram.o server/registrar.o server/options.o \
+WIRE := server/dispatch.o server/foresight.o server/call.o server/wire.o server/outbox.o \
+        server/transport_stream.o server/transport_datagram.o server/registrar.o server/options.o \
         client/connection.o client/locate.o client/caller.o client/procedures.o \
         bench/protocol_kv.o bench/options.o bench/tirpc_server.o
 
@@ -173,8 +173,6 @@ SNAPSHOT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                     $(wildcard tests/unit/snapshot*_test.c))
 JOURNAL_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                    $(wildcard tests/unit/journal_*_test.c tests/unit/recovery_*_test.c))
-# The server's edge: sockets, and the calls behind them.
-SOCKET_TESTS := $(patsubst %,$(BUILD)/tests/unit/%,listener_test transport_stream_test)
 CHECKER_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%, \
                    $(wildcard tests/unit/check_*_test.c))
 BENCH_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/bench_*.c))
@@ -577,7 +575,8 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile | awk -F ': ' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-.PHONY: all simulate torture mutants bench-durable bench-programs bench guard examples unit-tests tests unit check demo asan tsan valgrind \
-        fuzz-programs fuzz format format-check house-rules lint install uninstall clean help
+.PHONY: all simulate torture mutants bench-durable bench-programs bench guard examples unit-tests \
+        tests unit check demo asan tsan valgrind fuzz-programs fuzz format format-check house-rules \
+        lint install uninstall clean help
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/obj/tests/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/examples/*.d)
