@@ -9,7 +9,10 @@
 
 #include "codec.h"
 
-enum { NUMBER_DIGITS = 16 };
+enum {
+	NUMBER_DIGITS = 16,
+	READ_AHEAD = 1 << 20, /* bytes */
+};
 
 static const char name_start[] = "journal-";
 
@@ -28,12 +31,18 @@ bool segment_number(const char *name, uint64_t *number) {
 	return *number > 0 && strcmp(name, again) == 0;
 }
 
-/* The segment that is being read, whole, in memory. */
+/*
+ * The segment that is being read. After a crash there is little in one: what lies behind its
+ * batches is not read unless it is looked at.
+ */
 struct segment {
 	char name[DISK_NAME_MAX];
 	struct segment_header header;
-	uint8_t *bytes;
-	uint64_t size;
+	int file;	/* open while this one is read, or -1 */
+	uint8_t *bytes; /* room for all of it ... */
+	uint64_t have;	/* ... and so many have been read */
+	uint64_t size;	/* of the file */
+	int64_t error;	/* of the first read that failed: negative errno; else 0 */
 };
 
 struct reader {
@@ -182,11 +191,12 @@ static bool unreadable(const struct reader *reader, const struct segment *segmen
 }
 
 /* The header is judged first: who knows how large a file is that is no segment. */
-static bool load_file(struct reader *reader, uint64_t number, struct segment *segment, int file) {
+static bool load_header(struct reader *reader, uint64_t number, struct segment *segment) {
 	const struct disk *disk = reader->disk;
 	uint8_t header[SEGMENT_HEADER_SIZE];
-	int64_t size = disk->size(disk->context, file);
-	int64_t got = size < 0 ? size : disk->read(disk->context, file, header, sizeof(header), 0);
+	int64_t size = disk->size(disk->context, segment->file);
+	int64_t got =
+	    size < 0 ? size : disk->read(disk->context, segment->file, header, sizeof(header), 0);
 
 	if (got < 0)
 		return unreadable(reader, segment, got);
@@ -195,36 +205,61 @@ static bool load_file(struct reader *reader, uint64_t number, struct segment *se
 	segment->bytes = malloc((size_t)size + 1);
 	if (segment->bytes == NULL)
 		return unreadable(reader, segment, -ENOMEM);
-	got = disk->read(disk->context, file, segment->bytes, (size_t)size, 0);
-	if (got < 0)
-		return unreadable(reader, segment, got);
-	segment->size = (uint64_t)got;
+	segment->size = (uint64_t)size;
 	return true;
 }
 
-static bool load(struct reader *reader, uint64_t number, struct segment *segment) {
+static bool segment_open(struct reader *reader, uint64_t number, struct segment *segment) {
 	const struct disk *disk = reader->disk;
-	bool loaded;
-	int file;
 
+	*segment = (struct segment){.bytes = NULL};
 	segment_name(number, segment->name);
-	file = disk->open(disk->context, segment->name, DISK_READ);
-	if (file < 0)
-		return unreadable(reader, segment, file);
-	loaded = load_file(reader, number, segment, file);
-	disk->close(disk->context, file);
-	return loaded;
+	segment->file = disk->open(disk->context, segment->name, DISK_READ);
+	if (segment->file < 0)
+		return unreadable(reader, segment, segment->file);
+	return load_header(reader, number, segment);
 }
 
-/* The batch of this segment at an offset, if a whole one lies there. */
-static bool find_batch(const struct segment *segment, uint64_t offset,
+static void segment_close(const struct reader *reader, struct segment *segment) {
+	if (segment->file >= 0)
+		reader->disk->close(reader->disk->context, segment->file);
+	free(segment->bytes);
+}
+
+/* Has the bytes before `end` in memory. False: the file ends sooner, or `segment->error`. */
+static bool reach(const struct reader *reader, struct segment *segment, uint64_t end) {
+	const struct disk *disk = reader->disk;
+
+	while (end > segment->have && end <= segment->size && segment->error == 0) {
+		uint64_t left = segment->size - segment->have;
+		uint64_t wanted =
+		    end - segment->have > READ_AHEAD ? end - segment->have : READ_AHEAD;
+		uint64_t size = wanted < left ? wanted : left;
+		int64_t got = disk->read(disk->context, segment->file,
+					 segment->bytes + segment->have, size, segment->have);
+
+		if (got < 0)
+			segment->error = got;
+		else
+			segment->have += (uint64_t)got;
+		/* Cut off since it was asked for its size. */
+		if (got >= 0 && (uint64_t)got < size)
+			segment->size = segment->have;
+	}
+	return end <= segment->have;
+}
+
+/*
+ * The batch of this segment at an offset, if a whole one lies there; false also if it cannot be
+ * read (`segment->error`).
+ */
+static bool find_batch(const struct reader *reader, struct segment *segment, uint64_t offset,
 		       struct batch_header *header) {
-	if (offset + BATCH_HEADER_SIZE > segment->size ||
-	    !batch_header_get(segment->bytes + offset, header))
-		return false;
-	return header->salt == segment->header.salt && header->segment == segment->header.number &&
+	return reach(reader, segment, offset + BATCH_HEADER_SIZE) &&
+	       batch_header_get(segment->bytes + offset, header) &&
+	       header->salt == segment->header.salt && header->segment == segment->header.number &&
 	       header->offset == offset &&
-	       offset + batch_size(header->payload_size) <= segment->size &&
+	       reach(reader, segment, offset + batch_size(header->payload_size)) &&
 	       batch_is_whole(segment->bytes + offset, header);
 }
 
@@ -267,11 +302,11 @@ static void note_batch(struct reader *reader, const struct segment *segment, uin
  * Reads batches as far as they follow each other. Answers in *offset where the first one that is
  * not whole would be.
  */
-static bool read_batches(struct reader *reader, const struct segment *segment, uint64_t *offset) {
+static bool read_batches(struct reader *reader, struct segment *segment, uint64_t *offset) {
 	struct batch_header header;
 
 	*offset = SEGMENT_HEADER_SIZE;
-	while (find_batch(segment, *offset, &header)) {
+	while (find_batch(reader, segment, *offset, &header)) {
 		if (header.first != reader->end->next)
 			return damaged(reader, segment->name, *offset,
 				       "a batch does not follow the one before it");
@@ -281,7 +316,7 @@ static bool read_batches(struct reader *reader, const struct segment *segment, u
 		note_batch(reader, segment, *offset, &header);
 		*offset += batch_size(header.payload_size);
 	}
-	return true;
+	return segment->error == 0 || unreadable(reader, segment, segment->error);
 }
 
 /* Keeps the bytes of the last batch, if it lies in this segment. */
@@ -303,15 +338,18 @@ static bool keep_last(struct reader *reader, const struct segment *segment) {
  * One batch is on its way at a time, and none after the end mark: so a whole batch behind one that
  * is not means damage, and not a crash, and so does a torn one behind an end mark.
  */
-static bool check_rest(struct reader *reader, const struct segment *segment, uint64_t offset) {
+static bool check_rest(struct reader *reader, struct segment *segment, uint64_t offset) {
 	struct batch_header header;
-	uint64_t left = segment->size - offset;
+	uint64_t left;
 
 	for (uint64_t at = offset + BATCH_ALIGNMENT; at + BATCH_HEADER_SIZE <= segment->size;
 	     at += BATCH_ALIGNMENT)
-		if (find_batch(segment, at, &header))
+		if (find_batch(reader, segment, at, &header))
 			return damaged(reader, segment->name, offset,
 				       "a batch is not whole, and a later one is");
+	if (segment->error != 0)
+		return unreadable(reader, segment, segment->error);
+	left = segment->size - offset;
 	if (left >= BATCH_HEADER_SIZE && batch_header_get(segment->bytes + offset, &header) &&
 	    header.salt == segment->header.salt && header.offset == offset) {
 		uint64_t torn = batch_size(header.payload_size);
@@ -355,9 +393,9 @@ static bool check_follows(struct reader *reader, const struct segment *segment) 
 
 static bool read_segment(struct reader *reader, uint64_t number) {
 	struct journal_end *end = reader->end;
-	struct segment segment = {.bytes = NULL};
+	struct segment segment;
 	uint64_t offset = 0;
-	bool good = load(reader, number, &segment);
+	bool good = segment_open(reader, number, &segment);
 
 	if (good && number == end->first_segment) {
 		end->next = reader->found->first = segment.header.first;
@@ -376,7 +414,7 @@ static bool read_segment(struct reader *reader, uint64_t number) {
 			     end->next - 1);
 	memcpy(reader->before, segment.name, sizeof(reader->before));
 	reader->before_offset = offset;
-	free(segment.bytes);
+	segment_close(reader, &segment);
 	return good;
 }
 
