@@ -416,7 +416,7 @@ valgrind:
 mutants:
 	@BUILD=$(abspath $(BUILD)) bash tests/mutants
 
-FAULT_TESTS := $(filter %/fault_%,$(SYSTEM_TESTS))
+FAULT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/system/fault_*_test.c))
 
 ## torture: kvd killed KILLS=200 times; the fault suites, partitions for SECONDS=30; EVERY_CRASH=1
 KILLS       ?= 200
@@ -426,7 +426,7 @@ torture: $(BUILD)/kvd $(KVFAULT) $(BUILD)/tests/system/crash_test $(FAULT_TESTS)
 	KILLS=$(KILLS) BUILD=$(BUILD) KVD=$(BUILD)/kvd $(BUILD)/tests/system/crash_test
 	@for program in $(FAULT_TESTS); do \
 	    KV_LONG=1 $(if $(findstring command,$(origin SECONDS)),SECONDS=$(SECONDS)) \
-	        KVD=$(BUILD)/kvd $$program || exit 1; \
+	        BUILD=$(BUILD) KVD=$(BUILD)/kvd $$program || exit 1; \
 	done
 	EVERY_CRASH=$(EVERY_CRASH) $(BUILD)/tests/unit/journal_crash_test
 
