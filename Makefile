@@ -246,6 +246,7 @@ $(BUILD)/tests/unit/turn_test: $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit
         batch codec counters disk heap journal journal_file journal_read turn)
 $(BUILD)/tests/unit/turn_test: private TEST_LIBS = $(ISAL_LIBS)
 $(BUILD)/tests/unit/heap_test: $(BUILD)/obj/server/heap.o
+$(BUILD)/tests/unit/solitude_test: $(BUILD)/obj/server/solitude.o
 $(BUILD)/tests/unit/foresight_test: $(CORE) $(RPC)/server_xdr.o $(BASE) \
     $(patsubst %,$(BUILD)/obj/server/%.o,foresight wire)
 $(BUILD)/tests/unit/foresight_test: private EXTRA = $(INCLUDES_WIRE)
@@ -431,7 +432,7 @@ torture: $(BUILD)/kvd $(KVFAULT) $(BUILD)/tests/system/crash_test $(FAULT_TESTS)
 	EVERY_CRASH=$(EVERY_CRASH) $(BUILD)/tests/unit/journal_crash_test
 
 ## bench-durable: what durability costs, beside Redis if it is there (QUICK=1: in a minute)
-bench-durable: $(BUILD)/kvd $(BUILD)/bench/durable
+bench-durable: $(BUILD)/kvd $(BUILD)/bench/durable $(BUILD)/bench/load
 	@place=$$(mktemp -d "$(CURDIR)/durable.XXXXXX") && $(BUILD)/bench/durable $(BUILD)/kvd "$$place" \
 	    $$(command -v redis-server || echo -); status=$$?; rm -rf "$$place"; exit $$status
 $(BUILD)/bench/durable: bench/durable.c bench/durable_load.c $(BUILD)/libkv.a | $(PUBLIC)

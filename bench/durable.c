@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,6 +39,7 @@ enum {
 struct bench {
 	const char *kvd;
 	const char *redis_program; /* NULL: there is none */
+	char load[PATH_SIZE];	   /* the load program beside this one */
 	bool is_quick;
 	char data[PATH_SIZE];
 	char log[PATH_SIZE];
@@ -239,23 +241,47 @@ static void measure_many(struct bench *bench) {
 		print_target("durable / Redis", &of_redis, 1.1, false);
 }
 
+/*
+ * Writers of another process, in one thread: as many threads as clients would keep this machine's
+ * processors from the reader, and it is not those that are to be measured.
+ */
+static pid_t start_writers(const struct bench *bench, unsigned clients, int for_ms) {
+	char connections[16];
+	char duration[16];
+
+	(void)snprintf(connections, sizeof(connections), "%u", clients);
+	(void)snprintf(duration, sizeof(duration), "%d", for_ms);
+	return start("/dev/null",
+		     (const char *[]){bench->load, "--server", bench->durable, "--mix", "put",
+				      "--connections", connections, "--keys", "100000", "--warm-up",
+				      "0", "--duration", duration, NULL});
+}
+
+/* Median of one client's reads while so many write. */
+static double read_beside(const struct bench *bench, unsigned writers, int for_ms) {
+	/* They begin sooner and end later. */
+	pid_t pid = start_writers(bench, writers, for_ms + 200);
+	double us;
+	int status;
+
+	(void)usleep(100000);
+	us = call_us(bench->durable, true, for_ms);
+	if (waitpid(pid, &status, 0) != pid || status != 0) {
+		(void)fprintf(stderr, "durable: the writers failed: %s\n", bench->load);
+		exit(1);
+	}
+	return us;
+}
+
 static void measure_reads(struct bench *bench) {
-	static struct load loads[CLIENTS];
 	unsigned rounds = bench->is_quick ? 3 : 7;
 	int for_ms = bench->is_quick ? 300 : 1000;
 	struct figure one = {0}, many = {0}, alone = {0}, of_one = {0}, of_many = {0};
 
 	for (unsigned i = 0; i < rounds; i++) {
 		add(&alone, call_us(bench->durable, true, for_ms));
-		/* The writers begin sooner and end later. */
-		begin_load(loads, bench->durable, NULL, 1, for_ms + 100);
-		(void)usleep(50000);
-		add(&one, call_us(bench->durable, true, for_ms));
-		(void)end_load(loads, 1);
-		begin_load(loads, bench->durable, NULL, CLIENTS, for_ms + 200);
-		(void)usleep(100000);
-		add(&many, call_us(bench->durable, true, for_ms));
-		(void)end_load(loads, CLIENTS);
+		add(&one, read_beside(bench, 1, for_ms));
+		add(&many, read_beside(bench, CLIENTS, for_ms));
 		add(&of_one, one.values[i] / alone.values[i]);
 		add(&of_many, many.values[i] / alone.values[i]);
 		say_progress("reads beside writes", i + 1, rounds);
@@ -371,15 +397,18 @@ static bool is_wanted(int argc, char **argv, const char *section) {
 
 int main(int argc, char **argv) {
 	struct bench bench = {.is_quick = getenv("QUICK") != NULL};
+	char copy[PATH_SIZE];
 
 	if (argc < 3) {
 		(void)fputs("usage: durable KVD DIR [REDIS-SERVER|- [SECTION...]]\n", stderr);
 		return 2;
 	}
+	(void)snprintf(copy, sizeof(copy), "%s", argv[0]);
 	bench.kvd = argv[1];
 	bench.directory = argv[2];
 	if (argc > 3 && strcmp(argv[3], "-") != 0)
 		bench.redis_program = argv[3];
+	place(bench.load, "", dirname(copy), "load");
 	place(bench.data, "", argv[2], "data");
 	place(bench.log, "", argv[2], "log");
 	place(bench.file, "", argv[2], "file");

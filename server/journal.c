@@ -17,6 +17,7 @@ enum {
 	FIRST_CAPACITY = 64 * 1024,
 	KEPT_CAPACITY = 1 << 20, /* a larger buffer is given back once it was written */
 	RETRY_S = 1,		 /* when the disk was full */
+	HERE_MAX = 64 << 10,	 /* payload that the turn itself writes */
 };
 
 /* A batch: room for its header, its payload, room for its padding. */
@@ -28,9 +29,10 @@ struct pile {
 };
 
 /*
- * The turn owns `gathering`, `recorded` and `room`; the thread owns `file`. What both use is under
- * the mutex, `writing` so: the turn fills it while has_batch is false, the thread reads it while it
- * is true.
+ * The turn owns `gathering`, `recorded` and `room`. What the thread uses, too, is under the mutex,
+ * `writing` so: the turn fills it while has_batch is false, whoever writes it reads it while it is
+ * true. `file` belongs to whoever made is_file_taken true: the thread, or the turn when it writes
+ * itself.
  *
  * `room` is what the segment in use will have left once all batches handed over are written;
  * has_spare becomes true when a spare segment was made, false when a batch is planned into it;
@@ -56,6 +58,8 @@ struct journal {
 	struct pile writing;
 	uint64_t writing_last; /* position */
 	bool has_batch;
+	bool is_file_taken;
+	bool is_file_awaited;
 	bool is_spare_planned; /* the batch goes there */
 	bool has_spare;
 	bool is_disk_full;
@@ -114,15 +118,38 @@ static void tell_turn(struct journal *journal) {
 	atomic_store(&journal->has_news, true);
 }
 
+/* With the mutex held, which is given up until leave_file(). */
+static void take_file(struct journal *journal) {
+	assert(!journal->is_file_taken);
+	journal->is_file_taken = true;
+	(void)pthread_mutex_unlock(&journal->mutex);
+}
+
+/* With the mutex held. What there is to be done is known when the turn has left the file. */
+static void await_file(struct journal *journal) {
+	while (journal->is_file_taken) {
+		journal->is_file_awaited = true;
+		(void)pthread_cond_wait(&journal->changed, &journal->mutex);
+	}
+}
+
+static void leave_file(struct journal *journal) {
+	(void)pthread_mutex_lock(&journal->mutex);
+	journal->is_file_taken = false;
+	if (journal->is_file_awaited)
+		(void)pthread_cond_broadcast(&journal->changed);
+	journal->is_file_awaited = false;
+}
+
 /* With the mutex held, which is given up meanwhile. */
 static enum journal_work write_batch(struct journal *journal) {
 	struct pile *batch = &journal->writing;
 	bool written;
 
-	(void)pthread_mutex_unlock(&journal->mutex);
+	take_file(journal);
 	written = journal_file_append(journal->file, batch->bytes, batch->payload, batch->count,
 				      journal->why);
-	(void)pthread_mutex_lock(&journal->mutex);
+	leave_file(journal);
 	if (written) {
 		journal->durable = journal->writing_last;
 		journal->batches++;
@@ -134,12 +161,19 @@ static enum journal_work write_batch(struct journal *journal) {
 	}
 	journal->has_batch = false;
 	journal->is_spare_planned = false;
+	return written ? JOURNAL_WROTE : JOURNAL_FAILED;
+}
+
+/* With the mutex held, which is given up meanwhile. */
+static enum journal_work write_and_tell(struct journal *journal) {
+	enum journal_work work = write_batch(journal);
+
 	(void)pthread_cond_broadcast(&journal->changed);
 	/* Not under the mutex, which is the first thing that the turn will want. */
 	(void)pthread_mutex_unlock(&journal->mutex);
 	tell_turn(journal);
 	(void)pthread_mutex_lock(&journal->mutex);
-	return written ? JOURNAL_WROTE : JOURNAL_FAILED;
+	return work;
 }
 
 /* With the mutex held, which is given up meanwhile. */
@@ -147,11 +181,11 @@ static enum journal_work make_spare(struct journal *journal) {
 	enum journal_spare spare;
 	size_t pieces = journal->spare_owed;
 
-	(void)pthread_mutex_unlock(&journal->mutex);
+	take_file(journal);
 	do
 		spare = journal_file_make_spare(journal->file);
 	while (spare == SPARE_BEGUN && pieces-- > 1);
-	(void)pthread_mutex_lock(&journal->mutex);
+	leave_file(journal);
 	journal->spare_owed = 0;
 	switch (spare) {
 	case SPARE_READY:
@@ -174,10 +208,16 @@ static enum journal_work forget(struct journal *journal) {
 	uint64_t position = journal->to_forget;
 
 	journal->to_forget = 0;
-	(void)pthread_mutex_unlock(&journal->mutex);
+	take_file(journal);
 	journal_file_forget(journal->file, position);
-	(void)pthread_mutex_lock(&journal->mutex);
+	leave_file(journal);
 	return JOURNAL_PREPARED;
+}
+
+/* With the mutex held. The file's spare is the journal's until the batch planned into it is there.
+ */
+static bool lacks_spare(const struct journal *journal) {
+	return !journal->has_spare && !journal->is_spare_planned;
 }
 
 /*
@@ -185,22 +225,22 @@ static enum journal_work forget(struct journal *journal) {
  * gets its turn, even if the next batch waits already.
  */
 static enum journal_work step(struct journal *journal) {
-	bool is_batch_first = journal->spare_owed == 0 || journal->is_stopping;
+	bool is_batch_first;
 
+	await_file(journal);
+	is_batch_first = journal->spare_owed == 0 || journal->is_stopping;
 	if (journal->has_failed)
 		return JOURNAL_FAILED;
 	if (journal->has_batch && is_batch_first)
-		return write_batch(journal);
+		return write_and_tell(journal);
 	if (journal->to_forget > 0)
 		return forget(journal);
 	if (journal->is_stopping)
 		return JOURNAL_IDLE;
-	/* The file's spare is the journal's until the batch that is planned into it is there. */
-	if (!journal->has_spare && !journal->is_spare_planned &&
-	    (!journal->has_batch || journal->spare_owed > 0))
+	if (lacks_spare(journal) && (!journal->has_batch || journal->spare_owed > 0))
 		return make_spare(journal);
 	journal->spare_owed = 0;
-	return journal->has_batch ? write_batch(journal) : JOURNAL_IDLE;
+	return journal->has_batch ? write_and_tell(journal) : JOURNAL_IDLE;
 }
 
 enum journal_work journal_step(struct journal *journal) {
@@ -373,6 +413,30 @@ void journal_turn(struct journal *journal) {
 		(void)pthread_cond_broadcast(&journal->changed);
 }
 
+/* With the mutex held. */
+static bool can_write_here(const struct journal *journal) {
+	return journal->gathering.count > 0 && journal->gathering.payload <= HERE_MAX &&
+	       !journal->has_batch && !journal->is_file_taken && !journal->has_failed;
+}
+
+bool journal_write(struct journal *journal) {
+	bool can_write;
+	bool has_more = false;
+
+	(void)pthread_mutex_lock(&journal->mutex);
+	can_write = can_write_here(journal);
+	if (can_write) {
+		hand_over(journal);
+		(void)write_batch(journal);
+		look(journal);
+		has_more = lacks_spare(journal);
+	}
+	(void)pthread_mutex_unlock(&journal->mutex);
+	if (has_more)
+		(void)pthread_cond_broadcast(&journal->changed);
+	return can_write;
+}
+
 int journal_fd(const struct journal *journal) {
 	return journal->event;
 }
@@ -390,6 +454,10 @@ uint64_t journal_durable(struct journal *journal) {
 
 uint64_t journal_recorded(const struct journal *journal) {
 	return journal->recorded;
+}
+
+bool journal_is_writing(const struct journal *journal) {
+	return journal->recorded > journal->durable_seen;
 }
 
 void journal_forget(struct journal *journal, uint64_t position) {

@@ -6,7 +6,7 @@
  * journal.h - keeps what the turn records. The turn gathers a batch in memory; a thread writes and
  * syncs one batch while the next one gathers. So the disk sets the size of the batches.
  *
- * All functions are the turn's. It waits for nothing but in journal_stop().
+ * All functions are the turn's. It waits for nothing but in journal_write() and journal_stop().
  */
 
 #include "journal_file.h"
@@ -53,6 +53,13 @@ struct recorder journal_recorder(struct journal *journal);
 /* The turn ends: what it gathered goes to the disk, as soon as that is free. */
 void journal_turn(struct journal *journal);
 
+/*
+ * In place of journal_turn(): the turn itself writes and syncs what it gathered, and has it durable
+ * now, which saves two changes of thread. False: the thread is at work, or the batch is large:
+ * journal_turn() it is.
+ */
+bool journal_write(struct journal *journal);
+
 /* Readable when journal_durable(), journal_is_behind() or journal_failure() may have changed. */
 int journal_fd(const struct journal *journal);
 
@@ -61,6 +68,9 @@ uint64_t journal_durable(struct journal *journal);
 
 /* Position of the last operation recorded. */
 uint64_t journal_recorded(const struct journal *journal);
+
+/* There are operations that journal_durable() did not name. */
+bool journal_is_writing(const struct journal *journal);
 
 /* A snapshot holds everything up to `position`: what is older may go, when the disk has time. */
 void journal_forget(struct journal *journal, uint64_t position);

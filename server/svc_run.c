@@ -13,6 +13,7 @@
 #include "counters.h"
 #include "log.h"
 #include "notify.h"
+#include "solitude.h"
 #include "transport_datagram.h"
 #include "turn.h"
 
@@ -28,6 +29,7 @@ struct server {
 	struct watch snapshotter_news;
 	struct watch heap_news;
 	struct turn *turn;
+	struct solitude solitude;
 	bool is_paused;
 	uint64_t time_ms; /* what to add to the clock: logged time never goes back */
 	bool is_stopping;
@@ -220,6 +222,31 @@ static void receive(struct server *server, const struct epoll_event *events, int
 	}
 }
 
+/* Whether somebody is ready but the disk and the like, of which `events` tell. */
+static bool has_calls(const struct epoll_event *events, int count) {
+	for (int i = 0; i < count; i++)
+		if (((const struct watch *)events[i].data.ptr)->ready != news_ready)
+			return true;
+	return false;
+}
+
+/* While there is but one client, the turn waits for the disk itself, and sees who came meanwhile.
+ */
+static bool end_turn(struct server *server) {
+	bool waits = solitude_is(&server->solitude) && turn_is_writing(server->turn);
+	struct epoll_event event;
+	uint64_t began_ns;
+	bool goes_on;
+
+	if (!waits)
+		return turn_end(server->turn, false);
+	began_ns = clock_ns();
+	goes_on = turn_end(server->turn, true);
+	solitude_waited(&server->solitude, (clock_ns() - began_ns) / 1000,
+			has_calls(&event, epoll_wait(server->epoll, &event, 1, 0)));
+	return goes_on;
+}
+
 bool svc_run_turns(struct server *server) {
 	struct epoll_event events[EVENTS_A_TURN];
 	uint64_t due_ms = 0;
@@ -233,10 +260,12 @@ bool svc_run_turns(struct server *server) {
 			log_error("cannot wait for sockets: %s", strerror(errno));
 			return false;
 		}
+		if (has_calls(events, count))
+			solitude_came(&server->solitude, turn_is_writing(server->turn));
 		turn_begin(server->turn, now_ms);
 		streams_set_time(server->streams, now_ms);
 		receive(server, events, count);
-		if (!turn_end(server->turn))
+		if (!end_turn(server))
 			return false;
 		pause_all(server, turn_is_behind(server->turn));
 		streams_flush(server->streams);

@@ -71,6 +71,7 @@ struct streams {
 	struct memory *memory; /* of the views in outboxes */
 	struct stream *all;
 	struct pacing pacing;
+	struct stream *current; /* its calls are being run */
 	struct stream *flushing;
 	struct stream *closed;
 	bool is_paused;
@@ -181,6 +182,17 @@ static void watch_for(struct stream *stream, uint32_t events) {
 
 /* --- Calls --------------------------------------------------------------------------------- */
 
+/* Its answers are sent at the end of the turn. */
+static void flush_later(struct stream *stream) {
+	struct streams *streams = stream->streams;
+
+	if (stream->is_flushing)
+		return;
+	stream->is_flushing = true;
+	stream->flushing_next = streams->flushing;
+	streams->flushing = stream;
+}
+
 static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	struct call *call = xprt->xp_p1;
 	struct stream *stream = call->stream;
@@ -193,11 +205,8 @@ static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 		encoded = outbox_reply(&stream->outbox, reply, call->reply.value);
 		if (!encoded)
 			stream_cut(stream, "no memory for its answer");
-		else if (!stream->is_flushing) {
-			stream->is_flushing = true;
-			stream->flushing_next = streams->flushing;
-			streams->flushing = stream;
-		}
+		else if (stream != streams->current)
+			flush_later(stream);
 	}
 	dispatch_call_free(streams->dispatch, call);
 	return encoded ? TRUE : FALSE;
@@ -388,6 +397,24 @@ static void settle(struct stream *stream) {
 	hold(stream);
 }
 
+/*
+ * Runs what came. Nobody waits for the rest of the turn when all is answered: another's turn may be
+ * long, and the peer could be at its next call.
+ */
+static void serve(struct stream *stream) {
+	struct streams *streams = stream->streams;
+
+	streams->current = stream;
+	receive(stream);
+	streams->current = NULL;
+	if (stream->is_closed || stream->outbox.size == 0 || stream->is_flushing)
+		return;
+	if (stream->owed == 0 && stream->unparsed == NULL)
+		stream_flush(stream);
+	else
+		flush_later(stream);
+}
+
 static void stream_ready(struct watch *watch, uint32_t events) {
 	struct stream *stream = (struct stream *)(void *)watch;
 
@@ -398,7 +425,7 @@ static void stream_ready(struct watch *watch, uint32_t events) {
 		resume(stream);
 	}
 	if (is_reading(stream) && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
-		receive(stream);
+		serve(stream);
 	else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
 		stream_close(stream);
 	settle(stream);

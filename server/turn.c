@@ -195,20 +195,23 @@ static void say_room(struct turn *turn) {
 		log_info("the disk has room for the journal again");
 }
 
-bool turn_end(struct turn *turn) {
+bool turn_end(struct turn *turn, bool waits) {
 	struct journal *journal = turn->journal;
 	uint64_t durable;
+	bool is_written;
 
 	turn->has_wish = false;
 	if (turn->heap != NULL)
 		heap_tend(turn->heap);
 	if (journal == NULL)
 		return true;
+	is_written = waits && journal_write(journal);
 	durable = journal_durable(journal);
 	if (journal_failure(journal) != NULL)
 		return say_failure(turn);
 	/* First the disk, which then works while answers are made. */
-	journal_turn(journal);
+	if (!is_written)
+		journal_turn(journal);
 	say_room(turn);
 	dispatch_settle(turn->dispatch, durable);
 	if (turn->snapshotter == NULL)
@@ -217,6 +220,10 @@ bool turn_end(struct turn *turn) {
 		return false;
 	begin_snapshot(turn);
 	return true;
+}
+
+bool turn_is_writing(const struct turn *turn) {
+	return turn->journal != NULL && journal_is_writing(turn->journal);
 }
 
 bool turn_is_behind(const struct turn *turn) {

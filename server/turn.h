@@ -48,10 +48,14 @@ void turn_begin(struct turn *turn, uint64_t now_ms);
 
 /*
  * All that was ready has been run: what is durable is answered, what was recorded goes to the
- * journal, and a snapshot is begun or ended when it is time. False: the disk failed and nobody
- * knows what it holds, so the process must stop (logged).
+ * journal, and a snapshot is begun or ended when it is time. `waits`: until a small batch is on the
+ * disk, if nothing else is going there, for there is nobody else to serve (solitude.h). False: the
+ * disk failed and nobody knows what it holds, so the process must stop (logged).
  */
-bool turn_end(struct turn *turn);
+bool turn_end(struct turn *turn, bool waits);
+
+/* Something that was recorded was not yet durable when turn_end() looked. */
+bool turn_is_writing(const struct turn *turn);
 
 /* No more calls should be taken in until a later turn_end(): the disk cannot keep up. */
 bool turn_is_behind(const struct turn *turn);

@@ -25,6 +25,7 @@ enum {
 	STEP_MS = 3,	      /* a piece of the journal's work that is no batch */
 	NO_ROOM_MS = 700,     /* until it looks again whether the disk has room */
 	STALL_MS = 4000,      /* a disk that takes its time */
+	ALONE_TURNS = 5,     /* of so many, the turn writes one itself */
 	LIKE_SOON = 12,	      /* changes of the disk */
 	BACK_SOON_MS = 60,    /* at most, until it is started again ... */
 	BACK_AFTER_MS = 4000, /* ... or this */
@@ -396,7 +397,8 @@ static void do_turn(void *context, uint64_t life) {
 		run_record(machine, letter);
 		letter_free(letter);
 	}
-	went_on = turn_end(machine->turn);
+	/* Now and then as if its client were alone. */
+	went_on = turn_end(machine->turn, world()->figures.turns % ALONE_TURNS == 0);
 	if (was_struck(machine))
 		return;
 	if (!went_on) {

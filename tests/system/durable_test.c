@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a restart of kvd -d keeps: values, versions, sessions, leases, remembered answers. */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <kv/kv.h>
@@ -21,6 +23,7 @@ enum {
 	SHORT_LEASE_S = 4,
 	DOWN_MS = 5000,
 	WAIT_MS = 60000,
+	LONE_CALLS = 100,
 };
 
 static void reconnect(struct scene *scene) {
@@ -404,6 +407,78 @@ START_TEST(a_kill_is_told_from_a_stop_at_the_next_start) {
 }
 END_TEST
 
+/* --- Threads ------------------------------------------------------------------------------------
+ */
+
+/* How often the threads but the first have slept since they began. */
+static uint64_t sleeps_of_others(const struct server *server) {
+	static const char name[] = "\nvoluntary_ctxt_switches:";
+	char path[64];
+	uint64_t sleeps = 0;
+	struct dirent *task;
+	DIR *tasks;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/task", (int)server->process.pid);
+	tasks = opendir(path);
+	ck_assert_ptr_nonnull(tasks);
+	while ((task = readdir(tasks)) != NULL) {
+		char file[400];
+
+		if (atoi(task->d_name) == 0 || atoi(task->d_name) == server->process.pid)
+			continue;
+		(void)snprintf(file, sizeof file, "%s/%s/status", path, task->d_name);
+		char *text = process_read_file(file);
+		const char *line = strstr(text, name);
+		if (line != NULL)
+			sleeps += strtoull(line + sizeof name - 1, NULL, 10);
+		free(text);
+	}
+	(void)closedir(tasks);
+	return sleeps;
+}
+
+/* Where a sync takes no time, if there is such a place: on a slow disk the thread is used. */
+static void quick_directory(char path[64]) {
+	static const char base[] = "/dev/shm/kv-XXXXXX";
+
+	memcpy(path, base, sizeof base);
+	if (mkdtemp(path) == NULL)
+		suite_directory(path);
+	else
+		ck_assert_int_eq(chmod(path, 0777), 0);
+}
+
+START_TEST(the_writes_of_a_lone_client_pass_through_no_other_thread) {
+	struct kv_bytes key = {"key", 3};
+	struct kv_client *client = NULL;
+	struct scene scene;
+	char address[128];
+	char command[128];
+	char dir[64];
+	unsigned in_a_row = 0;
+	uint64_t deadline_ms = suite_now_ms() + WAIT_MS;
+
+	quick_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	server_address(&scene.server, VIA_LOCAL, address);
+	struct kv_options options = {.server = address};
+	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
+	/* It is known for one after some calls, and a machine may be slow for a while. */
+	while (in_a_row < LONE_CALLS) {
+		uint64_t before = sleeps_of_others(&scene.server);
+
+		for (unsigned i = 0; i < 10; i++)
+			ck_assert_int_eq(kv_put(client, key, key, KV_ANY, NULL), KV_OK);
+		in_a_row = sleeps_of_others(&scene.server) - before < 10 ? in_a_row + 10 : 0;
+		ck_assert_msg(suite_now_ms() < deadline_ms, "another thread takes part");
+	}
+	kv_close(client);
+	scene_end(&scene);
+	(void)snprintf(command, sizeof command, "rm -rf %s", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 /* --- Through the library ------------------------------------------------------------------------
  */
 
@@ -455,6 +530,7 @@ int main(void) {
 	tcase_add_test(leases, a_lease_ends_after_a_restart_and_stays_ended_after_another);
 	tcase_add_test(stop, a_stop_under_load_keeps_all_that_was_answered_and_leaves_its_mark);
 	tcase_add_test(stop, a_kill_is_told_from_a_stop_at_the_next_start);
+	tcase_add_test(stop, the_writes_of_a_lone_client_pass_through_no_other_thread);
 	tcase_add_test(stop, a_library_handle_does_not_notice_a_restart);
 	return suite_run(suite);
 }

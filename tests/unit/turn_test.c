@@ -154,7 +154,7 @@ static bool take_turn(unsigned opened) {
 	turn_begin(turn, ++now_ms);
 	while (opened-- > 0)
 		(void)run_open(++number);
-	goes_on = turn_end(turn);
+	goes_on = turn_end(turn, false);
 	if (goes_on)
 		(void)turn_tend(turn);
 	return goes_on;
@@ -184,9 +184,47 @@ START_TEST(nothing_is_answered_before_it_is_durable) {
 }
 END_TEST
 
+START_TEST(a_turn_that_waits_for_the_disk_answers_at_once) {
+	turn_begin(turn, ++now_ms);
+	ck_assert(!turn_is_writing(turn));
+	(void)run_open(101);
+	(void)run_open(102);
+	ck_assert(turn_is_writing(turn));
+	ck_assert(turn_end(turn, true));
+	ck_assert(!turn_is_writing(turn));
+	ck_assert_uint_eq(dispatch.settled, 2);
+	step(JOURNAL_IDLE);
+	/* Behind a batch that waits for the thread it waits for the thread, too. */
+	ck_assert(take_turn(1));
+	turn_begin(turn, ++now_ms);
+	(void)run_open(103);
+	ck_assert(turn_end(turn, true));
+	ck_assert_uint_eq(dispatch.settled, 2);
+	ck_assert(turn_is_writing(turn));
+	step(JOURNAL_WROTE);
+	ck_assert(take_turn(0));
+	ck_assert_uint_eq(dispatch.settled, 3);
+	step(JOURNAL_WROTE);
+	ck_assert(take_turn(0));
+	ck_assert_uint_eq(dispatch.settled, 4);
+}
+END_TEST
+
+START_TEST(a_disk_that_fails_while_the_turn_waits_is_the_end) {
+	const struct fake_plan plan = {.fail_change = 2, .error = -EIO};
+
+	step(JOURNAL_IDLE);
+	fake_disk_plan(world.disk, &plan);
+	turn_begin(turn, ++now_ms);
+	(void)run_open(1);
+	ck_assert(!turn_end(turn, true));
+	ck_assert_uint_eq(dispatch.settled, 0);
+}
+END_TEST
+
 START_TEST(what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too) {
 	turn_begin(turn, ++now_ms);
-	ck_assert(turn_end(turn));
+	ck_assert(turn_end(turn, false));
 	(void)run_open(1);
 	ck_assert_uint_le(turn_tend(turn), LEASE_MS);
 	step(JOURNAL_WROTE);
@@ -244,7 +282,7 @@ START_TEST(a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn) {
 	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
 	(void)run_open(1);
 	ck_assert_uint_eq(snapshotter.tries, 0);
-	ck_assert(turn_end(turn));
+	ck_assert(turn_end(turn, false));
 	ck_assert_uint_eq(snapshotter.tries, 1);
 	ck_assert_uint_eq(snapshotter.position, 1);
 	snapshotter.news = SNAPSHOTTER_PUBLISHED;
@@ -256,11 +294,11 @@ END_TEST
 
 START_TEST(one_that_is_wanted_after_the_end_of_a_turn_begins_at_once) {
 	turn_begin(turn, ++now_ms);
-	ck_assert(turn_end(turn));
+	ck_assert(turn_end(turn, false));
 	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
 	ck_assert_uint_eq(turn_tend(turn), 0);
 	turn_begin(turn, ++now_ms);
-	ck_assert(turn_end(turn));
+	ck_assert(turn_end(turn, false));
 	ck_assert_uint_eq(snapshotter.tries, 1);
 	ck_assert_uint_eq(turn_tend(turn), UINT64_MAX);
 }
@@ -310,7 +348,7 @@ START_TEST(without_a_journal_there_are_no_snapshots_and_nothing_waits) {
 	open_turn(NULL, NULL);
 	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_NO_JOURNAL);
 	turn_begin(turn, ++now_ms);
-	ck_assert(turn_end(turn));
+	ck_assert(turn_end(turn, false));
 	ck_assert(!turn_is_behind(turn));
 	ck_assert_uint_eq(turn_tend(turn), UINT64_MAX);
 	ck_assert(turn_stop(turn));
@@ -347,6 +385,8 @@ END_TEST
 static void add(TCase *tests) {
 	tcase_add_checked_fixture(tests, start, stop);
 	tcase_add_test(tests, nothing_is_answered_before_it_is_durable);
+	tcase_add_test(tests, a_turn_that_waits_for_the_disk_answers_at_once);
+	tcase_add_test(tests, a_disk_that_fails_while_the_turn_waits_is_the_end);
 	tcase_add_test(tests, what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too);
 	tcase_add_test(tests, a_stop_makes_all_durable_and_answers_it);
 	tcase_add_test(tests, a_disk_that_failed_is_the_end_and_nothing_more_is_answered);
