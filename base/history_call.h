@@ -18,7 +18,7 @@
  * KV_OK of a write the new one, of a Get that of the value, with KV_VERSION the current one; else
  * it is left out. "old" is there if an Append was answered KV_OK and the old value was asked for.
  * "call" and "return" are nanoseconds on one clock. Without "return", and then without "status",
- * the call is open: it was never answered.
+ * the call is open: it was never answered. It has no other members.
  *
  * A line with the client and call of an open one that stands before it completes that one. So a
  * client that writes the open line before it sends, and the whole one after the answer, may be

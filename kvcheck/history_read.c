@@ -149,6 +149,26 @@ static bool get_answer(struct reader *reader, const json_t *object, struct histo
 	return true;
 }
 
+/* A member under another name, "verison", would go unjudged. */
+static bool check_names(struct reader *reader, json_t *object) {
+	static const char *const names[] = {
+	    "client", "op",	 "key", "key_base64", "value", "value_base64", "expected",
+	    "status", "version", "old", "old_base64", "call",  "return",
+	};
+	json_t *member;
+	const char *name;
+
+	json_object_foreach(object, name, member) {
+		size_t i = 0;
+
+		while (i < sizeof(names) / sizeof(names[0]) && strcmp(name, names[i]) != 0)
+			i++;
+		if (i == sizeof(names) / sizeof(names[0]))
+			return wrong(reader, "a call has no \"%.40s\": see kvcheck(1)", name);
+	}
+	return true;
+}
+
 static bool get_call(struct reader *reader, const json_t *object, struct history_call *call) {
 	*call = (struct history_call){.expected = HISTORY_ANY, .return_ns = HISTORY_OPEN};
 	if (!json_is_object(object))
@@ -256,7 +276,8 @@ static enum history_answer take_line(struct reader *reader, const char *text, si
 				    error.position);
 		return is_rest ? HISTORY_CUT : HISTORY_WRONG;
 	}
-	is_taken = get_call(reader, object, &call) && add(reader, &call);
+	is_taken =
+	    check_names(reader, object) && get_call(reader, object, &call) && add(reader, &call);
 	while (reader->owned_count > 0)
 		free(reader->owned[--reader->owned_count]);
 	json_decref(object);

@@ -72,12 +72,36 @@ START_TEST(a_line_is_a_call) {
 }
 END_TEST
 
-START_TEST(empty_lines_and_members_that_mean_nothing_are_passed_over) {
-	ck_assert_int_eq(read_text("\n  \r\n"
-				   "{\"client\":1,\"op\":\"get\",\"key\":\"k\",\"call\":1,"
-				   "\"host\":\"a\",\"return\":2,\"status\":\"KV_NOKEY\"}\n\n"),
-			 HISTORY_READ);
+START_TEST(empty_lines_are_passed_over) {
+	ck_assert_int_eq(read_text("\n  \r\n" PUT_1 "\n"), HISTORY_READ);
 	ck_assert_uint_eq(history_count(history), 1);
+}
+END_TEST
+
+/* Passed over, each of these would leave out what its answer tells, and nobody would know. */
+START_TEST(a_member_that_no_call_has_is_refused) {
+	is_refused(PUT_1 "{\"client\":1,\"op\":\"get\",\"key\":\"k\",\"call\":3,\"verison\":9,"
+			 "\"return\":4,\"status\":\"KV_OK\"}\n",
+		   "file:2: a call has no \"verison\": see kvcheck(1)");
+	is_refused("{\"client\":1,\"op\":\"get\",\"key\":\"k\",\"call\":1,\"Return\":2}\n",
+		   "file:1: a call has no \"Return\": see kvcheck(1)");
+	is_refused("{\"client\":1,\"op\":\"get\",\"key\":\"k\",\"call\":1,\"\":{}}\n",
+		   "file:1: a call has no \"\": see kvcheck(1)");
+	ck_assert_uint_eq(history_count(history), 1);
+}
+END_TEST
+
+START_TEST(every_member_that_a_call_may_have_is_known) {
+	ck_assert_int_eq(
+	    read_text("{\"client\":1,\"op\":\"append\",\"key\":\"k\",\"value\":\"v\","
+		      "\"expected\":3,\"status\":\"KV_OK\",\"old\":\"o\",\"version\":4,"
+		      "\"call\":1,\"return\":2}\n"
+		      "{\"client\":1,\"op\":\"append\",\"key_base64\":\"aw==\","
+		      "\"value_base64\":\"dg==\",\"status\":\"KV_OK\",\"old_base64\":\"bw==\","
+		      "\"call\":3,\"return\":4}\n"),
+	    HISTORY_READ);
+	ck_assert_uint_eq(history_count(history), 2);
+	is_equal(history_at(history, 1)->got, "o", 1);
 }
 END_TEST
 
@@ -219,7 +243,9 @@ int main(void) {
 	TCase *files = tcase_create("files");
 	tcase_add_checked_fixture(files, setup, teardown);
 	tcase_add_test(files, a_line_is_a_call);
-	tcase_add_test(files, empty_lines_and_members_that_mean_nothing_are_passed_over);
+	tcase_add_test(files, empty_lines_are_passed_over);
+	tcase_add_test(files, a_member_that_no_call_has_is_refused);
+	tcase_add_test(files, every_member_that_a_call_may_have_is_known);
 	tcase_add_test(files, an_open_line_is_completed_by_a_later_one);
 	tcase_add_test(files, half_a_line_at_the_end_is_left_out);
 	tcase_add_test(files, but_not_if_it_does_not_begin_like_a_line);
