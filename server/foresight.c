@@ -58,12 +58,14 @@ static bool find_key(const uint8_t *call, size_t size, struct kv_bytes *key) {
 	return key->size > 0 && key->size <= KEY_MAX && key->size <= size - at - WORD;
 }
 
-unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[FORESIGHT_MAX], size_t *end) {
+unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_FORESEEN_MAX],
+			size_t *end) {
 	const uint8_t *at = bytes.data;
 	size_t left = bytes.size;
 	unsigned count = 0;
 
-	while (count < FORESIGHT_MAX && left > RECORD_MARK_SIZE && (at[0] & LAST_FRAGMENT) != 0) {
+	while (count < STORE_FORESEEN_MAX && left > RECORD_MARK_SIZE &&
+	       (at[0] & LAST_FRAGMENT) != 0) {
 		size_t size = size_at(at);
 
 		if (size > left - RECORD_MARK_SIZE)
@@ -77,7 +79,7 @@ unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[FORESIGHT_MA
 }
 
 size_t foresight_fetch(const struct service *service, const void *bytes, size_t size) {
-	struct kv_bytes keys[FORESIGHT_MAX];
+	struct kv_bytes keys[STORE_FORESEEN_MAX];
 	size_t end;
 
 	/* One alone has nothing to be fetched beside it. */

@@ -13,15 +13,15 @@
 #include <stddef.h>
 
 #include "service.h"
-
-enum { FORESIGHT_MAX = 32 }; /* keys; as many as the processor can fetch for at once, and more */
+#include "store.h"
 
 /*
  * Looks at the records at the beginning of a stream's bytes, marks included, and writes the keys
  * that Gets, Puts and Appends name to `keys`: they lie in `bytes`. Answers how many, and in *end
  * how many bytes it looked at: the next records are behind them.
  */
-unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[FORESIGHT_MAX], size_t *end);
+unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_FORESEEN_MAX],
+			size_t *end);
 
 /*
  * Fetches the memory for the calls at the beginning of these bytes, if there is more than one.

@@ -6,7 +6,6 @@
 
 enum {
 	FORESEEN_SIZE = 192, /* bytes of an entry: its key, and a value that is not long */
-	FORESEEN_MAX = 32,   /* keys at the same time */
 };
 
 static size_t head_size(size_t key_size) {
@@ -56,9 +55,9 @@ struct entry *store_find(const struct store *store, struct kv_bytes key) {
 }
 
 void store_foresee(const struct store *store, const struct kv_bytes *keys, unsigned count) {
-	const struct table_line *lines[FORESEEN_MAX];
-	uint64_t hashes[FORESEEN_MAX];
-	unsigned left = count < FORESEEN_MAX ? count : FORESEEN_MAX;
+	const struct table_line *lines[STORE_FORESEEN_MAX];
+	uint64_t hashes[STORE_FORESEEN_MAX];
+	unsigned left = count < STORE_FORESEEN_MAX ? count : STORE_FORESEEN_MAX;
 
 	for (unsigned i = 0; i < left; i++) {
 		hashes[i] = hash_key(store, keys[i]);

@@ -37,9 +37,13 @@ void store_close(struct store *store);
 /* NULL: no such key. */
 struct entry *store_find(const struct store *store, struct kv_bytes key);
 
+/* Keys; as many as the processor can fetch for at once, and more. */
+enum { STORE_FORESEEN_MAX = 32 };
+
 /*
  * Fetches into the processor's cache what calls that name these keys will read, for all of them at
- * the same time: one by one each would wait for it twice.
+ * the same time: one by one each would wait for it twice. Keys behind the first STORE_FORESEEN_MAX
+ * are left out.
  */
 void store_foresee(const struct store *store, const struct kv_bytes *keys, unsigned count);
 

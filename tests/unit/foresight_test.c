@@ -17,7 +17,7 @@ enum {
 
 static uint8_t bytes[BYTES_MAX];
 static size_t size;
-static struct kv_bytes keys[FORESIGHT_MAX];
+static struct kv_bytes keys[STORE_FORESEEN_MAX];
 static size_t end;
 
 static void start(void) {
@@ -102,13 +102,13 @@ END_TEST
 START_TEST(of_many_calls_the_first_are_looked_at_and_then_the_next) {
 	char key[16];
 
-	for (int i = 0; i < FORESIGHT_MAX + 3; i++) {
+	for (int i = 0; i < STORE_FORESEEN_MAX + 3; i++) {
 		(void)snprintf(key, sizeof(key), "key %d", i);
 		add_put(key);
 	}
-	ck_assert_uint_eq(foresee(), FORESIGHT_MAX);
-	assert_key(FORESIGHT_MAX - 1, "key 31");
-	ck_assert_uint_eq(end, size / (FORESIGHT_MAX + 3) * FORESIGHT_MAX);
+	ck_assert_uint_eq(foresee(), STORE_FORESEEN_MAX);
+	assert_key(STORE_FORESEEN_MAX - 1, "key 31");
+	ck_assert_uint_eq(end, size / (STORE_FORESEEN_MAX + 3) * STORE_FORESEEN_MAX);
 	struct kv_bytes rest = {.data = bytes + end, .size = size - end};
 	ck_assert_uint_eq(foresight_keys(rest, keys, &end), 3);
 	assert_key(0, "key 32");
