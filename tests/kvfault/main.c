@@ -110,21 +110,38 @@ static int catch_signals(void) {
 	return signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* The exit status if one cannot be added, else -1. */
+static int add_routes(struct network *network, char *routes[]) {
+	char error[ROUTE_ERROR_MAX];
+
+	for (; *routes != NULL; routes++) {
+		switch (route_add(network, *routes, error)) {
+		case ROUTE_ADDED:
+			break;
+		case ROUTE_MALFORMED:
+			(void)fprintf(stderr, "kvfault: %s\n", error);
+			return 2;
+		case ROUTE_FAILED:
+			(void)fprintf(stderr, "kvfault: %s\n", error);
+			return 1;
+		}
+	}
+	return -1;
+}
+
 static int serve(const struct options *options, char *routes[], struct network *network) {
 	char error[CONTROL_ANSWER_MAX];
 	struct control *control = NULL;
 	int stop = catch_signals();
+	int status;
 
 	if (stop < 0) {
 		(void)fprintf(stderr, "kvfault: no signals: %s\n", strerror(errno));
 		return 1;
 	}
-	for (; *routes != NULL; routes++) {
-		if (!route_add(network, *routes, error)) {
-			(void)fprintf(stderr, "kvfault: %s\n", error);
-			return 1;
-		}
-	}
+	status = add_routes(network, routes);
+	if (status >= 0)
+		return status;
 	if (options->is_bad)
 		(void)control_obey(network, "bad", error);
 	if (options->control != NULL) {

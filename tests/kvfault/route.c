@@ -26,7 +26,6 @@ __attribute__((format(printf, 2, 3))) static bool wrong(char error[ROUTE_ERROR_M
 	return false;
 }
 
-/* A server's port must be known: kvfault asks no rpcbind. */
 static bool resolve(const struct address *address, bool is_passive, struct sockaddr_storage *found,
 		    socklen_t *size, char error[ROUTE_ERROR_MAX]) {
 	struct addrinfo hints = {.ai_flags = AI_NUMERICSERV | (is_passive ? AI_PASSIVE : 0),
@@ -44,9 +43,6 @@ static bool resolve(const struct address *address, bool is_passive, struct socka
 		*size = sizeof *local;
 		return true;
 	}
-	if (!is_passive && address->port == 0)
-		return wrong(error, "%s: a server needs its port, as in tcp:%s:7000", address->host,
-			     address->host);
 	(void)snprintf(port, sizeof port, "%u", address->port);
 	code = getaddrinfo(address->host, port, &hints, &list);
 	if (code != 0)
@@ -107,35 +103,48 @@ static bool listen_at(struct route *route, char error[ROUTE_ERROR_MAX]) {
 	return true;
 }
 
-bool route_lead(struct route *route, const char *server, char error[ROUTE_ERROR_MAX]) {
-	struct sockaddr_storage found;
-	socklen_t size = 0;
-	struct address address;
-	const char *mistake = address_parse(server, &address);
+/* Its port must be known: kvfault asks no rpcbind. */
+static bool read_server(const struct route *route, const char *text, struct address *server,
+			char error[ROUTE_ERROR_MAX]) {
+	const char *mistake = address_parse(text, server);
 
 	if (mistake != NULL)
-		return wrong(error, "%s: %s", server, mistake);
-	if (route->is_stream == (address.kind == ADDRESS_UDP))
-		return wrong(error,
-			     "%s: a route leads from streams to streams, and from udp to udp",
-			     server);
-	if (!resolve(&address, false, &found, &size, error))
+		return wrong(error, "%s: %s", text, mistake);
+	if (route->is_stream == (server->kind == ADDRESS_UDP))
+		return wrong(
+		    error, "%s: a route leads from streams to streams, and from udp to udp", text);
+	if (server->kind != ADDRESS_LOCAL && server->port == 0)
+		return wrong(error, "%s: a server needs its port, as in tcp:%s:7000", server->host,
+			     server->host);
+	return true;
+}
+
+static bool lead_to(struct route *route, const struct address *server,
+		    char error[ROUTE_ERROR_MAX]) {
+	struct sockaddr_storage found;
+	socklen_t size = 0;
+
+	if (!resolve(server, false, &found, &size, error))
 		return false;
 	route->server_address = found;
 	route->server_address_size = size;
-	route->server = address;
+	route->server = *server;
 	route_cut_all(route);
 	return true;
 }
 
-bool route_add(struct network *network, const char *text, char error[ROUTE_ERROR_MAX]) {
-	struct route *route = &network->routes[network->route_count];
+bool route_lead(struct route *route, const char *server, char error[ROUTE_ERROR_MAX]) {
+	struct address address;
+
+	return read_server(route, server, &address, error) && lead_to(route, &address, error);
+}
+
+static bool read_route(struct route *route, const char *text, struct address *server,
+		       char error[ROUTE_ERROR_MAX]) {
 	char listens[ADDRESS_TEXT_MAX];
 	const char *equals = strchr(text, '=');
 	const char *mistake;
 
-	if (network->route_count == ROUTES_MAX)
-		return wrong(error, "%s: at most %d routes", text, ROUTES_MAX);
 	if (equals == NULL || (size_t)(equals - text) >= sizeof listens)
 		return wrong(error,
 			     "%s: write a route as LISTEN=SERVER, as in "
@@ -143,16 +152,30 @@ bool route_add(struct network *network, const char *text, char error[ROUTE_ERROR
 			     text);
 	memcpy(listens, text, (size_t)(equals - text));
 	listens[equals - text] = '\0';
-	*route = (struct route){
-	    .network = network, .number = (unsigned)network->route_count + 1, .fd = -1};
-	route->held_end = &route->held;
-	route->watch.ready = on_ready;
 	mistake = address_parse(listens, &route->listens);
 	if (mistake != NULL)
 		return wrong(error, "%s: %s", listens, mistake);
 	route->is_stream = route->listens.kind != ADDRESS_UDP;
-	if (!route_lead(route, equals + 1, error) || !listen_at(route, error))
-		return false;
+	return read_server(route, equals + 1, server, error);
+}
+
+enum route_answer route_add(struct network *network, const char *text,
+			    char error[ROUTE_ERROR_MAX]) {
+	struct route *route = &network->routes[network->route_count];
+	struct address server;
+
+	if (network->route_count == ROUTES_MAX) {
+		(void)wrong(error, "%s: at most %d routes", text, ROUTES_MAX);
+		return ROUTE_MALFORMED;
+	}
+	*route = (struct route){
+	    .network = network, .number = (unsigned)network->route_count + 1, .fd = -1};
+	route->held_end = &route->held;
+	route->watch.ready = on_ready;
+	if (!read_route(route, text, &server, error))
+		return ROUTE_MALFORMED;
+	if (!lead_to(route, &server, error) || !listen_at(route, error))
+		return ROUTE_FAILED;
 	network->route_count++;
-	return true;
+	return ROUTE_ADDED;
 }

@@ -8,13 +8,22 @@
 
 enum { ROUTE_ERROR_MAX = 512 };
 
-/*
- * Adds the route of "LISTEN=SERVER" and listens. False, with a line that says what is wrong and how
- * to mend it in `error`: it cannot be read, or one cannot listen there.
- */
-bool route_add(struct network *network, const char *text, char error[ROUTE_ERROR_MAX]);
+enum route_answer {
+	ROUTE_ADDED,
+	ROUTE_MALFORMED, /* no route is written so, or there are ROUTES_MAX */
+	ROUTE_FAILED,	 /* a host is not known, or one cannot listen there */
+};
 
-/* From now on the server is there. Connections to the old one end. False as route_add(). */
+/*
+ * Adds the route of "LISTEN=SERVER" and listens. Unless it is added, a line in `error` says what is
+ * wrong and how to mend it.
+ */
+enum route_answer route_add(struct network *network, const char *text, char error[ROUTE_ERROR_MAX]);
+
+/*
+ * From now on the server is there. Connections to the old one end. False, with a line in `error`:
+ * no address is written so, or its host is not known.
+ */
 bool route_lead(struct route *route, const char *server, char error[ROUTE_ERROR_MAX]);
 
 #endif

@@ -358,10 +358,12 @@ START_TEST(a_mistake_is_one_line_that_says_how_to_mend_it) {
 
 	check_mistake(2, "LISTEN=SERVER", (const char *const[]){NULL});
 	check_mistake(2, "a seed is a number", (const char *const[]){"-s", "x", good, NULL});
-	check_mistake(1, "LISTEN=SERVER", (const char *const[]){"tcp:127.0.0.1:0", NULL});
-	check_mistake(1, "needs its port",
+	check_mistake(2, "LISTEN=SERVER", (const char *const[]){"tcp:127.0.0.1:0", NULL});
+	check_mistake(2, "a port is a number",
+		      (const char *const[]){good, "tcp:h:x=tcp:h:1", NULL});
+	check_mistake(2, "needs its port",
 		      (const char *const[]){"tcp:127.0.0.1:0=tcp:127.0.0.1", NULL});
-	check_mistake(1, "udp to udp",
+	check_mistake(2, "udp to udp",
 		      (const char *const[]){"tcp:127.0.0.1:0=udp:127.0.0.1:7000", NULL});
 	check_mistake(1, "cannot listen",
 		      (const char *const[]){"local:/nowhere/s=tcp:127.0.0.1:7000", NULL});
