@@ -81,8 +81,10 @@ static void on_caller(struct watch *watch, uint32_t events) {
 	int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		network_accept_failed(control->network, errno, control->fd, watch);
 		return;
+	}
 	while (caller < control->callers + CALLERS_MAX && caller->fd >= 0)
 		caller++;
 	if (caller == control->callers + CALLERS_MAX ||

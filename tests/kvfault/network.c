@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,6 +21,7 @@ enum {
 	CALL_TYPE = 0,
 	/* Where a fault of the kernel's would show: nothing here waits so long. */
 	IDLE_MS = 1000,
+	CLOSED_MS = 100,
 };
 
 bool network_open(struct network *network, uint64_t seed) {
@@ -38,6 +40,32 @@ void network_change(struct network *network, int fd, struct watch *watch, uint32
 	struct epoll_event event = {.events = events, .data.ptr = watch};
 
 	(void)epoll_ctl(network->epoll, EPOLL_CTL_MOD, fd, &event);
+}
+
+/* --- Doors ----------------------------------------------------------------------------------- */
+
+/* Left open, it would be told again at once, and until somebody hangs up. */
+void network_accept_failed(struct network *network, int error, int fd, struct watch *watch) {
+	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+		return;
+	if (!network->has_said_closed)
+		(void)fprintf(stderr,
+			      "kvfault: cannot accept: %s: who comes in waits (said once)\n",
+			      strerror(error));
+	network->has_said_closed = true;
+	network_change(network, fd, watch, 0);
+	network->closed_doors[network->closed_door_count++] = (struct closed_door){fd, watch};
+	network->opens_ms = clock_ms() + CLOSED_MS;
+}
+
+static void open_doors(struct network *network) {
+	if (clock_ms() < network->opens_ms)
+		return;
+	while (network->closed_door_count > 0) {
+		struct closed_door *door = &network->closed_doors[--network->closed_door_count];
+
+		network_change(network, door->fd, door->watch, EPOLLIN);
+	}
 }
 
 /* --- Parcels --------------------------------------------------------------------------------- */
@@ -331,14 +359,13 @@ static void mind_limits(struct network *network) {
 
 static int wait_ms(const struct network *network) {
 	uint64_t now_ms = clock_ms();
+	uint64_t due_ms = now_ms + IDLE_MS;
 
-	if (network->heap_size == 0)
-		return IDLE_MS;
-	if (network->heap[0]->due_ms <= now_ms)
-		return 0;
-	return network->heap[0]->due_ms - now_ms < IDLE_MS
-		   ? (int)(network->heap[0]->due_ms - now_ms)
-		   : IDLE_MS;
+	if (network->closed_door_count > 0 && network->opens_ms < due_ms)
+		due_ms = network->opens_ms;
+	if (network->heap_size > 0 && network->heap[0]->due_ms < due_ms)
+		due_ms = network->heap[0]->due_ms;
+	return due_ms > now_ms ? (int)(due_ms - now_ms) : 0;
 }
 
 void network_run(struct network *network, int stop) {
@@ -360,6 +387,7 @@ void network_run(struct network *network, int stop) {
 		}
 		if (count < 0 && errno != EINTR)
 			break;
+		open_doors(network);
 		deliver_due(network);
 		empty_graves(network);
 		mind_limits(network);

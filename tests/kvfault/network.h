@@ -23,7 +23,8 @@
 
 enum {
 	ROUTES_MAX = 32,
-	LINKS_MAX = 2048, /* on all routes */
+	DOORS_MAX = ROUTES_MAX + 1, /* and the control socket */
+	LINKS_MAX = 2048,	    /* on all routes */
 	MESSAGE_MAX = 64 * 1024 * 1024,
 	BYTES_MAX = 256 * 1024 * 1024, /* of all parcels; above it nothing is read from streams */
 	PARCELS_MAX = 200000,
@@ -33,6 +34,12 @@ enum {
 /* A descriptor that the loop waits for. */
 struct watch {
 	void (*ready)(struct watch *watch, uint32_t events);
+};
+
+/* One where others come in, while nobody is let in. */
+struct closed_door {
+	int fd;
+	struct watch *watch;
 };
 
 enum count {
@@ -123,6 +130,10 @@ struct network {
 	struct parcel **heap;
 	size_t heap_size, heap_capacity;
 	struct link *graves; /* freed when no event can name them any more */
+	struct closed_door closed_doors[DOORS_MAX];
+	size_t closed_door_count;
+	uint64_t opens_ms;    /* all of them; when the last one was closed, and a while more */
+	bool has_said_closed; /* once is enough */
 };
 
 /* False with errno. */
@@ -134,6 +145,12 @@ void network_run(struct network *network, int stop);
 
 bool network_watch(struct network *network, int fd, struct watch *watch, uint32_t events);
 void network_change(struct network *network, int fd, struct watch *watch, uint32_t events);
+
+/*
+ * Nobody could be accepted at `fd`, which is watched for EPOLLIN, for this errno. If nothing was
+ * left to make a connection of, whoever waits there is not looked at for a while.
+ */
+void network_accept_failed(struct network *network, int error, int fd, struct watch *watch);
 
 /* Puts a new link on its route's list; false: there are LINKS_MAX. The caller allocated it. */
 bool link_open(struct link *link, struct route *route, const struct link_kind *kind);

@@ -298,37 +298,24 @@ static void on_ready(struct watch *watch, uint32_t events) {
 static const struct link_kind streams = {
     .deliver = deliver, .close = close_pair, .look = look_at_pair};
 
-/* A socket on its way to the server, or -1. */
-static int call_server(const struct route *route, bool *is_connecting) {
-	const struct sockaddr *address = (const struct sockaddr *)&route->server_address;
-	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -1;
-	*is_connecting = connect(fd, address, route->server_address_size) != 0;
-	if (*is_connecting && errno != EINPROGRESS) {
-		(void)close(fd);
-		return -1;
-	}
-	return fd;
+static bool call_server(const struct route *route, int server, bool *is_connecting) {
+	*is_connecting = connect(server, (const struct sockaddr *)&route->server_address,
+				 route->server_address_size) != 0;
+	return !*is_connecting || errno == EINPROGRESS;
 }
 
-static void refuse(int client, int server, struct pair *pair) {
-	(void)close(client);
-	if (server >= 0)
-		(void)close(server);
-	free(pair);
-}
-
-static void add_pair(struct route *route, int client) {
+/* Both descriptors are the pair's from now on. */
+static void add_pair(struct route *route, int client, int server) {
 	struct pair *pair = calloc(1, sizeof *pair);
 	bool is_connecting = false;
-	int server = call_server(route, &is_connecting);
 	const int fds[ENDS] = {client, server};
 	const int on = 1;
 
-	if (pair == NULL || server < 0 || !link_open(&pair->link, route, &streams)) {
-		refuse(client, server, pair);
+	if (pair == NULL || !call_server(route, server, &is_connecting) ||
+	    !link_open(&pair->link, route, &streams)) {
+		(void)close(client);
+		(void)close(server);
+		free(pair);
 		return;
 	}
 	for (int i = 0; i < ENDS; i++) {
@@ -349,9 +336,29 @@ static void add_pair(struct route *route, int client) {
 	look_at_pair(&pair->link);
 }
 
-void streams_accept(struct route *route) {
+/* -1: nobody waits, or (errno) he has to. */
+static int accept_client(const struct route *route, int *server) {
 	int client;
 
-	while ((client = accept4(route->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-		add_pair(route, client);
+	/* Made first: a client that was accepted could not wait for one. */
+	*server =
+	    socket(route->server_address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*server < 0)
+		return -1;
+	client = accept4(route->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (client < 0) {
+		int error = errno;
+
+		(void)close(*server);
+		errno = error;
+	}
+	return client;
+}
+
+void streams_accept(struct route *route) {
+	int client, server;
+
+	while ((client = accept_client(route, &server)) >= 0)
+		add_pair(route, client, server);
+	network_accept_failed(route->network, errno, route->fd, &route->watch);
 }

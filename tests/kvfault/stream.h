@@ -9,7 +9,7 @@
 
 #include "network.h"
 
-/* Takes every client that waits at the route's socket. */
+/* Takes every client that waits at the route's socket, as long as there are descriptors. */
 void streams_accept(struct route *route);
 
 #endif

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* kvfault itself: it does what it is told, and nothing else. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "calls.h"
 #include "fault.h"
@@ -327,6 +332,104 @@ START_TEST(the_same_seed_gives_the_same_faults_and_another_one_others) {
 }
 END_TEST
 
+/* --- Descriptors -------------------------------------------------------------------------------
+ */
+
+/* From now on kvfault gets a descriptor only if it closes one. Answers its limit before. */
+static struct rlimit leave_no_descriptor(void) {
+	struct rlimit before, limit;
+	unsigned lowest = 0;
+	char path[64];
+
+	/* The lowest that is free: others, above, may be inherited. */
+	do
+		(void)snprintf(path, sizeof path, "/proc/%d/fd/%u", (int)fault.process.pid,
+			       lowest++);
+	while (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	ck_assert_int_eq(prlimit(fault.process.pid, RLIMIT_NOFILE, NULL, &before), 0);
+	limit = (struct rlimit){.rlim_cur = lowest - 1, .rlim_max = before.rlim_max};
+	ck_assert_int_eq(prlimit(fault.process.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+	return before;
+}
+
+/* How often kvfault had nothing to do and slept; -1: this kernel does not tell. */
+static long sleeps(void) {
+	char path[64];
+	char *status;
+	const char *line;
+	long count = -1;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/status", (int)fault.process.pid);
+	status = process_read_file(path);
+	line = strstr(status, "\nvoluntary_ctxt_switches:");
+	if (line != NULL)
+		count = strtol(strchr(line, ':') + 1, NULL, 10);
+	free(status);
+	return count;
+}
+
+/* Whoever is told again and again that somebody waits never does. */
+static void expect_sleep(void) {
+	enum { TIMES = 5, PATIENCE_MS = 20000 };
+	long before = sleeps();
+	uint64_t end_ms = suite_now_ms() + PATIENCE_MS;
+
+	if (before < 0)
+		suite_skip("this kernel does not count how often a process sleeps");
+	while (before >= 0 && sleeps() < before + TIMES) {
+		ck_assert_msg(suite_now_ms() < end_ms, "it spins");
+		suite_pause_ms(10);
+	}
+}
+
+static int connect_control(void) {
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* Beside the route's socket. */
+	ck_assert_int_lt(snprintf(at.sun_path, sizeof at.sun_path, "%.*s/control",
+				  (int)(strrchr(far.socket, '/') - far.socket), far.socket),
+			 (int)sizeof at.sun_path);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+	return fd;
+}
+
+START_TEST(without_a_descriptor_whoever_comes_in_waits_and_nothing_spins) {
+	static const char command[] = "status\n";
+	struct peer first, second, third;
+	struct rlimit before;
+	uint32_t second_ping, third_ping;
+	char word[2];
+	int control;
+
+	peer_open(&first, &far, VIA_TCP);
+	expect(&first, send_ping(&first));
+	before = leave_no_descriptor();
+	peer_open(&second, &far, VIA_TCP);
+	second_ping = send_ping(&second);
+	expect_sleep();
+	expect_nothing(&second);
+	/* Two are free now: one for each side. */
+	peer_close(&first);
+	expect(&second, second_ping);
+
+	peer_open(&third, &far, VIA_LOCAL);
+	third_ping = send_ping(&third);
+	control = connect_control();
+	ck_assert_int_eq(send(control, command, strlen(command), 0), (int)strlen(command));
+	expect_sleep();
+	expect_nothing(&third);
+	ck_assert_int_eq(prlimit(fault.process.pid, RLIMIT_NOFILE, &before, NULL), 0);
+	expect(&third, third_ping);
+	ck_assert_int_eq(recv(control, word, sizeof word, MSG_WAITALL), sizeof word);
+	ck_assert_mem_eq(word, "ok", sizeof word);
+	ck_assert_int_eq(close(control), 0);
+	peer_close(&second);
+	peer_close(&third);
+}
+END_TEST
+
 /* --- Mistakes ----------------------------------------------------------------------------------
  */
 
@@ -429,6 +532,7 @@ int main(void) {
 
 	tcase_add_checked_fixture(deeds, set_up, tear_down);
 	tcase_add_test(deeds, a_good_network_changes_nothing);
+	tcase_add_test(deeds, without_a_descriptor_whoever_comes_in_waits_and_nothing_spins);
 	tcase_add_loop_test(deeds, a_lost_request_does_not_run_and_after_a_lost_reply_it_has, 0,
 			    WAYS);
 	tcase_add_loop_test(deeds, a_repeated_call_is_answered_twice, 0, WAYS);
