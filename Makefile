@@ -243,7 +243,7 @@ $(patsubst %,$(BUILD)/tests/unit/%,journal_damage_test recovery_error_test): pri
 # A turn without sockets: the test is the dispatcher and the snapshotter.
 $(BUILD)/tests/unit/turn_test: $(CORE) $(BASE) tests/unit/fake_disk.c tests/unit/fake_file.c \
     $(patsubst %,$(BUILD)/obj/server/%.o, \
-        batch codec counters disk heap journal journal_file journal_read turn)
+        batch codec counters disk heap journal journal_file journal_read snapshot turn)
 $(BUILD)/tests/unit/turn_test: private TEST_LIBS = $(ISAL_LIBS)
 $(BUILD)/tests/unit/heap_test: $(BUILD)/obj/server/heap.o
 $(BUILD)/tests/unit/solitude_test: $(BUILD)/obj/server/solitude.o

@@ -53,6 +53,8 @@ struct journal_found {
 	uint64_t first; /* position of the first operation that is there; 0: none */
 	uint64_t last;	/* of the last one; `after` if there is none */
 	uint64_t segments;
+	uint64_t first_segment; /* its number; 0: there are no segments */
+	uint64_t last_segment;
 	uint64_t operations; /* handed to the caller */
 	bool was_stopped;    /* the end mark of a clean stop is the last thing */
 	uint64_t torn;	  /* bytes at the end that were cut off: a batch that a crash cut short */

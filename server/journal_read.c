@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "snapshot.h"
 
 enum {
 	NUMBER_DIGITS = 16,
@@ -142,6 +143,8 @@ static bool choose_segments(struct reader *reader) {
 	end->first_segment = listing.numbers[first];
 	end->last_segment = listing.numbers[listing.count - 1];
 	reader->found->segments = listing.count - first;
+	reader->found->first_segment = end->first_segment;
+	reader->found->last_segment = end->last_segment;
 	return true;
 }
 
@@ -175,7 +178,8 @@ static bool check_header(struct reader *reader, uint64_t number, struct segment 
 	if (segment->header.number != number)
 		return damaged(reader, segment->name, 0, "it is another segment under this name");
 	if (end->has_store && memcmp(end->store, segment->header.store, STORE_ID_SIZE) != 0)
-		return damaged(reader, segment->name, 0, "it belongs to another store");
+		return damaged(reader, segment->name, 0,
+			       "it belongs to another store than the one before it");
 	if ((uint64_t)file_size > segment->header.size)
 		return damaged(reader, segment->name, segment->header.size,
 			       "the file goes on behind its end");
@@ -421,18 +425,21 @@ static bool read_segment(struct reader *reader, uint64_t number) {
 /* A snapshot comes from a journal that goes at least as far. */
 static bool check_ends(const struct reader *reader) {
 	const struct journal_found *found = reader->found;
+	char snapshot[DISK_NAME_MAX];
+	char segment[DISK_NAME_MAX];
 
+	snapshot_name(reader->after, snapshot);
+	segment_name(found->last_segment, segment);
 	if (reader->after > 0 && found->segments == 0)
 		(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
-			       "there is a snapshot, up to operation %" PRIu64
-			       ", and no journal: restore a copy of the directory",
-			       reader->after);
+			       "there is %s, and no journal: restore a copy of the directory",
+			       snapshot);
 	else if (found->last < reader->after)
 		(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
 			       "the journal ends at operation %" PRIu64
-			       ", before the snapshot's %" PRIu64
-			       ": restore a copy of the directory",
-			       found->last, reader->after);
+			       " (%s), before the snapshot's %" PRIu64
+			       " (%s): restore a copy of the directory",
+			       found->last, segment, reader->after, snapshot);
 	else
 		return true;
 	return false;

@@ -157,13 +157,42 @@ void recovery_close(struct recovery *recovery) {
 	recovery->has_disk = false;
 }
 
-/* Whether journal and snapshot are of one store. */
-static bool is_one_store(const uint8_t one[STORE_ID_SIZE], const uint8_t other[STORE_ID_SIZE]) {
-	if (memcmp(one, other, STORE_ID_SIZE) == 0)
+/*
+ * Whether the journal's store, which is that of all its segments, is the one expected: that of the
+ * snapshot; without one, what journal_peek() could read.
+ */
+static bool is_one_store(const uint8_t store[STORE_ID_SIZE], const uint8_t expected[STORE_ID_SIZE],
+			 const struct snapshot *snapshot, const struct journal_found *found) {
+	char segment[DISK_NAME_MAX];
+	char name[DISK_NAME_MAX];
+
+	if (memcmp(store, expected, STORE_ID_SIZE) == 0)
 		return true;
-	log_error("the snapshot and the journal belong to different stores: restore a copy of the "
-		  "directory");
+	segment_name(found->first_segment, segment);
+	snapshot_name(snapshot->position, name);
+	if (snapshot->size > 0)
+		log_error("%s and %s belong to different stores: restore a copy of the directory",
+			  name, segment);
+	else
+		log_error("%s could be read at the second try only: look at the disk, and start "
+			  "kvd again",
+			  segment);
 	return false;
+}
+
+/* What a start tells of the end of the journal, and goes on. */
+static void say_end(const struct journal_found *found) {
+	char name[DISK_NAME_MAX];
+
+	segment_name(found->last_segment, name);
+	if (found->torn > 0)
+		log_info("the last batch was cut short by a crash and is left out (%" PRIu64
+			 " bytes, in %s): nobody had been answered",
+			 found->torn, name);
+	if (found->missing > 0)
+		log_warn("the last segment lacks %" PRIu64 " bytes (%s): it was cut after it was "
+			 "written, and what was answered may be lost with them",
+			 found->missing, name);
 }
 
 /*
@@ -205,7 +234,7 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 		log_error("%s", why);
 		return false;
 	}
-	if (!is_one_store(store, recovery->store) ||
+	if (!is_one_store(store, recovery->store, &recovery->snapshot, found) ||
 	    (found->last == 0 && !keep_store(disk, service))) {
 		journal_file_close(recovery->file, false);
 		recovery->file = NULL;
@@ -220,14 +249,7 @@ bool recovery_run(struct recovery *recovery, struct service *service) {
 	 */
 	recovery->replayed =
 	    found->segments > 0 ? (found->segments - 1) * recovery->options.segment_size : 0;
-	if (found->torn > 0)
-		log_info("the last batch was cut short by a crash and is left out (%" PRIu64
-			 " bytes): nobody had been answered",
-			 found->torn);
-	if (found->missing > 0)
-		log_warn("the last segment lacks %" PRIu64 " bytes: it was cut after it was "
-			 "written, and what was answered may be lost with them",
-			 found->missing);
+	say_end(found);
 	log_info("%" PRIu64 " entries from a snapshot and %" PRIu64 " operations from the journal "
 		 "in %" PRIu64 " ms%s",
 		 recovery->snapshot.entries, reading.operations, clock_ms() - began_ms,
@@ -335,6 +357,7 @@ static void print_found(FILE *out, const struct snapshot *snapshot,
 static bool check_journal(struct disk *disk, const struct snapshot *snapshot,
 			  struct reading *reading, struct journal_found *found) {
 	uint8_t store[STORE_ID_SIZE];
+	char name[DISK_NAME_MAX];
 	char why[JOURNAL_WHY_SIZE];
 
 	memcpy(store, snapshot->store, STORE_ID_SIZE);
@@ -344,15 +367,16 @@ static bool check_journal(struct disk *disk, const struct snapshot *snapshot,
 		log_error("%s", why);
 		return false;
 	}
+	clear_bar(reading);
 	if (found->missing > 0) {
-		clear_bar(reading);
-		log_error("the last segment lacks %" PRIu64 " bytes: restore a copy of the "
+		segment_name(found->last_segment, name);
+		log_error("the last segment lacks %" PRIu64 " bytes (%s): restore a copy of the "
 			  "directory",
-			  found->missing);
+			  found->missing, name);
 		return false;
 	}
-	clear_bar(reading);
-	return snapshot->size == 0 || found->segments == 0 || is_one_store(store, snapshot->store);
+	return snapshot->size == 0 || found->segments == 0 ||
+	       is_one_store(store, snapshot->store, snapshot, found);
 }
 
 bool recovery_check_disk(struct disk *disk, FILE *out) {

@@ -275,13 +275,18 @@ END_TEST
 START_TEST(a_snapshot_of_another_store_is_refused) {
 	char dir[64];
 	char other[64];
+	char path[DATADIR_PATH_MAX];
+	char segment[DATADIR_PATH_MAX];
 
 	suite_directory(dir);
 	suite_directory(other);
 	use(dir, true);
 	use(other, true);
 	move_last(other, dir, "snapshot-");
-	check_damaged(dir, WORDS("different stores", "restore a copy of the directory"));
+	datadir_last(dir, "snapshot-", path);
+	datadir_last(dir, "journal-", segment);
+	check_damaged(dir, WORDS(place(path, 0).file, place(segment, 0).file, "different stores",
+				 "restore a copy of the directory"));
 }
 END_TEST
 
@@ -354,6 +359,58 @@ START_TEST(damage_to_the_last_batch_is_named_after_a_clean_stop) {
 }
 END_TEST
 
+/* Starts a kvd, which must say so and serve. */
+static void check_told(const char *dir, const char *what, const char *file) {
+	struct scene scene;
+	char *said;
+
+	scene_open(&scene, "-d", dir, "-v", NULL);
+	scene_end(&scene);
+	said = server_said(&scene.server);
+	ck_assert_msg(strstr(said, what) != NULL && strstr(said, file) != NULL, "%s", said);
+	free(said);
+}
+
+START_TEST(a_last_batch_that_a_crash_cut_short_is_named_by_its_file) {
+	struct scene scene;
+	uint64_t last = 0;
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	scene_open(&scene, "-d", dir, NULL);
+	write_some(&scene.peer, &scene.session, 1);
+	server_kill(&scene.server);
+	peer_close(&scene.peer);
+	datadir_last(dir, "journal-", path);
+	for (unsigned i = 0; datadir_batch(path, i) != 0; i++)
+		last = datadir_batch(path, i);
+	datadir_flip(path, last + 50);
+	check_told(dir, "the last batch was cut short by a crash", place(path, 0).file);
+}
+END_TEST
+
+START_TEST(a_segment_that_became_shorter_is_named) {
+	char kvd[512];
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+	struct stat status;
+	struct run run;
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	ck_assert_int_eq(stat(path, &status), 0);
+	ck_assert_int_eq(truncate(path, status.st_size - 1), 0);
+	run = run_program((const char *const[]){program(kvd), "--check", dir, NULL});
+	ck_assert_int_eq(run.status, EXIT_CANNOT);
+	check_said(run.err, WORDS("the last segment lacks 1 bytes", place(path, 0).file,
+				  "restore a copy of the directory"));
+	run_free(&run);
+	check_told(dir, "the last segment lacks 1 bytes", place(path, 0).file);
+}
+END_TEST
+
 START_TEST(a_damaged_header_of_a_segment_is_named) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
@@ -417,7 +474,9 @@ START_TEST(a_snapshot_without_its_journal_is_refused) {
 	use(dir, true);
 	datadir_last(dir, "journal-", path);
 	ck_assert_int_eq(unlink(path), 0);
-	check_damaged(dir, WORDS("no journal", "restore a copy of the directory"));
+	datadir_last(dir, "snapshot-", path);
+	check_damaged(dir,
+		      WORDS(place(path, 0).file, "no journal", "restore a copy of the directory"));
 }
 END_TEST
 
@@ -426,6 +485,7 @@ START_TEST(a_snapshot_beyond_the_end_of_the_journal_is_refused) {
 	char old[DATADIR_PATH_MAX];
 	char kept[DATADIR_PATH_MAX];
 	char path[DATADIR_PATH_MAX];
+	char snapshot[DATADIR_PATH_MAX];
 
 	suite_directory(dir);
 	use(dir, false);
@@ -436,7 +496,9 @@ START_TEST(a_snapshot_beyond_the_end_of_the_journal_is_refused) {
 	ck_assert_str_ne(path, old);
 	ck_assert_int_eq(unlink(path), 0);
 	datadir_put_back(kept);
-	check_damaged(dir, WORDS("the journal ends at operation", "before the snapshot's",
+	datadir_last(dir, "snapshot-", snapshot);
+	check_damaged(dir, WORDS("the journal ends at operation", place(old, 0).file,
+				 "before the snapshot's", place(snapshot, 0).file,
 				 "restore a copy of the directory"));
 }
 END_TEST
@@ -520,6 +582,8 @@ int main(void) {
 	tcase_add_test(others, a_lock_that_is_a_link_makes_no_file_elsewhere);
 	tcase_add_test(damage, damage_in_the_middle_of_the_journal_is_named_by_file_and_offset);
 	tcase_add_test(damage, damage_to_the_last_batch_is_named_after_a_clean_stop);
+	tcase_add_test(damage, a_last_batch_that_a_crash_cut_short_is_named_by_its_file);
+	tcase_add_test(damage, a_segment_that_became_shorter_is_named);
 	tcase_add_test(damage, a_damaged_header_of_a_segment_is_named);
 	tcase_add_test(damage, a_segment_that_became_longer_is_named);
 	tcase_add_test(damage, a_damaged_snapshot_is_named);

@@ -223,6 +223,23 @@ START_TEST(an_error_at_any_call_of_a_later_start_loses_nothing) {
 }
 END_TEST
 
+/* Only the journal knows whose store it is, and it is asked before it is read. */
+START_TEST(an_error_at_any_call_of_a_start_without_a_snapshot_makes_no_other_store) {
+	struct run *run = begin();
+	struct disk *disk = fake_disk_of(run->journal.disk);
+	char name[DISK_NAME_MAX];
+
+	while (run->journal.durable == 0)
+		ck_assert(run_go_on(run, 1));
+	ck_assert_uint_eq(run->snapshots.published, 0);
+	snapshot_name(0, name);
+	ck_assert_int_eq(disk->remove(disk->context, name), 0);
+	ck_assert_int_eq(disk->sync_names(disk->context), 0);
+	fail_all_calls(run);
+	run_free(run);
+}
+END_TEST
+
 START_TEST(a_refused_allocation_from_the_first_start_to_a_stop_loses_nothing) {
 	struct run *run = begin();
 
@@ -242,6 +259,8 @@ END_TEST
 static void add(TCase *tests) {
 	tcase_add_test(tests, an_error_at_any_call_from_the_first_start_to_a_stop_loses_nothing);
 	tcase_add_test(tests, an_error_at_any_call_of_a_later_start_loses_nothing);
+	tcase_add_test(tests,
+		       an_error_at_any_call_of_a_start_without_a_snapshot_makes_no_other_store);
 	tcase_add_test(tests, a_refused_allocation_from_the_first_start_to_a_stop_loses_nothing);
 	tcase_add_test(tests, a_refused_allocation_in_a_later_start_loses_nothing);
 }
