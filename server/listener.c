@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,46 +209,65 @@ static bool make_way(const struct sockaddr_un *sockaddr) {
 }
 
 /* As with the ports on loopback, every user of the machine may connect. */
-static bool open_local(struct listeners *listeners, const struct address *address) {
-	struct sockaddr_un sockaddr = {.sun_family = AF_UNIX};
+static bool bind_local(struct listeners *listeners, const struct address *address,
+		       const struct sockaddr_un *sockaddr) {
 	struct listener *listener;
 	struct stat status;
-	bool bound;
-	int fd;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool bound = fd >= 0 && bind(fd, (const struct sockaddr *)sockaddr, sizeof(*sockaddr)) == 0;
 
-	(void)snprintf(sockaddr.sun_path, sizeof(sockaddr.sun_path), "%s", address->path);
-	if (!make_way(&sockaddr))
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bound = fd >= 0 && bind(fd, (struct sockaddr *)&sockaddr, sizeof(sockaddr)) == 0;
-	if (!bound || chmod(sockaddr.sun_path, 0666) != 0 || listen(fd, SOMAXCONN) != 0) {
+	if (!bound || chmod(sockaddr->sun_path, 0666) != 0 || listen(fd, SOMAXCONN) != 0) {
 		log_error("cannot listen at local:%s: %s (choose another path with -l)",
 			  address->path, strerror(errno));
 		if (bound)
-			(void)unlink(sockaddr.sun_path);
+			(void)unlink(sockaddr->sun_path);
 		if (fd >= 0)
 			(void)close(fd);
 		return false;
 	}
 	listener = listener_add(listeners, fd, address);
-	if (listener != NULL && lstat(sockaddr.sun_path, &status) == 0) {
+	if (listener == NULL)
+		(void)unlink(sockaddr->sun_path);
+	else if (lstat(sockaddr->sun_path, &status) == 0) {
 		listener->device = status.st_dev;
 		listener->inode = status.st_ino;
 	}
 	return listener != NULL;
 }
 
-/* The path, if it still leads to this socket: another server may have put its own there. */
-static void remove_local(const struct listener *listener) {
+static bool open_local(struct listeners *listeners, const struct address *address) {
+	struct sockaddr_un sockaddr = {.sun_family = AF_UNIX};
+	sigset_t all, before;
+	bool opened;
+
+	(void)snprintf(sockaddr.sun_path, sizeof(sockaddr.sun_path), "%s", address->path);
+	if (!make_way(&sockaddr))
+		return false;
+	/* A signal finds the socket and knows whose it is, or finds none: listeners_abandon(). */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	opened = bind_local(listeners, address, &sockaddr);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return opened;
+}
+
+/* False: the path leads to another socket. That of another server, which is left alone. */
+static bool remove_local(const struct listener *listener) {
 	const char *path = listener->address.path;
 	struct stat status;
 
 	if (lstat(path, &status) != 0)
-		return;
-	if (status.st_dev == listener->device && status.st_ino == listener->inode)
-		(void)unlink(path);
-	else
-		log_detail("%s stays: it is another server's now", path);
+		return true;
+	if (status.st_dev != listener->device || status.st_ino != listener->inode)
+		return false;
+	(void)unlink(path);
+	return true;
+}
+
+void listeners_abandon(const struct listeners *listeners) {
+	for (unsigned i = 0; i < listeners->count; i++)
+		if (listeners->list[i].address.kind == ADDRESS_LOCAL)
+			(void)remove_local(&listeners->list[i]);
 }
 
 /* --- All of them --------------------------------------------------------------------------- */
@@ -452,8 +472,8 @@ void listeners_close(struct listeners *listeners) {
 	for (unsigned i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->list[i];
 
-		if (listener->address.kind == ADDRESS_LOCAL)
-			remove_local(listener);
+		if (listener->address.kind == ADDRESS_LOCAL && !remove_local(listener))
+			log_detail("%s stays: it is another server's now", listener->address.path);
 		if (listener->watch.fd >= 0)
 			(void)close(listener->watch.fd);
 		if (listener->spare >= 0)

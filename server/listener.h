@@ -66,4 +66,11 @@ void listeners_refuse(struct listeners *listeners);
  */
 void listeners_close(struct listeners *listeners);
 
+/*
+ * For a signal that ends the process: removes the local sockets as listeners_close() does, and
+ * nothing else. Async-signal-safe, also in the middle of any of these functions, if `listeners` was
+ * zeroed before the first.
+ */
+void listeners_abandon(const struct listeners *listeners);
+
 #endif

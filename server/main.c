@@ -44,11 +44,17 @@ static void open_standard_descriptors(void) {
 		(void)close(fd);
 }
 
+/* What stop_at_once() removes; NULL: nothing is bound. */
+static _Atomic(const struct listeners *) bound;
+
 /* Nothing is owed to anybody yet, and reading may take long: the disk is left as by a crash. */
 static void stop_at_once(int number) {
 	static const char line[] = "kvd: stopped before it served\n";
+	const struct listeners *listeners = bound;
 
 	(void)number;
+	if (listeners != NULL)
+		listeners_abandon(listeners);
 	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
 	_exit(EXIT_SUCCESS);
 }
@@ -267,10 +273,11 @@ static bool serve(const struct options *options, struct house *house, struct lis
 }
 
 static bool run(const struct options *options) {
-	struct listeners listeners;
+	struct listeners listeners = {.count = 0};
 	struct house house;
 	bool served = false;
 
+	bound = &listeners;
 	if (house_open(&house, options) &&
 	    (options->address_count > 0
 		 ? listeners_open(&listeners, options->addresses, options->address_count)
@@ -282,6 +289,7 @@ static bool run(const struct options *options) {
 		}
 		listeners_close(&listeners);
 	}
+	bound = NULL;
 	house_close(&house);
 	return served;
 }

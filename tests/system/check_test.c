@@ -282,8 +282,11 @@ START_TEST(a_start_that_takes_long_can_be_stopped) {
 	struct scene scene;
 	bool is_stopped = false;
 	char dir[64];
+	char local[128];
+	const char *path = local + strlen("local:");
 
 	suite_directory(dir);
+	(void)snprintf(local, sizeof local, "local:%s/s", dir);
 	scene_open(&scene, "-d", dir, NULL);
 	write_many(&scene);
 	scene_end(&scene);
@@ -291,15 +294,16 @@ START_TEST(a_start_that_takes_long_can_be_stopped) {
 	for (int i = 0; i < TRIES && !is_stopped; i++) {
 		struct server server;
 
-		server_launch(
-		    &server, (const char *const[]){"-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
+		server_launch(&server, (const char *const[]){"-n", "-l", local, "-d", dir, NULL});
 		ck_assert(catch_with_file(&server.process, "/journal-"));
+		ck_assert_int_eq(access(path, F_OK), 0);
 		process_signal(&server.process, SIGTERM);
 		catch_go(server.process.pid);
 		is_stopped = !server_await_ready(&server);
 		ck_assert_int_eq(server_wait(&server), 0);
 		char *said = server_said(&server);
 		ck_assert(!is_stopped || strstr(said, "stopped before it served\n") != NULL);
+		ck_assert_int_ne(access(path, F_OK), 0);
 		free(said);
 	}
 	ck_assert(is_stopped);
