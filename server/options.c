@@ -28,6 +28,9 @@ enum {
 /* RFC 5531, 8.1: what programs of the user's own may be called. */
 static const uint64_t program_least = 1, program_most = UINT32_MAX;
 
+/* Bytes. Far above what an empty store takes: below that every write would be refused. */
+static const uint64_t memory_least = 1 << 20;
+
 static const struct option long_options[] = {
     {"data", required_argument, NULL, 'd'},
     {"check", required_argument, NULL, OPTION_CHECK},
@@ -139,7 +142,7 @@ static bool read_limit(int option, const char *text, struct options *options) {
 		options->value_max = (uint32_t)number;
 		break;
 	case OPTION_MEMORY_MAX:
-		good = read_number("--max-memory", text, true, 1 << 20, SIZE_MAX / 2, &number);
+		good = read_number("--max-memory", text, true, memory_least, SIZE_MAX / 2, &number);
 		options->memory_max = (size_t)number;
 		break;
 	case OPTION_CONNECTIONS_MAX:

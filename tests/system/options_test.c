@@ -75,6 +75,27 @@ START_TEST(a_number_out_of_range_is_exit_2_and_one_line_that_names_the_option) {
 }
 END_TEST
 
+/* Its tables are there before the first key. */
+START_TEST(the_least_memory_that_is_taken_is_enough_for_an_empty_store_and_writes) {
+	enum { LEAST = 1 << 20, SIZE = LEAST / 2 };
+	struct scene scene;
+	char *value = calloc(1, SIZE);
+
+	ck_assert_ptr_nonnull(value);
+	check_refused(EXIT_USAGE, "from 1048576 to",
+		      ARGUMENTS("-n", "-l", "tcp:127.0.0.1:0", "--max-memory", "1048575"));
+	check_refused(EXIT_USAGE, "from 1048576 to",
+		      ARGUMENTS("-n", "-l", "tcp:127.0.0.1:0", "--max-memory", "24k"));
+	scene_open(&scene, "--max-memory", "1M", NULL);
+	ck_assert_uint_eq(counter(&scene.peer, "memory_max"), LEAST);
+	ck_assert_uint_lt(counter(&scene.peer, "memory_used"), LEAST / 16);
+	struct change change = put_bytes(&scene.session, 0, 1, "k", value, SIZE);
+	ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+	scene_end(&scene);
+	free(value);
+}
+END_TEST
+
 START_TEST(a_malformed_address_is_exit_2_and_one_line_that_names_the_option) {
 	static const char *const wrong[] = {
 	    "",		  "tcp:",	    "udp:",
@@ -442,6 +463,8 @@ int main(void) {
 	tcase_add_test(options, a_wrong_option_is_exit_2_and_one_line_that_names_it);
 	tcase_add_test(options, a_malformed_number_is_exit_2_and_one_line_that_names_the_option);
 	tcase_add_test(options, a_number_out_of_range_is_exit_2_and_one_line_that_names_the_option);
+	tcase_add_test(options,
+		       the_least_memory_that_is_taken_is_enough_for_an_empty_store_and_writes);
 	tcase_add_test(options, a_malformed_address_is_exit_2_and_one_line_that_names_the_option);
 	tcase_add_test(options, help_and_version_are_printed_and_are_exit_0);
 	tcase_add_test(places, a_port_in_use_is_exit_1_and_one_line_that_names_it);
