@@ -184,13 +184,11 @@ static void watch_for(struct stream *stream, uint32_t events) {
 
 /* Its answers are sent at the end of the turn. */
 static void flush_later(struct stream *stream) {
-	struct streams *streams = stream->streams;
-
 	if (stream->is_flushing)
 		return;
 	stream->is_flushing = true;
-	stream->flushing_next = streams->flushing;
-	streams->flushing = stream;
+	stream->flushing_next = stream->streams->flushing;
+	stream->streams->flushing = stream;
 }
 
 static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
@@ -397,16 +395,11 @@ static void settle(struct stream *stream) {
 	hold(stream);
 }
 
-/*
- * Runs what came. Nobody waits for the rest of the turn when all is answered: another's turn may be
- * long, and the peer could be at its next call.
- */
+/* Runs what came. When all is answered, nobody waits for what others want of this turn. */
 static void serve(struct stream *stream) {
-	struct streams *streams = stream->streams;
-
-	streams->current = stream;
+	stream->streams->current = stream;
 	receive(stream);
-	streams->current = NULL;
+	stream->streams->current = NULL;
 	if (stream->is_closed || stream->outbox.size == 0 || stream->is_flushing)
 		return;
 	if (stream->owed == 0 && stream->unparsed == NULL)

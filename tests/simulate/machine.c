@@ -25,7 +25,7 @@ enum {
 	STEP_MS = 3,	      /* a piece of the journal's work that is no batch */
 	NO_ROOM_MS = 700,     /* until it looks again whether the disk has room */
 	STALL_MS = 4000,      /* a disk that takes its time */
-	ALONE_TURNS = 5,     /* of so many, the turn writes one itself */
+	ALONE_TURNS = 5,      /* of so many, the turn writes one itself */
 	LIKE_SOON = 12,	      /* changes of the disk */
 	BACK_SOON_MS = 60,    /* at most, until it is started again ... */
 	BACK_AFTER_MS = 4000, /* ... or this */
