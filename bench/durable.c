@@ -260,7 +260,7 @@ static pid_t start_writers(const struct bench *bench, unsigned clients, int for_
 /* Median of one client's reads while so many write. */
 static double read_beside(const struct bench *bench, unsigned writers, int for_ms) {
 	/* They begin sooner and end later. */
-	pid_t pid = start_writers(bench, writers, for_ms + 200);
+	pid_t pid = start_writers(bench, writers, for_ms + WARM_UP_MS + 200);
 	double us;
 	int status;
 

@@ -59,6 +59,42 @@ int connect_to(const char *path) {
 	die(path);
 }
 
+/* --- One thing after another, and how long each took --------------------------------------------
+ */
+
+struct series {
+	double from_us; /* what began sooner is warm-up */
+	double until_us;
+	double sum_us;
+	uint64_t count;
+	double us[SAMPLES_MAX];
+};
+
+static struct series *begin_series(int for_ms) {
+	static struct series series;
+
+	series.from_us = now_us() + WARM_UP_MS * 1e3;
+	series.until_us = series.from_us + for_ms * 1e3;
+	series.sum_us = 0;
+	series.count = 0;
+	return &series;
+}
+
+static void add_to_series(struct series *series, double began_us, double ended_us) {
+	if (began_us < series->from_us || series->count == SAMPLES_MAX)
+		return;
+	series->us[series->count++] = ended_us - began_us;
+	series->sum_us += ended_us - began_us;
+}
+
+static double median_of(struct series *series) {
+	qsort(series->us, series->count, sizeof(series->us[0]), compare_doubles);
+	return series->count == 0 ? 0 : series->us[series->count / 2];
+}
+
+/* --- Clients ------------------------------------------------------------------------------------
+ */
+
 static void *call_until(void *context) {
 	struct load *load = context;
 	struct kv_options options = {.server = load->server};
@@ -83,8 +119,8 @@ static void *call_until(void *context) {
 		if (load->reads)
 			kv_value_free(&got);
 		ended = now_us();
-		if (load->samples_us != NULL && load->done < SAMPLES_MAX)
-			load->samples_us[load->done] = ended - began;
+		if (load->series != NULL)
+			add_to_series(load->series, began, ended);
 		began = ended;
 		load->done++;
 	}
@@ -145,22 +181,13 @@ double run_load(const char *server, const char *path, int clients, int for_ms) {
 	return (double)end_load(loads, clients) / ((now_us() - began) / 1e6);
 }
 
-static double median_of(double *samples, uint64_t count) {
-	if (count > SAMPLES_MAX)
-		count = SAMPLES_MAX;
-	qsort(samples, count, sizeof(samples[0]), compare_doubles);
-	return count == 0 ? 0 : samples[count / 2];
-}
-
 double call_us(const char *server, bool reads, int for_ms) {
-	static double samples[SAMPLES_MAX];
-	struct load load = {.server = server,
-			    .reads = reads,
-			    .samples_us = samples,
-			    .until_us = now_us() + for_ms * 1e3};
+	struct series *series = begin_series(for_ms);
+	struct load load = {
+	    .server = server, .reads = reads, .series = series, .until_us = series->until_us};
 
 	(void)call_until(&load);
-	return median_of(samples, load.done);
+	return median_of(series);
 }
 
 /* Keys `first` .. first + count - 1; each client takes the next one. */
@@ -211,14 +238,12 @@ void fill_store(const char *server, uint64_t first, uint64_t count, size_t size)
 }
 
 struct sync time_sync(const char *path, size_t size, int for_ms) {
-	static double samples[SAMPLES_MAX];
 	static char bytes[1 << 20];
 	int fd = open(path, O_RDWR | O_CREAT, 0600);
+	struct series *series;
 	struct stat status;
 	struct sync sync;
 	off_t offset = 0;
-	uint64_t count = 0;
-	double began;
 	double last;
 
 	if (fd < 0 || fstat(fd, &status) != 0)
@@ -228,43 +253,41 @@ struct sync time_sync(const char *path, size_t size, int for_ms) {
 			die(path);
 	if (fsync(fd) != 0)
 		die(path);
-	for (began = last = now_us(); last - began < for_ms * 1e3; count++) {
+	series = begin_series(for_ms);
+	for (last = now_us(); last < series->until_us;) {
 		double now;
 
 		if (pwrite(fd, bytes, size, offset) != (ssize_t)size || fdatasync(fd) != 0)
 			die(path);
 		offset = (offset + (off_t)size) % (FILE_SIZE / 2);
 		now = now_us();
-		if (count < SAMPLES_MAX)
-			samples[count] = now - last;
+		add_to_series(series, last, now);
 		last = now;
 	}
-	sync.mean_us = (last - began) / (double)count;
-	sync.median_us = median_of(samples, count);
+	sync.mean_us = series->sum_us / (double)series->count;
+	sync.median_us = median_of(series);
 	(void)close(fd);
 	return sync;
 }
 
 double trip_us(const char *server, int for_ms) {
-	static double samples[SAMPLES_MAX];
 	struct kv_options options = {.server = server};
 	struct kv_client *client = NULL;
-	uint64_t count = 0;
-	double began;
+	struct series *series;
 	double last;
 
 	if (kv_open(&options, &client) != KV_OK || kv_ping(client) != KV_OK)
 		die("kv_ping");
-	for (began = last = now_us(); last - began < for_ms * 1e3; count++) {
+	series = begin_series(for_ms);
+	for (last = now_us(); last < series->until_us;) {
 		double now;
 
 		if (kv_ping(client) != KV_OK)
 			die("kv_ping");
 		now = now_us();
-		if (count < SAMPLES_MAX)
-			samples[count] = now - last;
+		add_to_series(series, last, now);
 		last = now;
 	}
 	kv_close(client);
-	return median_of(samples, count);
+	return median_of(series);
 }

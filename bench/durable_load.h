@@ -16,6 +16,9 @@ enum {
 	CLIENTS = 64,
 	VALUE_SIZE = 100,
 	WAIT_S = 60, /* for a server to come */
+	/* Until processes stay where they are and processors sleep no deeper than they must; what
+	   is measured one at a time begins later by so much. */
+	WARM_UP_MS = 150,
 };
 
 /* Says why (errno), and ends the program. */
@@ -29,13 +32,15 @@ int compare_doubles(const void *a, const void *b);
 /* A stream to the local socket at `path`, as soon as it is there. */
 int connect_to(const char *path);
 
+struct series;
+
 /* One client. */
 struct load {
 	const char *server; /* for libkv; NULL: Redis at `path` */
 	const char *path;
 	double until_us;
 	bool reads;
-	double *samples_us; /* NULL: none are taken */
+	struct series *series; /* how long its calls took; NULL: nobody asks */
 	pthread_t thread;
 	int number;
 	uint64_t done;
