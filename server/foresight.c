@@ -2,7 +2,6 @@
 #include "foresight.h"
 
 #include <arpa/inet.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -76,6 +75,14 @@ unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_FORESE
 	}
 	*end = bytes.size - left;
 	return count;
+}
+
+bool foresight_key(struct kv_bytes bytes, struct kv_bytes *key) {
+	const uint8_t *call = (const uint8_t *)bytes.data + RECORD_MARK_SIZE;
+
+	return bytes.size > RECORD_MARK_SIZE &&
+	       size_at(bytes.data) == bytes.size - RECORD_MARK_SIZE &&
+	       find_key(call, bytes.size - RECORD_MARK_SIZE, key);
 }
 
 size_t foresight_fetch(const struct service *service, const void *bytes, size_t size) {

@@ -10,6 +10,7 @@
  * a guess that costs a little time if it is wrong.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "service.h"
@@ -22,6 +23,9 @@
  */
 unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_FORESEEN_MAX],
 			size_t *end);
+
+/* The same of a record that came alone. False: it did not, or names no key. */
+bool foresight_key(struct kv_bytes bytes, struct kv_bytes *key);
 
 /*
  * Fetches the memory for the calls at the beginning of these bytes, if there is more than one.

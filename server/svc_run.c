@@ -220,6 +220,7 @@ static void receive(struct server *server, const struct epoll_event *events, int
 
 		watch->ready(watch, events[i].events);
 	}
+	streams_run(server->streams);
 }
 
 /* Whether somebody is ready but the disk and the like, of which `events` tell. */

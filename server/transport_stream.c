@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "arrivals.h"
 #include "call.h"
 #include "clock.h"
 #include "dispatch.h"
@@ -22,10 +23,7 @@
 #include "watch.h"
 #include "wire.h"
 
-enum {
-	SCRATCH_SIZE = 64 * 1024, /* read at once */
-	DRAIN_ROUND_MS = 10,
-};
+enum { DRAIN_ROUND_MS = 10 };
 
 /*
  * One connection.
@@ -76,8 +74,7 @@ struct streams {
 	struct stream *closed;
 	bool is_paused;
 	uint64_t now_ms;
-	/* Aligned as records need it: see dispatch_record(). */
-	_Alignas(8) uint8_t scratch[SCRATCH_SIZE];
+	struct arrivals arrivals; /* none between turns */
 };
 
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
@@ -320,28 +317,17 @@ static void resume(struct stream *stream) {
 
 /* --- Reading and writing ------------------------------------------------------------------- */
 
-/* Reads once: large fragments to where they belong, the rest through the scratch buffer. */
+/* Reads once; it is run with what others sent. */
 static void receive(struct stream *stream) {
-	struct streams *streams = stream->streams;
-	uint8_t *place;
-	size_t room;
-	ssize_t got;
-	bool is_direct;
+	struct arrivals *arrivals = &stream->streams->arrivals;
+	ssize_t got = arrivals_read(arrivals, stream->watch.fd, &stream->record);
 
-	if (!record_room(&stream->record, &place, &room)) {
+	if (got < 0 && errno == EAGAIN)
+		return;
+	if (got < 0 && errno == ENOMEM) {
 		stream_cut(stream, "no memory for its record");
 		return;
 	}
-	is_direct = room > 0;
-	if (!is_direct) {
-		place = streams->scratch;
-		room = SCRATCH_SIZE;
-	}
-	do
-		got = recv(stream->watch.fd, place, room, MSG_DONTWAIT);
-	while (got < 0 && errno == EINTR);
-	if (got < 0 && errno == EAGAIN)
-		return;
 	if (got == 0 && (stream->outbox.size > 0 || stream->owed > 0)) {
 		stream->is_ended = true;
 		return;
@@ -350,15 +336,12 @@ static void receive(struct stream *stream) {
 		stream_close(stream);
 		return;
 	}
-	if (is_direct) {
-		record_filled(&stream->record, (size_t)got);
-		(void)parse(stream, place, 0);
-	} else {
-		size_t left = parse(stream, place, (size_t)got);
-
-		keep_unparsed(stream, place + got - left, left);
-	}
-	pace(stream, (size_t)got);
+	struct arrival *arrival = &arrivals->list[arrivals->count++];
+	arrival->owner = stream;
+	/* What may be large is recorded before more is read: a turn's batch must fit into a
+	 * segment. */
+	if (arrivals->count == ARRIVALS_MAX || !arrival->begins)
+		streams_run(stream->streams);
 }
 
 static void stream_flush(struct stream *stream) {
@@ -395,19 +378,6 @@ static void settle(struct stream *stream) {
 	hold(stream);
 }
 
-/* Runs what came. When all is answered, nobody waits for what others want of this turn. */
-static void serve(struct stream *stream) {
-	stream->streams->current = stream;
-	receive(stream);
-	stream->streams->current = NULL;
-	if (stream->is_closed || stream->outbox.size == 0 || stream->is_flushing)
-		return;
-	if (stream->owed == 0 && stream->unparsed == NULL)
-		stream_flush(stream);
-	else
-		flush_later(stream);
-}
-
 static void stream_ready(struct watch *watch, uint32_t events) {
 	struct stream *stream = (struct stream *)(void *)watch;
 
@@ -418,10 +388,42 @@ static void stream_ready(struct watch *watch, uint32_t events) {
 		resume(stream);
 	}
 	if (is_reading(stream) && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
-		serve(stream);
+		receive(stream);
 	else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
 		stream_close(stream);
 	settle(stream);
+}
+
+/* When all is answered, nobody waits for what others want of this turn. */
+static void run_arrival(struct stream *stream, const struct arrival *arrival) {
+	size_t left;
+
+	stream->streams->current = stream;
+	left = parse(stream, arrival->bytes, arrival->size);
+	keep_unparsed(stream, arrival->bytes + arrival->size - left, left);
+	stream->streams->current = NULL;
+	pace(stream, arrival->got);
+	if (!stream->is_closed && stream->outbox.size > 0 && !stream->is_flushing) {
+		if (stream->owed == 0 && stream->unparsed == NULL)
+			stream_flush(stream);
+		else
+			flush_later(stream);
+	}
+	settle(stream);
+}
+
+void streams_run(struct streams *streams) {
+	struct arrivals *arrivals = &streams->arrivals;
+
+	arrivals_foresee(arrivals, streams->service);
+	for (unsigned i = 0; i < arrivals->count; i++) {
+		struct stream *stream = arrivals->list[i].owner;
+
+		/* Another one's calls may have had it cut. */
+		if (!stream->is_closed)
+			run_arrival(stream, &arrivals->list[i]);
+	}
+	arrivals->count = 0;
 }
 
 /* Calls under way still name their stream. */

@@ -64,7 +64,10 @@ void streams_take(struct streams *streams, int fd, const char *transport);
 /* No more calls are taken until it is over: the journal is behind. */
 void streams_pause(struct streams *streams, bool is_paused);
 
-/* After the events of a turn: sends what it made, and frees what was closed since the last time. */
+/* After the events of a turn: runs what they brought, as far as that has not been done yet. */
+void streams_run(struct streams *streams);
+
+/* At the end of a turn: sends what it made, and frees what was closed since the last time. */
 void streams_flush(struct streams *streams);
 
 /*

@@ -23,6 +23,7 @@ enum {
 	MEMORY = 8 * MIB,
 	SLOW_PEERS = 7, /* and the store has no room for one more */
 	EVENTS = 16,
+	CONNECTIONS = 16, /* two groups of those that are run together */
 	CALL_MAX = VALUE + 4096,
 	MARK = 4,	/* bytes before each record: RFC 5531, 11 */
 	RESULTS_AT = 6, /* the word of an answer, after its mark: RFC 5531, 9 */
@@ -57,7 +58,8 @@ static void set_up(void) {
 	static const struct identity identity = {.epoch = 1, .seed = 1};
 	static const struct service_limits limits = {
 	    .value_max = VALUE, .memory_max = MEMORY, .sessions_max = 4, .lease_ms = 1000};
-	static const struct stream_limits most = {.connections_max = 16, .held_max = 64 * MIB};
+	static const struct stream_limits most = {.connections_max = CONNECTIONS,
+						  .held_max = 64 * MIB};
 	static const struct recorder nowhere = {0};
 	static const struct dispatch_others others = {.count = no_others};
 
@@ -99,6 +101,7 @@ static int turn(void) {
 
 		watch->ready(watch, events[i].events);
 	}
+	streams_run(streams);
 	streams_flush(streams);
 	(void)streams_tend(streams);
 	return count;
@@ -109,11 +112,11 @@ static void turn_until_quiet(void) {
 		;
 }
 
-static void ask(int peer, uint32_t procedure, xdrproc_t encode, void *arguments) {
+/* A call with its mark, to be freed. */
+static char *encode_call(uint32_t procedure, xdrproc_t encode, void *arguments, size_t *size) {
 	struct rpc_msg message = {.rm_xid = 1, .rm_direction = CALL};
 	char *record = malloc(MARK + CALL_MAX);
 	uint32_t mark;
-	size_t size;
 	XDR xdrs;
 
 	ck_assert_ptr_nonnull(record);
@@ -123,9 +126,16 @@ static void ask(int peer, uint32_t procedure, xdrproc_t encode, void *arguments)
 	message.rm_call.cb_proc = procedure;
 	wire_over(&xdrs, XDR_ENCODE, record + MARK, CALL_MAX);
 	ck_assert(xdr_callmsg(&xdrs, &message) && encode(&xdrs, arguments));
-	size = MARK + XDR_GETPOS(&xdrs);
-	mark = htonl(0x80000000u | (uint32_t)(size - MARK));
+	*size = MARK + XDR_GETPOS(&xdrs);
+	mark = htonl(0x80000000u | (uint32_t)(*size - MARK));
 	memcpy(record, &mark, MARK);
+	return record;
+}
+
+static void ask(int peer, uint32_t procedure, xdrproc_t encode, void *arguments) {
+	size_t size;
+	char *record = encode_call(procedure, encode, arguments, &size);
+
 	for (size_t sent = 0; sent < size;) {
 		ssize_t now = send(peer, record + sent, size - sent, MSG_NOSIGNAL);
 
@@ -280,6 +290,82 @@ START_TEST(nobody_is_hurried_while_there_is_memory) {
 }
 END_TEST
 
+START_TEST(those_who_come_in_one_turn_are_all_answered_each_its_own) {
+	int peers[CONNECTIONS];
+	size_t size;
+
+	for (uint32_t i = 0; i < CONNECTIONS; i++) {
+		char key = (char)('a' + i);
+		struct kv1_put_args args = {.key = {1, &key}, .value = {i, value}};
+		char *call = encode_call(KVPROC_PUT, (xdrproc_t)(void (*)(void))xdr_kv1_put_args,
+					 &args, &size);
+
+		peers[i] = connect_peer();
+		ck_assert_int_eq(send(peers[i], call, size, 0), (ssize_t)size);
+		free(call);
+	}
+	ck_assert_int_eq(turn(), CONNECTIONS);
+	for (uint32_t i = 0; i < CONNECTIONS; i++) {
+		char key = (char)('a' + i);
+		struct kv1_get_args args = {.key = {1, &key}};
+		uint32_t rest[2];
+
+		ck_assert_int_eq(take_status(peers[i], &size), KV1_OK);
+		take(peers[i], rest, size);
+		char *call = encode_call(KVPROC_GET, (xdrproc_t)(void (*)(void))xdr_kv1_get_args,
+					 &args, &size);
+		ck_assert_int_eq(send(peers[i], call, size, 0), (ssize_t)size);
+		free(call);
+	}
+	ck_assert_int_eq(turn(), CONNECTIONS);
+	for (uint32_t i = 0; i < CONNECTIONS; i++) {
+		uint32_t words[3 + CONNECTIONS / 4];
+
+		ck_assert_int_eq(take_status(peers[i], &size), KV1_OK);
+		take(peers[i], words, size);
+		/* Behind the version. */
+		ck_assert_uint_eq(ntohl(words[2]), i);
+		(void)close(peers[i]);
+	}
+}
+END_TEST
+
+/* One that holds much, and whose bytes were read, is cut for what was read of another. */
+START_TEST(one_that_is_cut_while_its_bytes_wait_to_be_run_is_gone) {
+	static const struct stream_limits few = {.connections_max = CONNECTIONS,
+						 .held_max = 3 * MIB / 2};
+	const uint32_t mark = htonl(0x80000000u | 8 * MIB);
+	char bytes[16 * 1024] = {0};
+	int old, young;
+
+	streams_free(streams);
+	streams = streams_new(epoll, &few, dispatch, service);
+	ck_assert_ptr_nonnull(streams);
+	old = connect_peer();
+	young = connect_peer();
+	at(1000);
+	ck_assert_int_eq(send(old, &mark, sizeof(mark), 0), (ssize_t)sizeof(mark));
+	/* A record's memory grows by four: this one has 1 MiB then. */
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_int_gt(send(old, bytes, sizeof(bytes), 0), 0);
+		(void)turn();
+	}
+	at(2000);
+	ck_assert_int_eq(send(young, &mark, sizeof(mark), 0), (ssize_t)sizeof(mark));
+	for (unsigned i = 0; connections_cut() == 0; i++) {
+		ck_assert_uint_lt(i, 1000);
+		ck_assert_int_eq(send(old, bytes, 1, 0), 1);
+		(void)send(young, bytes, sizeof(bytes), 0);
+		ck_assert_int_eq(turn(), 2);
+	}
+	/* It, and not the one that is still on its way. */
+	ck_assert_int_eq(send(old, bytes, 1, MSG_NOSIGNAL), -1);
+	ck_assert_int_eq(send(young, bytes, 1, MSG_NOSIGNAL), 1);
+	(void)close(old);
+	(void)close(young);
+}
+END_TEST
+
 START_TEST(an_answer_that_leaves_with_its_turn_changes_nothing_in_epoll) {
 	int peer = connect_peer();
 	struct kv1_get_args args = {.key = {1, (char *)(uintptr_t) "k"}};
@@ -355,6 +441,8 @@ int main(void) {
 	    only_as_many_go_as_there_must_and_the_longest_still_first,
 	    who_stood_still_for_less_than_a_second_is_left_alone,
 	    nobody_is_hurried_while_there_is_memory,
+	    those_who_come_in_one_turn_are_all_answered_each_its_own,
+	    one_that_is_cut_while_its_bytes_wait_to_be_run_is_gone,
 	    an_answer_that_leaves_with_its_turn_changes_nothing_in_epoll,
 	    a_large_value_comes_back_as_it_was_put_and_is_counted_once,
 	    an_answer_that_does_not_fit_leaves_as_the_peer_takes_it,
