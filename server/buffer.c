@@ -205,31 +205,19 @@ void buffer_append(struct buffer *buffer, struct kv_bytes bytes) {
 	buffer->size += (uint32_t)bytes.size;
 }
 
-/* --- Views --------------------------------------------------------------------------------- */
-
-struct view view_whole(struct buffer *buffer) {
-	return (struct view){.buffer = buffer, .size = buffer == NULL ? 0 : buffer->size};
-}
-
-struct view view_hold(struct view view) {
-	if (view.size == 0)
-		return (struct view){0};
-	assert(view.buffer->count < UINT32_MAX);
-	view.buffer->count++;
-	return view;
-}
-
-void view_drop(struct memory *memory, struct view *view) {
-	struct buffer *buffer = view->buffer;
-
-	*view = (struct view){0};
-	if (buffer == NULL || --buffer->count > 0)
-		return;
+void buffer_free(struct memory *memory, struct buffer *buffer) {
 	size_t block_size = block_size_of(buffer);
+
 	if (buffer->is_far)
 		memory_free(memory, far_of(buffer)->bytes - far_of(buffer)->offset,
 			    far_bytes_size(far_of(buffer)));
 	memory_free(memory, buffer, block_size);
+}
+
+/* --- Views --------------------------------------------------------------------------------- */
+
+struct view view_whole(struct buffer *buffer) {
+	return (struct view){.buffer = buffer, .size = buffer == NULL ? 0 : buffer->size};
 }
 
 struct kv_bytes view_bytes(struct view view) {

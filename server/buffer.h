@@ -14,6 +14,7 @@
  * One thread uses buffers; nothing here locks.
  */
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,10 @@
 #include "bytes.h"
 #include "memory.h"
 
-/* Its fields are buffer.c's own, but for `size`. Laid out for heads that begin with it. */
+/*
+ * Its fields are this file's and buffer.c's own, but for `size`. Laid out for heads that begin with
+ * it.
+ */
 struct buffer {
 	uint32_t count;	    /* views */
 	uint32_t size : 31; /* bytes in the value */
@@ -83,10 +87,25 @@ void buffer_append(struct buffer *buffer, struct kv_bytes bytes);
 struct view view_whole(struct buffer *buffer);
 
 /* Another view of the same bytes, to be dropped with view_drop(). Of no bytes it holds nothing. */
-struct view view_hold(struct view view);
+static inline struct view view_hold(struct view view) {
+	if (view.size == 0)
+		return (struct view){0};
+	assert(view.buffer->count < UINT32_MAX);
+	view.buffer->count++;
+	return view;
+}
+
+/* Frees a buffer that nobody holds a view of any more: for view_drop() alone. */
+void buffer_free(struct memory *memory, struct buffer *buffer);
 
 /* Gives a view up and empties it. The last one frees the buffer. An empty view is fine. */
-void view_drop(struct memory *memory, struct view *view);
+static inline void view_drop(struct memory *memory, struct view *view) {
+	struct buffer *buffer = view->buffer;
+
+	*view = (struct view){0};
+	if (buffer != NULL && --buffer->count == 0)
+		buffer_free(memory, buffer);
+}
 
 /* The bytes seen; valid until the buffer grows or the view is dropped. */
 struct kv_bytes view_bytes(struct view view);
