@@ -73,10 +73,21 @@ void sessions_close(struct sessions *sessions) {
 	table_close(&sessions->by_id);
 }
 
-struct session *sessions_find(const struct sessions *sessions, uint64_t client_id) {
+static struct session *look_up(const struct sessions *sessions, uint64_t client_id) {
 	uint64_t hash = table_hash_bytes(sessions->by_id.seed, &client_id, sizeof(client_id));
 
 	return table_find(&sessions->by_id, hash, has_id, &client_id);
+}
+
+struct session *sessions_find(struct sessions *sessions, uint64_t client_id) {
+	struct session *session = sessions->last;
+
+	if (session != NULL && session->client_id == client_id)
+		return session;
+	session = look_up(sessions, client_id);
+	if (session != NULL)
+		sessions->last = session;
+	return session;
 }
 
 struct session *sessions_find_nonce(const struct sessions *sessions,
@@ -135,6 +146,8 @@ static void forget(struct sessions *sessions, struct slot *slot) {
 }
 
 void session_end(struct sessions *sessions, struct session *session) {
+	if (sessions->last == session)
+		sessions->last = NULL;
 	table_remove(&sessions->by_id, session);
 	table_remove(&sessions->by_nonce, session);
 	list_remove(list_of(sessions, session), session);
@@ -147,8 +160,11 @@ void session_end(struct sessions *sessions, struct session *session) {
 }
 
 void session_renew(struct sessions *sessions, struct session *session, uint64_t now_ms) {
-	list_remove(list_of(sessions, session), session);
 	session->active_ms = now_ms;
+	/* The newest stays where it is: so do most, for calls of one client come together. */
+	if (session->newer == NULL)
+		return;
+	list_remove(list_of(sessions, session), session);
 	list_append(list_of(sessions, session), session);
 }
 
@@ -201,10 +217,12 @@ static bool make_slots(struct sessions *sessions, struct session *session, uint3
 }
 
 bool session_make_way(struct sessions *sessions, struct session *session, uint32_t slot) {
+	struct slot *last = slot_at(session, slot);
+
 	assert(slot < session->slots);
-	if (slot_at(session, slot) == NULL && !make_slots(sessions, session, slot))
-		return false;
-	forget(sessions, slot_at(session, slot));
+	if (last == NULL)
+		return make_slots(sessions, session, slot);
+	forget(sessions, last);
 	return true;
 }
 

@@ -225,6 +225,39 @@ START_TEST(a_session_is_found_by_its_id_and_by_its_nonce_until_it_ends) {
 }
 END_TEST
 
+START_TEST(a_session_found_again_and_again_is_not_found_once_it_ended) {
+	struct session *a = added(1, 4, 0);
+	struct session *b = added(2, 4, 0);
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_ptr_eq(sessions_find(&sessions, 1), a);
+		ck_assert_ptr_eq(sessions_find(&sessions, 1), a);
+		ck_assert_ptr_eq(sessions_find(&sessions, 2), b);
+		ck_assert_ptr_null(sessions_find(&sessions, 3));
+	}
+	session_end(&sessions, a);
+	ck_assert_ptr_eq(sessions_find(&sessions, 2), b);
+	session_end(&sessions, b);
+	/* Nothing points to where it was: the block may be another's by now. */
+	ck_assert_ptr_null(sessions.last);
+	ck_assert_ptr_null(sessions_find(&sessions, 2));
+}
+END_TEST
+
+START_TEST(within_a_millisecond_too_the_last_to_call_is_idle_for_least) {
+	struct session *a = added(1, 4, 10);
+	struct session *b = added(2, 4, 10);
+
+	session_renew(&sessions, b, 20);
+	session_renew(&sessions, b, 20);
+	ck_assert_ptr_eq(sessions_oldest(&sessions), a);
+	session_renew(&sessions, a, 20);
+	ck_assert_ptr_eq(sessions_oldest(&sessions), b);
+	session_renew(&sessions, b, 20);
+	ck_assert_ptr_eq(sessions_oldest(&sessions), a);
+}
+END_TEST
+
 START_TEST(the_oldest_session_is_the_one_idle_for_longest) {
 	ck_assert_ptr_null(sessions_oldest(&sessions));
 	struct session *a = added(1, 4, 10);
@@ -281,6 +314,8 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, without_memory_for_a_slot_nothing_is_changed);
 	tcase_add_test(tests, without_memory_there_is_no_session);
 	tcase_add_test(tests, a_session_is_found_by_its_id_and_by_its_nonce_until_it_ends);
+	tcase_add_test(tests, a_session_found_again_and_again_is_not_found_once_it_ended);
+	tcase_add_test(tests, within_a_millisecond_too_the_last_to_call_is_idle_for_least);
 	tcase_add_test(tests, the_oldest_session_is_the_one_idle_for_longest);
 	tcase_add_test(tests, a_client_that_wrote_takes_less_than_160_bytes_and_leaves_nothing);
 }
