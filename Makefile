@@ -187,15 +187,21 @@ BENCH_TESTS  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests
 UNIT_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 
 # The client's edge: a link knows bytes only, a connection the generated code and libtirpc too.
-LINK_TESTS := $(patsubst %,$(BUILD)/tests/unit/client_link_%,test cost_test)
+LINK_TESTS := $(patsubst %,$(BUILD)/tests/unit/client_link_%,test cost_test turns_test)
 EDGE_TESTS := $(LINK_TESTS) $(BUILD)/tests/unit/client_connection_test
-$(LINK_TESTS): tests/unit/link_peer.c $(patsubst %,$(BUILD)/obj/client/%.o,link reason)
+$(LINK_TESTS): tests/unit/link_peer.c \
+    $(patsubst %,$(BUILD)/obj/client/%.o,link reason waiter)
 # It counts system calls.
 $(BUILD)/tests/unit/client_link_cost_test: private TEST_LIBS = \
     -Wl,--wrap=recv,--wrap=sendmsg,--wrap=poll
+# It holds up what sends, and sees who sleeps and who is woken.
+$(BUILD)/tests/unit/client_link_turns_test: private TEST_LIBS = -Wl,--wrap=sendmsg \
+    -Wl,--wrap=sem_clockwait,--wrap=sem_wait,--wrap=sem_post \
+    -Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock
 $(BUILD)/tests/unit/client_connection_test: tests/unit/rpc_script.c \
     $(RPC)/client_xdr.o $(RPC)/client_stubs.o \
-    $(patsubst %,$(BUILD)/obj/client/%.o,attempt caller connection dial link locate procedures reason)
+    $(patsubst %,$(BUILD)/obj/client/%.o,attempt caller connection dial link locate procedures reason \
+      waiter)
 $(BUILD)/tests/unit/client_connection_test: private EXTRA = $(INCLUDES_WIRE)
 $(BUILD)/tests/unit/client_connection_test: private TEST_LIBS = $(TIRPC_LIBS)
 
@@ -313,7 +319,8 @@ $(SYSTEM_TESTS): $(BUILD)/tests/system/%: tests/system/%.c $(SUPPORT) $(JUDGE) $
 # lock calls kv_get and kv_put through the simulation, which writes down what it does. What is left
 # out is what the simulation stands in for.
 SIM        := $(BUILD)/obj/tests/simulate
-SIM_CLIENT := $(filter-out $(patsubst %,$(BUILD)/obj/client/%.o,connection dial link locate wait), \
+SIM_CLIENT := $(filter-out $(patsubst %,$(BUILD)/obj/client/%.o,connection dial link locate wait \
+                waiter), \
                 $(CLIENT)) \
               $(filter-out %/outside.o,$(LOCK)) $(RPC)/client_xdr.o $(RPC)/client_stubs.o
 SIM_SERVER := $(filter-out $(patsubst %,$(BUILD)/obj/server/%.o,listener main notify options outbox \

@@ -6,24 +6,23 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "address.h"
 #include "clock.h"
 #include "reason.h"
 #include "record.h"
+#include "waiter.h"
 
 enum {
-	XID_SIZE = 4,
 	CHUNK_SIZE = 65536, /* bytes received at once; at least the largest datagram */
+	SENT_AT_ONCE = 8,   /* messages in one sendmsg() */
 
 	/* How long a sender that is not the reader sleeps before it looks whether there is one. */
 	SENDER_NAP_MS = 50,
@@ -36,29 +35,14 @@ enum {
 	FRESH_MS = 2,
 };
 
-/* One call under way; lives on the stack of its thread. */
-struct waiter {
-	struct waiter *next;
-	uint8_t xid[XID_SIZE];
-	uint64_t deadline_ms;
-	uint64_t now_ms; /* as of when it last waited for anything */
-	uint8_t mark[RECORD_MARK_SIZE];
-	struct kv_bytes body;
-	size_t mark_size; /* 4 on a stream, 0 for a datagram */
-	size_t sent;	  /* bytes of mark and body handed to the kernel */
-	bool may_have_input;
-	bool is_served;
-	struct message answer; /* once served; data NULL: there was no memory for it */
-	bool is_asleep;	       /* on `wake`; whoever wakes it clears this */
-	sem_t wake;
-};
-
 /*
  * `mutex` guards what follows it. What must stay true:
- *  - sender is NULL or a waiter whose message is not sent whole; only its thread sends.
+ *  - Who is not sent whole is in the queue `unsent`, first come first. The first one is the sender:
+ *    only its thread sends, and what it sends at once may be the messages of others behind it.
  *  - reader is NULL or a waiter that is the sender or has sent; only its thread receives.
- *  - a waiter that is asleep has sent, and somebody else is the reader. It is woken once: served,
- *    made the reader, or told that the link is broken.
+ *  - While a waiter is asleep somebody else is the reader, or there is a sender, who will be. It is
+ * woken once: served, or made the sender or the reader.
+ *  - Who has a role is awake, or about to be woken.
  */
 struct link {
 	int fd;
@@ -68,38 +52,21 @@ struct link {
 	char name[ADDRESS_TEXT_MAX];
 	atomic_uint holds;
 
+	/* Written under the mutex, and read without it by those who only ask. */
+	atomic_bool is_broken;	   /* nothing comes any more */
+	atomic_bool is_cut;	   /* nothing may be sent: half a record went, or sending failed */
+	_Atomic uint64_t heard_ms; /* when something came last; 0: never */
+
 	pthread_mutex_t mutex;
-	pthread_cond_t may_send; /* there is no sender, or none may send any more */
 	struct waiter *waiters;
-	struct waiter *sender;
+	struct waiter *unsent;
 	struct waiter *reader;
-	bool is_broken; /* nothing comes any more */
-	bool is_cut;   /* nothing may be sent any more: half a record went out, or sending failed */
-	char why[128]; /* why it is broken or cut */
-	uint64_t heard_ms;    /* when something came last; 0: never */
+	struct waiter *woken; /* to be woken as soon as the mutex is free */
+	char why[128];	      /* why it is broken or cut */
 	struct record record; /* being put together; only the reader touches it, as the chunk */
 
 	_Alignas(RECORD_ALIGNMENT) uint8_t chunk[CHUNK_SIZE];
 };
-
-static bool condition_open(pthread_cond_t *condition) {
-	pthread_condattr_t attributes;
-	bool is_open;
-
-	if (pthread_condattr_init(&attributes) != 0)
-		return false;
-	is_open = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-		  pthread_cond_init(condition, &attributes) == 0;
-	(void)pthread_condattr_destroy(&attributes);
-	return is_open;
-}
-
-static struct timespec moment(uint64_t ms) {
-	return (struct timespec){
-	    .tv_sec = (time_t)(ms / 1000),
-	    .tv_nsec = (long)(ms % 1000) * 1000000,
-	};
-}
 
 /* --- Construction and small questions ------------------------------------------------------ */
 
@@ -122,8 +89,6 @@ struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program
 		goto no_link;
 	if (pthread_mutex_init(&link->mutex, NULL) != 0)
 		goto no_mutex;
-	if (!condition_open(&link->may_send))
-		goto no_condition;
 	link->fd = fd;
 	link->is_stream = is_stream;
 	link->may_block = let_receive_block(fd);
@@ -132,8 +97,6 @@ struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program
 	atomic_init(&link->holds, 1);
 	return link;
 
-no_condition:
-	(void)pthread_mutex_destroy(&link->mutex);
 no_mutex:
 	free(link);
 no_link:
@@ -155,7 +118,6 @@ void link_drop(struct link *link) {
 	if (link == NULL || atomic_fetch_sub(&link->holds, 1) != 1)
 		return;
 	(void)close(link->fd);
-	(void)pthread_cond_destroy(&link->may_send);
 	(void)pthread_mutex_destroy(&link->mutex);
 	record_reset(&link->record);
 	free(link);
@@ -173,55 +135,43 @@ bool link_is_stream(const struct link *link) {
 	return link->is_stream;
 }
 
-/* Locking changes nothing that a caller can see: the constness is about the rest. */
-static void lock(const struct link *link) {
-	(void)pthread_mutex_lock((pthread_mutex_t *)&link->mutex);
-}
-
-static void unlock(const struct link *link) {
-	(void)pthread_mutex_unlock((pthread_mutex_t *)&link->mutex);
-}
-
 bool link_is_usable(const struct link *link) {
-	bool is_usable;
-
-	lock(link);
-	is_usable = !link->is_broken && !link->is_cut;
-	unlock(link);
-	return is_usable;
+	return !link->is_broken && !link->is_cut;
 }
 
 bool link_heard_since(const struct link *link, uint64_t since_ms) {
-	bool heard;
+	const uint64_t heard_ms = link->heard_ms;
 
-	lock(link);
-	heard = link->heard_ms != 0 && link->heard_ms >= since_ms;
-	unlock(link);
-	return heard;
+	return heard_ms != 0 && heard_ms >= since_ms;
+}
+
+static void lock(struct link *link) {
+	(void)pthread_mutex_lock(&link->mutex);
+}
+
+/* Woken any earlier, a thread would only wait for the mutex: two switches more. */
+static void unlock(struct link *link) {
+	struct waiter *woken = link->woken;
+
+	link->woken = NULL;
+	(void)pthread_mutex_unlock(&link->mutex);
+	waiters_wake(woken);
 }
 
 /* --- With the mutex held: what came, and who waits for it ---------------------------------- */
-
-static bool is_sent(const struct waiter *waiter) {
-	return waiter->sent == waiter->mark_size + waiter->body.size;
-}
 
 static void set_why(struct link *link, const char *why) {
 	if (link->why[0] == '\0')
 		(void)snprintf(link->why, sizeof(link->why), "%s", why);
 }
 
-/* No more sending. Who has sent may still be answered, so the reader goes on. */
+/*
+ * No more sending: the sender leaves, the next one becomes it and leaves, and so on. Who has sent
+ * may still be answered, so the reader goes on.
+ */
 static void cut(struct link *link, const char *why) {
 	link->is_cut = true;
 	set_why(link, why);
-	(void)pthread_cond_broadcast(&link->may_send);
-}
-
-static void wake(struct waiter *waiter) {
-	if (waiter->is_asleep)
-		(void)sem_post(&waiter->wake);
-	waiter->is_asleep = false;
 }
 
 /*
@@ -232,6 +182,50 @@ static void break_link(struct link *link, const char *why) {
 	link->is_broken = true;
 	cut(link, why);
 	(void)shutdown(link->fd, SHUT_RDWR);
+}
+
+static void wake(struct link *link, struct waiter *waiter) {
+	link->woken = waiter_rouse(link->woken, waiter, false);
+}
+
+/* The role of the sender goes to the first one, if there is one. */
+static void set_first_unsent(struct link *link, struct waiter *first) {
+	link->unsent = first;
+	if (first != NULL)
+		wake(link, first);
+}
+
+/* Takes it off the lists, those on which it is. */
+static void forget(struct link *link, struct waiter *waiter) {
+	struct waiter **at = &link->waiters;
+
+	while (*at != NULL && *at != waiter)
+		at = &(*at)->next;
+	if (*at != NULL)
+		*at = waiter->next;
+	if (waiter == link->unsent) {
+		set_first_unsent(link, waiter->next_unsent);
+		return;
+	}
+	at = &link->unsent;
+	while (*at != NULL && *at != waiter)
+		at = &(*at)->next_unsent;
+	if (*at != NULL)
+		*at = waiter->next_unsent;
+}
+
+/* An answer before the call is sent whole is one to an earlier copy: half a copy must not stay. */
+static bool may_go(const struct waiter *waiter) {
+	return waiter->is_served && !waiter->is_in_hand &&
+	       (waiter_is_sent(waiter) || waiter->sent == 0);
+}
+
+/* A thread that sleeps and has its answer goes without asking for the mutex again. */
+static void let_go_if_served(struct link *link, struct waiter *waiter) {
+	if (!may_go(waiter))
+		return;
+	forget(link, waiter);
+	link->woken = waiter_rouse(link->woken, waiter, true);
 }
 
 /* Who still waits for this message. */
@@ -245,19 +239,19 @@ static struct waiter *find_waiter(struct link *link, struct kv_bytes message) {
 }
 
 /* `data` is the waiter's now; NULL: there is no memory for it. */
-static void serve(struct waiter *waiter, uint8_t *data, size_t size) {
+static void serve(struct link *link, struct waiter *waiter, uint8_t *data, size_t size) {
 	waiter->answer.data = data;
 	waiter->answer.size = size;
 	waiter->is_served = true;
-	wake(waiter);
+	let_go_if_served(link, waiter);
 }
 
 /* The place that a waiter lends is there as long as it is on the list. False: it is too small. */
-static bool serve_in_place(struct waiter *waiter, struct kv_bytes message) {
+static bool serve_in_place(struct link *link, struct waiter *waiter, struct kv_bytes message) {
 	if (message.size > waiter->answer.room)
 		return false;
 	memcpy(waiter->answer.place, message.data, message.size);
-	serve(waiter, waiter->answer.place, message.size);
+	serve(link, waiter, waiter->answer.place, message.size);
 	return true;
 }
 
@@ -265,8 +259,8 @@ static bool serve_in_place(struct waiter *waiter, struct kv_bytes message) {
 static void take_record(struct link *link, struct kv_bytes whole) {
 	struct waiter *waiter = find_waiter(link, whole);
 
-	if (waiter != NULL && !serve_in_place(waiter, whole))
-		serve(waiter, record_take(&link->record, whole), whole.size);
+	if (waiter != NULL && !serve_in_place(link, waiter, whole))
+		serve(link, waiter, record_take(&link->record, whole), whole.size);
 	record_reset(&link->record);
 	if (whole.size < XID_SIZE)
 		break_link(link, "a record too short for an answer came");
@@ -278,7 +272,7 @@ static void run_out_of_memory(struct link *link) {
 	struct waiter *waiter = find_waiter(link, begun);
 
 	if (waiter != NULL)
-		serve(waiter, NULL, 0);
+		serve(link, waiter, NULL, 0);
 	break_link(link, "no memory for an answer");
 }
 
@@ -307,12 +301,12 @@ static void take_datagram(struct link *link, size_t size) {
 	struct waiter *waiter = find_waiter(link, whole);
 	uint8_t *data;
 
-	if (waiter == NULL || serve_in_place(waiter, whole))
+	if (waiter == NULL || serve_in_place(link, waiter, whole))
 		return;
 	data = malloc(size);
 	if (data != NULL)
 		memcpy(data, link->chunk, size);
-	serve(waiter, data, size);
+	serve(link, waiter, data, size);
 }
 
 /* Where what comes next is put: into the record itself if much of it is to come. */
@@ -353,38 +347,59 @@ static void take(struct link *link, struct waiter *me, const uint8_t *place, ssi
 	}
 }
 
-/* What sendmsg() said. */
-static void count_sent(struct link *link, struct waiter *me, ssize_t went, int failure) {
+/* What sendmsg() said of the first `count` of the queue. False: there is no room now. */
+static bool count_sent(struct link *link, size_t count, ssize_t went, int failure) {
+	struct waiter *waiter = link->unsent;
+	size_t bytes = went > 0 ? (size_t)went : 0;
 	char text[64];
 
-	if (went >= 0)
-		me->sent += (size_t)went;
-	else if (failure != EAGAIN && failure != EWOULDBLOCK && failure != EINTR)
+	for (size_t i = 0; i < count; i++) {
+		struct waiter *next = waiter->next_unsent;
+
+		waiter->is_in_hand = false;
+		bytes = waiter_count_sent(waiter, bytes);
+		if (waiter_is_sent(waiter))
+			link->unsent = next;
+		let_go_if_served(link, waiter);
+		if (waiter->wants_to_leave)
+			wake(link, waiter);
+		waiter = next;
+	}
+	set_first_unsent(link, link->unsent);
+	if (went < 0 && (failure == EAGAIN || failure == EWOULDBLOCK))
+		return false;
+	if (went < 0 && failure != EINTR)
 		cut(link, strerror_r(failure, text, sizeof(text)));
+	return true;
 }
 
 /* --- The socket ---------------------------------------------------------------------------- */
 
-/* The mark and the body go in one segment if they fit. */
-static ssize_t send_rest(const struct link *link, const struct waiter *me) {
-	struct iovec parts[2];
+/*
+ * Sends what is queued, in one segment if it fits. What comes into the queue meanwhile is sent by
+ * the first of those, who waits for that and nothing else. Called with the mutex held, which is
+ * given up meanwhile: who comes would have to wait for it, and can sleep at once instead. False:
+ * there is no room now.
+ */
+static bool send_unsent(struct link *link) {
+	const size_t most = link->is_stream ? SENT_AT_ONCE : 1;
+	struct iovec parts[SENT_AT_ONCE * WAITER_PARTS];
 	struct msghdr header = {.msg_iov = parts};
-	size_t body_sent = me->sent > me->mark_size ? me->sent - me->mark_size : 0;
+	struct waiter *waiter = link->unsent;
+	size_t count = 0;
+	ssize_t went;
+	int failure;
 
-	if (me->sent < me->mark_size)
-		parts[header.msg_iovlen++] = (struct iovec){
-		    .iov_base = (uint8_t *)me->mark + me->sent,
-		    .iov_len = me->mark_size - me->sent,
-		};
-	parts[header.msg_iovlen++] = (struct iovec){
-	    .iov_base = (uint8_t *)me->body.data + body_sent,
-	    .iov_len = me->body.size - body_sent,
-	};
-	return sendmsg(link->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-static uint64_t left_ms_of(const struct waiter *me) {
-	return me->deadline_ms > me->now_ms ? me->deadline_ms - me->now_ms : 0;
+	for (; waiter != NULL && count < most; count++) {
+		waiter->is_in_hand = true;
+		header.msg_iovlen += waiter_rest(waiter, &parts[header.msg_iovlen]);
+		waiter = waiter->next_unsent;
+	}
+	unlock(link);
+	went = sendmsg(link->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	failure = errno;
+	lock(link);
+	return count_sent(link, count, went, failure);
 }
 
 static void await_socket(const struct link *link, struct waiter *me, bool reads, bool sends) {
@@ -392,7 +407,7 @@ static void await_socket(const struct link *link, struct waiter *me, bool reads,
 	    .fd = link->fd,
 	    .events = (short)((reads ? POLLIN : 0) | (sends ? POLLOUT : 0)),
 	};
-	uint64_t left_ms = left_ms_of(me);
+	uint64_t left_ms = waiter_left_ms(me);
 
 	if (!reads && left_ms > SENDER_NAP_MS)
 		left_ms = SENDER_NAP_MS;
@@ -422,26 +437,18 @@ static void receive(struct link *link, struct waiter *me, int flags) {
  */
 static void step(struct link *link, struct waiter *me) {
 	bool reads = link->reader == me;
-	bool sends = link->sender == me;
-	ssize_t result;
-	int failure;
+	bool sends = link->unsent == me;
 
 	if (reads && me->may_have_input) {
 		receive(link, me, MSG_DONTWAIT);
 		return;
 	}
-	if (reads && !sends && link->may_block && left_ms_of(me) >= 2 * RECEIVE_MS) {
+	if (reads && !sends && link->may_block && waiter_left_ms(me) >= 2 * RECEIVE_MS) {
 		receive(link, me, 0);
 		return;
 	}
-	if (sends) {
-		/* The mutex is kept: this does not block, and who wants it wants to send. */
-		result = send_rest(link, me);
-		failure = errno;
-		count_sent(link, me, result, failure);
-		if (result >= 0 || (failure != EAGAIN && failure != EWOULDBLOCK))
-			return;
-	}
+	if (sends && send_unsent(link))
+		return;
 	unlock(link);
 	await_socket(link, me, reads, sends);
 	lock(link);
@@ -449,61 +456,57 @@ static void step(struct link *link, struct waiter *me) {
 
 /* --- One call ------------------------------------------------------------------------------ */
 
-/* Waits until this thread may send. False: not by the deadline, or never again on this link. */
-static bool await_turn(struct link *link, struct waiter *me) {
-	const struct timespec until = moment(me->deadline_ms);
-
-	while (!link->is_broken && !link->is_cut && left_ms_of(me) > 0) {
-		if (link->sender == NULL) {
-			link->sender = me;
-			return true;
-		}
-		(void)pthread_cond_timedwait(&link->may_send, &link->mutex, &until);
-		me->now_ms = clock_ms();
-	}
-	/* The signal that woke this thread may have been meant for another. */
-	(void)pthread_cond_signal(&link->may_send);
-	return false;
-}
-
-static void give_up_sending(struct link *link) {
-	link->sender = NULL;
-	(void)pthread_cond_signal(&link->may_send);
-}
-
-/* The role goes to somebody asleep; whoever is awake takes it when it finds that nobody has it. */
-static void give_up_reading(struct link *link) {
+/* Called by a thread that leaves: among the others somebody has to read. */
+static void see_that_somebody_reads(struct link *link) {
 	struct waiter *next = link->waiters;
 
-	while (next != NULL && !next->is_asleep)
+	/* A sender that is there takes the role when it finds that nobody has it. */
+	while (next != NULL && !(next->is_asleep && waiter_is_sent(next)))
 		next = next->next;
 	link->reader = next;
 	if (next != NULL)
-		wake(next);
+		wake(link, next);
 }
 
-static void sleep_until_woken(struct link *link, struct waiter *me) {
-	const struct timespec until = moment(me->deadline_ms);
+/* Nobody keeps a message in hand for longer than sendmsg() takes, which does not block. */
+static void await_own_message(struct link *link, struct waiter *me) {
+	me->wants_to_leave = true;
+	while (me->is_in_hand) {
+		me->is_asleep = true;
+		unlock(link);
+		waiter_await_news(me);
+		lock(link);
+	}
+	me->wants_to_leave = false;
+}
 
+/* True: it was served, and the link has forgotten it; the mutex is not held then. */
+static bool sleep_until_woken(struct link *link, struct waiter *me) {
 	me->is_asleep = true;
+	me->is_over = false;
 	unlock(link);
-	while (sem_clockwait(&me->wake, CLOCK_MONOTONIC, &until) < 0 && errno == EINTR)
-		;
-	me->now_ms = clock_ms();
+	if (waiter_sleep(me)) {
+		if (me->is_over)
+			return true;
+		lock(link);
+		return false;
+	}
 	lock(link);
+	if (!me->is_asleep) {
+		unlock(link);
+		waiter_await_news(me);
+		lock(link);
+	}
 	me->is_asleep = false;
+	return false;
 }
 
 /* False: there is an answer, or there will be none. */
 static bool goes_on(struct link *link, struct waiter *me) {
-	if (link->sender == me && is_sent(me))
-		give_up_sending(link);
-	if (link->is_broken || (link->is_cut && !is_sent(me)))
+	await_own_message(link, me);
+	if (link->is_broken || (link->is_cut && !waiter_is_sent(me)) || may_go(me))
 		return false;
-	/* An answer before the call is sent whole is one to an earlier copy. */
-	if (me->is_served && (is_sent(me) || me->sent == 0))
-		return false;
-	return left_ms_of(me) > 0;
+	return waiter_left_ms(me) > 0;
 }
 
 /*
@@ -511,23 +514,24 @@ static bool goes_on(struct link *link, struct waiter *me) {
  * system call for each look, and a server may as well hang up just after it.
  */
 static void join(struct link *link, struct waiter *me) {
+	struct waiter **last = &link->unsent;
+
 	me->may_have_input = link->heard_ms == 0 || me->now_ms > link->heard_ms + FRESH_MS;
 	me->next = link->waiters;
 	link->waiters = me;
+	while (*last != NULL)
+		last = &(*last)->next_unsent;
+	*last = me;
 }
 
 static void leave(struct link *link, struct waiter *me) {
-	struct waiter **at = &link->waiters;
-
-	while (*at != me)
-		at = &(*at)->next;
-	*at = me->next;
-	if (me->sent > 0 && !is_sent(me))
+	forget(link, me);
+	if (me->sent > 0 && !waiter_is_sent(me))
 		cut(link, "time was up in the middle of a record");
-	if (link->sender == me)
-		give_up_sending(link);
 	if (link->reader == me)
-		give_up_reading(link);
+		link->reader = NULL;
+	if (link->reader == NULL)
+		see_that_somebody_reads(link);
 }
 
 static enum attempt outcome_of(const struct link *link, const struct waiter *me,
@@ -538,13 +542,13 @@ static enum attempt outcome_of(const struct link *link, const struct waiter *me,
 		reason_set("%s: no memory for the answer", link->name);
 		return ATTEMPT_NOMEM;
 	}
-	if (link->is_broken || (link->is_cut && !is_sent(me)))
+	if (link->is_broken || (link->is_cut && !waiter_is_sent(me)))
 		reason_set("%s: %s", link->name, link->why);
 	else
 		reason_set("%s: %s in %llu ms", link->name,
-			   is_sent(me) ? "no answer" : "nothing could be sent",
+			   waiter_is_sent(me) ? "no answer" : "nothing could be sent",
 			   (unsigned long long)(me->now_ms - began_ms));
-	return is_sent(me) ? ATTEMPT_UNANSWERED : ATTEMPT_UNSENT;
+	return waiter_is_sent(me) ? ATTEMPT_UNANSWERED : ATTEMPT_UNSENT;
 }
 
 /* Sends, and takes its part in reading, until the call is over. */
@@ -553,18 +557,18 @@ static enum attempt converse(struct link *link, struct waiter *me) {
 	enum attempt outcome;
 
 	lock(link);
-	if (await_turn(link, me)) {
-		join(link, me);
-		while (goes_on(link, me)) {
-			if (link->reader == NULL)
-				link->reader = me;
-			if (link->reader == me || link->sender == me)
-				step(link, me);
-			else
-				sleep_until_woken(link, me);
-		}
-		leave(link, me);
+	join(link, me);
+	while (goes_on(link, me)) {
+		bool may_read = link->unsent == me || waiter_is_sent(me);
+
+		if (link->reader == NULL && may_read)
+			link->reader = me;
+		if (link->reader == me || link->unsent == me)
+			step(link, me);
+		else if (sleep_until_woken(link, me))
+			return outcome_of(link, me, began_ms);
 	}
+	leave(link, me);
 	outcome = outcome_of(link, me, began_ms);
 	unlock(link);
 	return outcome;
@@ -573,20 +577,11 @@ static enum attempt converse(struct link *link, struct waiter *me) {
 enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
 			   struct message *came) {
 	enum attempt outcome;
-	struct waiter me = {
-	    .deadline_ms = deadline_ms,
-	    .now_ms = clock_ms(),
-	    .body = sent,
-	    .mark_size = link->is_stream ? RECORD_MARK_SIZE : 0,
-	    .answer = *came,
-	};
+	struct waiter me;
 
-	memcpy(me.xid, sent.data, XID_SIZE);
-	record_mark(me.mark, sent.size);
-	/* Fails only for a count above SEM_VALUE_MAX. */
-	(void)sem_init(&me.wake, 0, 0);
+	waiter_init(&me, sent, link->is_stream, deadline_ms, came);
 	outcome = converse(link, &me);
-	(void)sem_destroy(&me.wake);
+	waiter_destroy(&me);
 	*came = me.answer;
 	return outcome;
 }
