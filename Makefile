@@ -195,7 +195,7 @@ $(LINK_TESTS): tests/unit/link_peer.c \
 $(BUILD)/tests/unit/client_link_cost_test: private TEST_LIBS = \
     -Wl,--wrap=recv,--wrap=sendmsg,--wrap=poll
 # It holds up what sends, and sees who sleeps and who is woken.
-$(BUILD)/tests/unit/client_link_turns_test: private TEST_LIBS = -Wl,--wrap=sendmsg \
+$(BUILD)/tests/unit/client_link_turns_test: private TEST_LIBS = -Wl,--wrap=sendmsg,--wrap=sendmmsg \
     -Wl,--wrap=sem_clockwait,--wrap=sem_wait,--wrap=sem_post \
     -Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock
 $(BUILD)/tests/unit/client_connection_test: tests/unit/rpc_script.c \

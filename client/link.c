@@ -22,7 +22,7 @@
 
 enum {
 	CHUNK_SIZE = 65536, /* bytes received at once; at least the largest datagram */
-	SENT_AT_ONCE = 8,   /* messages in one sendmsg() */
+	SENT_AT_ONCE = 8,   /* messages in one system call */
 
 	/* How long a sender that is not the reader sleeps before it looks whether there is one. */
 	SENDER_NAP_MS = 50,
@@ -375,14 +375,26 @@ static bool count_sent(struct link *link, size_t count, ssize_t went, int failur
 
 /* --- The socket ---------------------------------------------------------------------------- */
 
+/* Like sendmsg(), but each part is a message; tells the bytes of those that went. */
+static ssize_t send_datagrams(int fd, struct iovec *parts, size_t count) {
+	struct mmsghdr messages[SENT_AT_ONCE] = {0};
+	ssize_t bytes = 0;
+	int went;
+
+	for (size_t i = 0; i < count; i++)
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
+	went = sendmmsg(fd, messages, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT);
+	for (int i = 0; i < went; i++)
+		bytes += messages[i].msg_len;
+	return went < 0 ? went : bytes;
+}
+
 /*
- * Sends what is queued, in one segment if it fits. What comes into the queue meanwhile is sent by
- * the first of those, who waits for that and nothing else. Called with the mutex held, which is
- * given up meanwhile: who comes would have to wait for it, and can sleep at once instead. False:
- * there is no room now.
+ * Sends what is queued; what comes into the queue meanwhile the first of those will send. Called
+ * with the mutex held, which is given up meanwhile: who comes would have to wait for it, and can
+ * sleep at once instead. False: there is no room now.
  */
 static bool send_unsent(struct link *link) {
-	const size_t most = link->is_stream ? SENT_AT_ONCE : 1;
 	struct iovec parts[SENT_AT_ONCE * WAITER_PARTS];
 	struct msghdr header = {.msg_iov = parts};
 	struct waiter *waiter = link->unsent;
@@ -390,13 +402,14 @@ static bool send_unsent(struct link *link) {
 	ssize_t went;
 	int failure;
 
-	for (; waiter != NULL && count < most; count++) {
+	for (; waiter != NULL && count < SENT_AT_ONCE; count++) {
 		waiter->is_in_hand = true;
 		header.msg_iovlen += waiter_rest(waiter, &parts[header.msg_iovlen]);
 		waiter = waiter->next_unsent;
 	}
 	unlock(link);
-	went = sendmsg(link->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	went = link->is_stream ? sendmsg(link->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT)
+			       : send_datagrams(link->fd, parts, count);
 	failure = errno;
 	lock(link);
 	return count_sent(link, count, went, failure);
@@ -482,17 +495,16 @@ static void await_own_message(struct link *link, struct waiter *me) {
 
 /* True: it was served, and the link has forgotten it; the mutex is not held then. */
 static bool sleep_until_woken(struct link *link, struct waiter *me) {
+	bool is_told;
+
 	me->is_asleep = true;
 	me->is_over = false;
 	unlock(link);
-	if (waiter_sleep(me)) {
-		if (me->is_over)
-			return true;
-		lock(link);
-		return false;
-	}
+	is_told = waiter_sleep(me);
+	if (is_told && me->is_over)
+		return true;
 	lock(link);
-	if (!me->is_asleep) {
+	if (!is_told && !me->is_asleep) {
 		unlock(link);
 		waiter_await_news(me);
 		lock(link);

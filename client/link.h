@@ -8,7 +8,8 @@
  *
  * No thread of its own: of the threads that wait for an answer one has the role of the reader,
  * takes what arrives and hands each message to the waiter with its xid; when it has its own answer,
- * or gives up, another takes the role. A message for nobody is a late answer, and dropped.
+ * or gives up, another takes the role. A message for nobody is a late answer, and dropped. Likewise
+ * one is the sender: with its own message it sends those of others that queued up behind it.
  */
 
 #include <stdbool.h>

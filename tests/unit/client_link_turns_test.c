@@ -36,6 +36,8 @@ static _Thread_local unsigned mutexes;
 
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+int __real_sendmmsg(int fd, struct mmsghdr *messages, unsigned number, int flags);
+int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned number, int flags);
 int __real_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until);
 int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until);
 int __real_sem_wait(sem_t *semaphore);
@@ -62,7 +64,8 @@ static void count(unsigned *events) {
 	unlock_gate();
 }
 
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags) {
+/* False: there is no room behind it. */
+static bool pass_gate(void) {
 	bool refuses;
 
 	count(&sends);
@@ -72,10 +75,16 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags) {
 	passes -= passes != UINT_MAX;
 	refuses = is_refusing;
 	unlock_gate();
-	if (!refuses)
-		return __real_sendmsg(fd, message, flags);
 	errno = EAGAIN;
-	return -1;
+	return !refuses;
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags) {
+	return pass_gate() ? __real_sendmsg(fd, message, flags) : -1;
+}
+
+int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned number, int flags) {
+	return pass_gate() ? __real_sendmmsg(fd, messages, number, flags) : -1;
 }
 
 int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until) {
@@ -147,11 +156,20 @@ static void await(const unsigned *events, unsigned number) {
 	unlock_gate();
 }
 
-static void open_all(void) {
-	open_tcp();
+static void forget_all(void) {
 	sends = sleeps = waits = wakes = wakes_with_mutex = 0;
 	is_refusing = false;
 	open_gate();
+}
+
+static void open_stream_and_gate(void) {
+	open_tcp();
+	forget_all();
+}
+
+static void open_datagram_and_gate(void) {
+	open_datagram();
+	forget_all();
 }
 
 /* Starts it, and waits until it is at the gate: the only sender. */
@@ -219,6 +237,31 @@ START_TEST(more_calls_than_go_together_go_in_order) {
 		ck_assert_uint_eq(read_call(), i);
 	for (uint32_t i = 0; i < MANY; i++)
 		answer(&calls[i], "yes");
+}
+END_TEST
+
+/* Each is a datagram of its own, and they may be of any size. */
+START_TEST(datagrams_that_come_while_one_is_sent_go_together) {
+	struct call calls[4];
+	uint8_t bytes[SIZE + 4];
+
+	close_gate();
+	for (uint32_t i = 0; i < 4; i++) {
+		calls[i] = call_new(i, SIZE + i, LONG_MS);
+		if (i == 0)
+			start_at_gate(&calls[i]);
+		else
+			start_asleep(&calls[i]);
+	}
+	open_gate();
+	for (uint32_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(recv(peer, bytes, sizeof(bytes), 0), SIZE + i);
+		ck_assert_uint_eq(bytes[3], i);
+		ck_assert_int_eq(send(peer, bytes, 4, 0), 4);
+		call_finish(&calls[i]);
+		call_check_answered(&calls[i], "");
+	}
+	ck_assert_uint_eq(sends, 2);
 }
 END_TEST
 
@@ -421,10 +464,11 @@ END_TEST
 int main(void) {
 	Suite *suite = suite_create("client_link_turns");
 	TCase *tests = tcase_create("turns");
+	TCase *datagram = tcase_create("datagram");
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_add_checked_fixture(tests, open_all, close_all);
+	tcase_add_checked_fixture(tests, open_stream_and_gate, close_all);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, calls_that_come_while_one_is_sent_go_together);
 	tcase_add_test(tests, more_calls_than_go_together_go_in_order);
@@ -439,6 +483,12 @@ int main(void) {
 	tcase_add_test(tests, no_answer_waits_although_nobody_comes);
 	tcase_add_test(tests, nobody_is_woken_only_to_wait_for_the_mutex);
 	suite_add_tcase(suite, tests);
+
+	tcase_add_checked_fixture(datagram, open_datagram_and_gate, close_all);
+	tcase_set_timeout(datagram, 60);
+	tcase_add_test(datagram, datagrams_that_come_while_one_is_sent_go_together);
+	suite_add_tcase(suite, datagram);
+
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
