@@ -251,6 +251,7 @@ static bool end_turn(struct server *server) {
 bool svc_run_turns(struct server *server) {
 	struct epoll_event events[EVENTS_A_TURN];
 	uint64_t due_ms = 0;
+	bool came, was_writing;
 	bool finished;
 
 	while (!server->is_stopping) {
@@ -261,11 +262,12 @@ bool svc_run_turns(struct server *server) {
 			log_error("cannot wait for sockets: %s", strerror(errno));
 			return false;
 		}
-		if (has_calls(events, count))
-			solitude_came(&server->solitude, turn_is_writing(server->turn));
+		came = has_calls(events, count);
+		was_writing = turn_is_writing(server->turn);
 		turn_begin(server->turn, now_ms);
 		streams_set_time(server->streams, now_ms);
 		receive(server, events, count);
+		solitude_ran(&server->solitude, came, was_writing, turn_is_writing(server->turn));
 		if (!end_turn(server))
 			return false;
 		pause_all(server, turn_is_behind(server->turn));
