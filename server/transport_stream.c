@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport_stream.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>
@@ -338,8 +339,7 @@ static void receive(struct stream *stream) {
 	}
 	struct arrival *arrival = &arrivals->list[arrivals->count++];
 	arrival->owner = stream;
-	/* What may be large is recorded before more is read: a turn's batch must fit into a
-	 * segment. */
+	/* What may be large is recorded before more is read: a batch must fit into a segment. */
 	if (arrivals->count == ARRIVALS_MAX || !arrival->begins)
 		streams_run(stream->streams);
 }
@@ -395,9 +395,13 @@ static void stream_ready(struct watch *watch, uint32_t events) {
 }
 
 /* When all is answered, nobody waits for what others want of this turn. */
-static void run_arrival(struct stream *stream, const struct arrival *arrival) {
+static void run_arrival(const struct arrival *arrival) {
+	struct stream *stream = arrival->owner;
 	size_t left;
 
+	/* Another one's calls may have had it cut. */
+	if (stream->is_closed)
+		return;
 	stream->streams->current = stream;
 	left = parse(stream, arrival->bytes, arrival->size);
 	keep_unparsed(stream, arrival->bytes + arrival->size - left, left);
@@ -416,13 +420,8 @@ void streams_run(struct streams *streams) {
 	struct arrivals *arrivals = &streams->arrivals;
 
 	arrivals_foresee(arrivals, streams->service);
-	for (unsigned i = 0; i < arrivals->count; i++) {
-		struct stream *stream = arrivals->list[i].owner;
-
-		/* Another one's calls may have had it cut. */
-		if (!stream->is_closed)
-			run_arrival(stream, &arrivals->list[i]);
-	}
+	for (unsigned i = 0; i < arrivals->count; i++)
+		run_arrival(&arrivals->list[i]);
 	arrivals->count = 0;
 }
 
@@ -443,6 +442,7 @@ static void free_closed(struct streams *streams) {
 }
 
 void streams_flush(struct streams *streams) {
+	assert(streams->arrivals.count == 0); /* streams_run() comes first */
 	while (streams->flushing != NULL) {
 		struct stream *stream = streams->flushing;
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * stream_fuzz.c - whatever a peer sends over a connection: records, RPC headers, arguments, calls.
+ * stream_fuzz.c - whatever peers send over connections: records, RPC headers, arguments, calls.
  *
- * The first byte of an input says in pieces of which size the rest arrives. Everything between the
- * socket and the store is the server's own; chance is not, so that an input always means the same.
+ * The first byte of an input says in pieces of which size the rest arrives, at two connections at
+ * the same time. Everything between the socket and the store is the server's own; chance is not, so
+ * that an input always means the same.
  */
 
 #include <stdlib.h>
@@ -18,7 +19,11 @@
 #include "transport_stream.h"
 #include "watch.h"
 
-enum { EVENTS = 4, TURNS_MAX = 4096 };
+enum {
+	EVENTS = 4,
+	TURNS_MAX = 4096,
+	PEERS = 2, /* as many as may connect: what they send is run together */
+};
 
 static uint64_t last_id;
 
@@ -43,7 +48,7 @@ static void must(bool is_so) {
 
 struct scene {
 	int epoll;
-	int peer;
+	int peers[PEERS];
 	struct service *service;
 	struct dispatch *dispatch;
 	struct streams *streams;
@@ -53,16 +58,13 @@ static void begin(struct scene *scene) {
 	static const struct identity identity = {.epoch = 1, .seed = 1};
 	static const struct service_limits limits = {
 	    .value_max = 4096, .memory_max = 1 << 20, .sessions_max = 4, .lease_ms = 1000};
-	static const struct stream_limits streams = {.connections_max = 2, .held_max = 1 << 20};
+	static const struct stream_limits streams = {.connections_max = PEERS, .held_max = 1 << 20};
 	static const struct recorder nowhere = {0};
 	static const struct dispatch_others others = {.count = no_others};
-	int ends[2];
 
 	last_id = 0;
 	scene->epoll = epoll_create1(EPOLL_CLOEXEC);
 	must(scene->epoll >= 0);
-	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
-	scene->peer = ends[0];
 	scene->service = service_new(&identity, &limits, &nowhere);
 	must(scene->service != NULL);
 	scene->dispatch = dispatch_new(scene->service, 0x20004b56, &others);
@@ -71,21 +73,43 @@ static void begin(struct scene *scene) {
 	must(scene->streams != NULL);
 	dispatch_set_time(scene->dispatch, 1);
 	streams_set_time(scene->streams, 1);
-	streams_take(scene->streams, ends[1], "local");
+	for (unsigned i = 0; i < PEERS; i++) {
+		int ends[2];
+
+		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+		scene->peers[i] = ends[0];
+		streams_take(scene->streams, ends[1], "local");
+	}
 }
 
 static void end(struct scene *scene) {
 	streams_free(scene->streams);
 	dispatch_free(scene->dispatch);
 	service_free(scene->service);
-	(void)close(scene->peer);
+	for (unsigned i = 0; i < PEERS; i++)
+		(void)close(scene->peers[i]);
 	(void)close(scene->epoll);
+}
+
+/* Takes what was answered. *took: something was. False: the server hung up on somebody. */
+static bool take_answers(const struct scene *scene, bool *took) {
+	char answers[4096];
+
+	*took = false;
+	for (unsigned i = 0; i < PEERS; i++) {
+		ssize_t got = recv(scene->peers[i], answers, sizeof(answers), 0);
+
+		if (got == 0)
+			return false;
+		*took = *took || got > 0;
+	}
+	return true;
 }
 
 /* Lets the server do all that it can, and takes its answers. False: it hung up. */
 static bool turns(struct scene *scene) {
 	struct epoll_event events[EVENTS];
-	char answers[4096];
+	bool took;
 
 	for (unsigned turn = 0; turn < TURNS_MAX; turn++) {
 		int count = epoll_wait(scene->epoll, events, EVENTS, 0);
@@ -95,11 +119,11 @@ static bool turns(struct scene *scene) {
 
 			watch->ready(watch, events[i].events);
 		}
+		streams_run(scene->streams);
 		streams_flush(scene->streams);
-		ssize_t got = recv(scene->peer, answers, sizeof(answers), 0);
-		if (got == 0)
+		if (!take_answers(scene, &took))
 			return false;
-		if (count <= 0 && got < 0)
+		if (count <= 0 && !took)
 			return true;
 	}
 	return true;
@@ -115,10 +139,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	begin(&scene);
 	for (size_t at = 1; at < size;) {
 		size_t piece = size - at < most ? size - at : most;
-		ssize_t sent = send(scene.peer, data + at, piece, MSG_NOSIGNAL);
 
-		if (sent > 0)
-			at += (size_t)sent;
+		for (unsigned i = 0; i < PEERS; i++)
+			(void)send(scene.peers[i], data + at, piece, MSG_NOSIGNAL);
+		at += piece;
 		if (!turns(&scene))
 			break;
 	}
