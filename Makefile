@@ -251,6 +251,9 @@ $(BUILD)/tests/unit/journal_refused_test: private TEST_LIBS = $(ISAL_LIBS) \
     -Wl,--wrap=calloc,--wrap=realloc,--wrap=eventfd,--wrap=pthread_create
 # It fails syncs.
 $(BUILD)/tests/unit/journal_disk_test: private TEST_LIBS = $(ISAL_LIBS) -Wl,--wrap=fsync
+# It knows when the journal's thread waits.
+$(BUILD)/tests/unit/journal_write_test: private TEST_LIBS = $(ISAL_LIBS) \
+    -Wl,--wrap=pthread_cond_wait
 # They refuse memory.
 $(patsubst %,$(BUILD)/tests/unit/%,journal_damage_test recovery_error_test): private TEST_LIBS = $(ISAL_LIBS) \
     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

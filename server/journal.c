@@ -125,12 +125,16 @@ static void take_file(struct journal *journal) {
 	(void)pthread_mutex_unlock(&journal->mutex);
 }
 
-/* With the mutex held. What there is to be done is known when the turn has left the file. */
+/*
+ * With the mutex held. What there is to be done is known when the turn has left the file, which it
+ * does not take again before the thread was there: else it could keep it from the thread for long.
+ */
 static void await_file(struct journal *journal) {
 	while (journal->is_file_taken) {
 		journal->is_file_awaited = true;
 		(void)pthread_cond_wait(&journal->changed, &journal->mutex);
 	}
+	journal->is_file_awaited = false;
 }
 
 static void leave_file(struct journal *journal) {
@@ -138,7 +142,6 @@ static void leave_file(struct journal *journal) {
 	journal->is_file_taken = false;
 	if (journal->is_file_awaited)
 		(void)pthread_cond_broadcast(&journal->changed);
-	journal->is_file_awaited = false;
 }
 
 /* With the mutex held, which is given up meanwhile. */
@@ -416,7 +419,8 @@ void journal_turn(struct journal *journal) {
 /* With the mutex held. */
 static bool can_write_here(const struct journal *journal) {
 	return journal->gathering.count > 0 && journal->gathering.payload <= HERE_MAX &&
-	       !journal->has_batch && !journal->is_file_taken && !journal->has_failed;
+	       !journal->has_batch && !journal->is_file_taken && !journal->is_file_awaited &&
+	       !journal->has_failed;
 }
 
 bool journal_write(struct journal *journal) {

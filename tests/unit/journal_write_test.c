@@ -1,8 +1,38 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The turn writes itself, in place of the journal's thread and beside it: journal_write(). */
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #include "journal_live.h"
+
+/* The journal's thread waits; or was woken, and does not run before it is let. */
+static struct {
+	atomic_bool is_watched;
+	pthread_t turn;
+	atomic_bool is_waiting;
+	atomic_uint waits; /* how often it began to */
+	atomic_bool is_held;
+} thread;
+
+int __real_pthread_cond_wait(pthread_cond_t *changed, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_wait(pthread_cond_t *changed, pthread_mutex_t *mutex);
+
+int __wrap_pthread_cond_wait(pthread_cond_t *changed, pthread_mutex_t *mutex) {
+	int error;
+
+	if (!atomic_load(&thread.is_watched) || pthread_equal(pthread_self(), thread.turn))
+		return __real_pthread_cond_wait(changed, mutex);
+	atomic_store(&thread.is_waiting, true);
+	(void)atomic_fetch_add(&thread.waits, 1);
+	error = __real_pthread_cond_wait(changed, mutex);
+	atomic_store(&thread.is_waiting, false);
+	(void)pthread_mutex_unlock(mutex);
+	while (atomic_load(&thread.is_held))
+		(void)sched_yield();
+	(void)pthread_mutex_lock(mutex);
+	return error;
+}
 
 START_TEST(what_the_turn_writes_is_durable_at_once) {
 	await_spare();
@@ -70,6 +100,44 @@ START_TEST(turn_and_thread_write_by_turns_over_many_segments) {
 }
 END_TEST
 
+/* Gives the thread something to do while the turn syncs, until it awaits the file. */
+static void forget_meanwhile(void *context, struct fake_disk *disk, uint64_t change) {
+	unsigned before = atomic_load(&thread.waits);
+
+	(void)context;
+	(void)disk;
+	(void)change;
+	if (atomic_load(&thread.is_held))
+		return;
+	journal_forget(journal, 1);
+	while (atomic_load(&thread.waits) == before)
+		(void)sched_yield();
+	atomic_store(&thread.is_held, true);
+}
+
+START_TEST(a_thread_that_awaits_the_file_gets_it_before_the_turn_has_it_again) {
+	const struct fake_plan meanwhile = {.before = forget_meanwhile};
+	const struct fake_plan nothing = {.before = NULL};
+
+	thread.turn = pthread_self();
+	atomic_store(&thread.is_watched, true);
+	await_spare();
+	ck_assert(put(10));
+	turn_until(1);
+	while (!atomic_load(&thread.is_waiting))
+		(void)sched_yield();
+	fake_disk_plan(world.disk, &meanwhile);
+	ck_assert(put(10));
+	ck_assert(journal_write(journal));
+	ck_assert(atomic_load(&thread.is_held));
+	fake_disk_plan(world.disk, &nothing);
+	ck_assert(put(10));
+	ck_assert(!journal_write(journal));
+	atomic_store(&thread.is_held, false);
+	turn_until(3);
+}
+END_TEST
+
 START_TEST(a_failure_is_told_to_a_turn_that_writes) {
 	struct fake_plan plan = {.before = pass, .fail_change = 2, .error = -EIO};
 
@@ -91,6 +159,7 @@ static void add(TCase *tests) {
 	tcase_add_test(tests, the_turn_writes_nothing_while_the_thread_does);
 	tcase_add_test(tests, a_large_batch_is_left_to_the_thread);
 	tcase_add_test(tests, turn_and_thread_write_by_turns_over_many_segments);
+	tcase_add_test(tests, a_thread_that_awaits_the_file_gets_it_before_the_turn_has_it_again);
 	tcase_add_test(tests, a_failure_is_told_to_a_turn_that_writes);
 }
 
