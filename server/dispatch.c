@@ -2,7 +2,6 @@
 #include "dispatch.h"
 
 #include <arpa/inet.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +80,7 @@ struct dispatch {
 	struct dispatch_others others;
 	uint64_t now_ms;
 	uint64_t durable;     /* position, see dispatch_settle() */
+	bool has_answered;    /* a call of this turn, at once */
 	struct call *waiting; /* for the journal, in the order in which they came */
 	struct call **waiting_end;
 	struct call *spare;
@@ -107,17 +107,15 @@ struct dispatch *dispatch_new(struct service *service, uint32_t program,
 }
 
 void dispatch_free(struct dispatch *dispatch) {
+	struct call *call;
+
 	if (dispatch == NULL)
 		return;
-	while (dispatch->waiting != NULL) {
-		struct call *call = dispatch->waiting;
-
+	while ((call = dispatch->waiting) != NULL) {
 		dispatch->waiting = call->next;
 		dispatch_call_free(dispatch, call);
 	}
-	while (dispatch->spare != NULL) {
-		struct call *call = dispatch->spare;
-
+	while ((call = dispatch->spare) != NULL) {
 		dispatch->spare = call->next;
 		free(call);
 	}
@@ -126,6 +124,11 @@ void dispatch_free(struct dispatch *dispatch) {
 
 void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms) {
 	dispatch->now_ms = now_ms;
+	dispatch->has_answered = false;
+}
+
+bool dispatch_has_answered(const struct dispatch *dispatch) {
+	return dispatch->has_answered;
 }
 
 /* --- Calls --------------------------------------------------------------------------------- */
@@ -478,6 +481,7 @@ static void run_procedure(struct dispatch *dispatch, struct call *call,
 	(void)svc_freeargs(&call->xprt, procedure->decode, (char *)&arguments);
 	/* "An answer leaves only when everything it shows is durable, whatever its status." */
 	if (call->reply.position <= dispatch->durable) {
+		dispatch->has_answered = true;
 		answer(dispatch, call);
 		return;
 	}

@@ -47,6 +47,9 @@ void dispatch_free(struct dispatch *dispatch);
 /* Each turn has one time. */
 void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms);
 
+/* A call that ran since dispatch_set_time() did not wait for the journal, but was answered. */
+bool dispatch_has_answered(const struct dispatch *dispatch);
+
 /*
  * The journal is durable up to `position`: answers that show no more than that leave now, and from
  * now on at once. Without a journal every answer does.

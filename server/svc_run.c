@@ -231,8 +231,7 @@ static bool has_calls(const struct epoll_event *events, int count) {
 	return false;
 }
 
-/* While there is but one client, the turn waits for the disk itself, and sees who came meanwhile.
- */
+/* While nobody else could be answered, the turn waits for the disk itself, and sees who came. */
 static bool end_turn(struct server *server) {
 	bool waits = solitude_is(&server->solitude) && turn_is_writing(server->turn);
 	struct epoll_event event;
@@ -267,7 +266,9 @@ bool svc_run_turns(struct server *server) {
 		turn_begin(server->turn, now_ms);
 		streams_set_time(server->streams, now_ms);
 		receive(server, events, count);
-		solitude_ran(&server->solitude, came, was_writing, turn_is_writing(server->turn));
+		solitude_ran(&server->solitude, came,
+			     dispatch_has_answered(turn_dispatch(server->turn)), was_writing,
+			     turn_is_writing(server->turn));
 		if (!end_turn(server))
 			return false;
 		pause_all(server, turn_is_behind(server->turn));

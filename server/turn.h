@@ -49,7 +49,7 @@ void turn_begin(struct turn *turn, uint64_t now_ms);
 /*
  * All that was ready has been run: what is durable is answered, what was recorded goes to the
  * journal, and a snapshot is begun or ended when it is time. `waits`: until a small batch is on the
- * disk, if nothing else is going there, for there is nobody else to serve (solitude.h). False: the
+ * disk, if nothing else is going there, for there is nobody else to answer (solitude.h). False: the
  * disk failed and nobody knows what it holds, so the process must stop (logged).
  */
 bool turn_end(struct turn *turn, bool waits);
