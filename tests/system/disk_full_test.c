@@ -277,7 +277,8 @@ START_TEST(a_snapshot_that_was_due_and_found_no_room_is_tried_again) {
 	char dir[64];
 
 	suite_directory(dir);
-	if (!make_disk(dir, "size=240m,mode=0777"))
+	/* Room for two segments, and for neither a third one nor a snapshot of what one holds. */
+	if (!make_disk(dir, "size=190m,mode=0777"))
 		return;
 	scene_open(&scene, "-d", dir, NULL);
 	for (uint64_t i = 0; i < 80; i++) {
