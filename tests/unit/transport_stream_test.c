@@ -330,39 +330,43 @@ START_TEST(those_who_come_in_one_turn_are_all_answered_each_its_own) {
 }
 END_TEST
 
-/* One that holds much, and whose bytes were read, is cut for what was read of another. */
-START_TEST(one_that_is_cut_while_its_bytes_wait_to_be_run_is_gone) {
+/* It does not take its answers, and is cut for what came of another in the same turn, just before.
+ */
+START_TEST(one_that_is_cut_while_its_call_waits_to_be_run_has_run_none) {
 	static const struct stream_limits few = {.connections_max = CONNECTIONS,
-						 .held_max = 3 * MIB / 2};
+						 .held_max = 56 * 1024};
 	const uint32_t mark = htonl(0x80000000u | 8 * MIB);
-	char bytes[16 * 1024] = {0};
-	int old, young;
+	struct kv1_put_args put_args = {.key = {1, (char *)(uintptr_t) "z"}};
+	struct kv1_get_args get_args = {.key = {1, (char *)(uintptr_t) "z"}};
+	struct stream_counters counters;
+	size_t size;
 
 	streams_free(streams);
 	streams = streams_new(epoll, &few, dispatch, service);
 	ck_assert_ptr_nonnull(streams);
-	old = connect_peer();
-	young = connect_peer();
-	at(1000);
-	ck_assert_int_eq(send(old, &mark, sizeof(mark), 0), (ssize_t)sizeof(mark));
-	/* A record's memory grows by four: this one has 1 MiB then. */
-	for (unsigned i = 0; i < 20; i++) {
-		ck_assert_int_gt(send(old, bytes, sizeof(bytes), 0), 0);
-		(void)turn();
-	}
+	int old = connect_peer();
+	int young = connect_peer();
+	int third = connect_peer();
+	ck_assert_int_eq(put(old, 32 * 1024), KV1_OK);
+	do {
+		ask_for_value(old);
+		streams_count(streams, &counters);
+	} while (counters.unsent == 0);
 	at(2000);
-	ck_assert_int_eq(send(young, &mark, sizeof(mark), 0), (ssize_t)sizeof(mark));
-	for (unsigned i = 0; connections_cut() == 0; i++) {
-		ck_assert_uint_lt(i, 1000);
-		ck_assert_int_eq(send(old, bytes, 1, 0), 1);
-		(void)send(young, bytes, sizeof(bytes), 0);
-		ck_assert_int_eq(turn(), 2);
-	}
-	/* It, and not the one that is still on its way. */
-	ck_assert_int_eq(send(old, bytes, 1, MSG_NOSIGNAL), -1);
-	ck_assert_int_eq(send(young, bytes, 1, MSG_NOSIGNAL), 1);
+	memcpy(value, &mark, MARK);
+	ck_assert_int_eq(send(young, value, 60000, 0), 60000);
+	char *call =
+	    encode_call(KVPROC_PUT, (xdrproc_t)(void (*)(void))xdr_kv1_put_args, &put_args, &size);
+	ck_assert_int_eq(send(old, call, size, 0), (ssize_t)size);
+	free(call);
+	ck_assert_int_eq(turn(), 2);
+	ck_assert_uint_gt(connections_cut(), 0);
+	ck_assert_int_eq(send(old, value, 1, MSG_NOSIGNAL), -1);
+	ask(third, KVPROC_GET, (xdrproc_t)(void (*)(void))xdr_kv1_get_args, &get_args);
+	ck_assert_int_eq(take_status(third, &size), KV1_NOKEY);
 	(void)close(old);
 	(void)close(young);
+	(void)close(third);
 }
 END_TEST
 
@@ -442,7 +446,7 @@ int main(void) {
 	    who_stood_still_for_less_than_a_second_is_left_alone,
 	    nobody_is_hurried_while_there_is_memory,
 	    those_who_come_in_one_turn_are_all_answered_each_its_own,
-	    one_that_is_cut_while_its_bytes_wait_to_be_run_is_gone,
+	    one_that_is_cut_while_its_call_waits_to_be_run_has_run_none,
 	    an_answer_that_leaves_with_its_turn_changes_nothing_in_epoll,
 	    a_large_value_comes_back_as_it_was_put_and_is_counted_once,
 	    an_answer_that_does_not_fit_leaves_as_the_peer_takes_it,
