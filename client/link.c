@@ -41,7 +41,7 @@ enum {
  *    only its thread sends, and what it sends at once may be the messages of others behind it.
  *  - reader is NULL or a waiter that is the sender or has sent; only its thread receives.
  *  - While a waiter is asleep somebody else is the reader, or there is a sender, who will be. It is
- * woken once: served, or made the sender or the reader.
+ *    woken once: served, or made the sender or the reader.
  *  - Who has a role is awake, or about to be woken.
  */
 struct link {

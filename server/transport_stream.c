@@ -223,7 +223,7 @@ static void run_record(struct stream *stream, struct kv_bytes record) {
 		stream_cut(stream, "no memory for its call");
 		return;
 	}
-	/* In the scratch buffer it is not ours to give. */
+	/* In an arrival's bytes it is not ours to give. */
 	if (record.data == stream->record.data) {
 		block.data = record_take(&stream->record, record);
 		call->block = &block;
