@@ -13,9 +13,9 @@
 
 #include <rpcsvc/kv.h>
 
-#include "chance.h"
+#include "random.h"
 #include "log.h"
-#include "record.h"
+#include "record_marking.h"
 
 enum {
 	/* xid, direction, RPC version, program, version, procedure, and two empty credentials */

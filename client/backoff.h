@@ -7,7 +7,7 @@
  * the next one, and when to give up. Belongs to one thread.
  */
 
-#include "attempt.h"
+#include "transport.h"
 
 /* How a client waits, from its options; defaults filled in. */
 struct pace {

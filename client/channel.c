@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wait.h"
+#include "cond_wait.h"
 
 /* One address of the list. */
 struct way {

@@ -5,7 +5,7 @@
 
 #include "channel.h"
 #include "session.h"
-#include "verdict.h"
+#include "outcome.h"
 
 /*
  * About a write there are three answers: it happened, it did not, nobody knows. The clerk counts

@@ -8,8 +8,8 @@
  * threads. The outside world, time and chance included, is handed in.
  */
 
-#include "attempt.h"
-#include "memo.h"
+#include "transport.h"
+#include "known_store.h"
 
 struct clerk;
 

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "clerk.h"
-#include "connection.h"
-#include "origin.h"
-#include "recorder.h"
+#include "rpc/rpc_transport.h"
+#include "fork_detect.h"
+#include "history_log.h"
 
 /* What a handle and its views have in common. The last one to be closed frees it. */
 struct common {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wait.h"
+#include "cond_wait.h"
 
 /*
  * Invariants, under the mutex:

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "history_call.h"
+#include "history_record.h"
 
 struct history;
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "history.h"
-#include "lines.h"
+#include "line_reader.h"
 
 enum {
 	FIRST_OPENS = 64, /* a power of two */

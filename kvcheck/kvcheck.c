@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "text_report.h"
 
 /* Promised to scripts; kvcheck(1) lists them. */
 enum code {

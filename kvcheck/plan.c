@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "order.h"
+#include "event_sort.h"
 
 enum {
 	GAP_WORK_MAX = 20 * 1000 * 1000,   /* gaps times open calls that are compared */

@@ -12,7 +12,7 @@
  */
 
 #include "checker.h"
-#include "digest.h"
+#include "rolling_hash.h"
 
 /* A call that constrains the order, or may have. */
 struct step {

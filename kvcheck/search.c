@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "places.h"
-#include "rules.h"
+#include "state_set.h"
+#include "model.h"
 
 enum {
 	NO_SLOT = UINT32_MAX,

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "failure.h"
+#include "errors.h"
 #include "kvctl.h"
 
 /* The child gets the signal mask that kvctl was started with. 0 or an error number. */

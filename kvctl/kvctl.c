@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "arguments.h"
-#include "failure.h"
+#include "args.h"
+#include "errors.h"
 #include "output.h"
 
 enum {

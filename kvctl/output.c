@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "failure.h"
+#include "errors.h"
 
 /* Flushed at once: an error of the disk or pipe is known while there is somebody to tell. */
 static bool finish(bool is_written) {

@@ -20,8 +20,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "outside.h"
-#include "patience.h"
+#include "lock_platform.h"
+#include "lock_backoff.h"
 
 enum {
 	ID_BYTES = 16,

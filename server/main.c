@@ -11,13 +11,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "chance.h"
-#include "journal.h"
+#include "random.h"
+#include "storage/journal.h"
 #include "log.h"
-#include "notify.h"
+#include "sd_notify.h"
 #include "options.h"
-#include "recovery.h"
-#include "registrar.h"
+#include "storage/recovery.h"
+#include "net/rpcbind.h"
 #include "svc_run.h"
 
 enum {

@@ -13,7 +13,7 @@
 #include <rpcsvc/kv.h>
 
 #include "log.h"
-#include "operation.h"
+#include "core/operation.h"
 
 enum {
 	OPTION_VERSION = 256,

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "listener.h"
+#include "net/listener.h"
 
 struct options {
 	struct address addresses[LISTENERS_MAX]; /* -l; none: the usual places */

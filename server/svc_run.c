@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "counters.h"
+#include "core/stats.h"
 #include "log.h"
-#include "notify.h"
-#include "solitude.h"
-#include "transport_datagram.h"
+#include "sd_notify.h"
+#include "commit_policy.h"
+#include "net/datagram.h"
 #include "turn.h"
 
 enum {

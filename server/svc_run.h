@@ -11,12 +11,12 @@
 
 #include <stdbool.h>
 
-#include "heap.h"
-#include "journal.h"
-#include "listener.h"
-#include "service.h"
-#include "snapshotter.h"
-#include "transport_stream.h"
+#include "storage/huge_pages.h"
+#include "storage/journal.h"
+#include "net/listener.h"
+#include "core/service.h"
+#include "storage/snapshotter.h"
+#include "net/stream.h"
 
 struct server;
 

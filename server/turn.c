@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "counters.h"
+#include "core/stats.h"
 #include "log.h"
 
 enum { EXPIRIES_A_TURN = 256 }; /* sessions that end, so that a turn stays short */

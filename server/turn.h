@@ -15,11 +15,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "dispatch.h"
-#include "heap.h"
-#include "journal.h"
-#include "service.h"
-#include "snapshotter.h"
+#include "rpc/dispatch.h"
+#include "storage/huge_pages.h"
+#include "storage/journal.h"
+#include "core/service.h"
+#include "storage/snapshotter.h"
 
 struct turn;
 

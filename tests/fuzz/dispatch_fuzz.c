@@ -21,11 +21,11 @@
 
 #include <rpcsvc/kv.h>
 
-#include "call.h"
-#include "chance.h"
-#include "dispatch.h"
-#include "service.h"
-#include "wire.h"
+#include "rpc/call.h"
+#include "random.h"
+#include "rpc/dispatch.h"
+#include "core/service.h"
+#include "rpc/xdr_inplace.h"
 
 enum {
 	PROGRAM = 0x20004b56,

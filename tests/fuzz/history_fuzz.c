@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report.h"
+#include "text_report.h"
 
 static void must(bool is_so) {
 	if (!is_so)

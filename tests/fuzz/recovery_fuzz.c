@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec.h"
-#include "disk_image.h"
+#include "storage/operation_codec.h"
+#include "storage/disk_image.h"
 #include "log.h"
-#include "recovery.h"
+#include "storage/recovery.h"
 
 enum { SEGMENT = 4096 + 4096 };
 

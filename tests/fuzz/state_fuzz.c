@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service.h"
+#include "core/service.h"
 
 static void must(bool is_so) {
 	if (!is_so)

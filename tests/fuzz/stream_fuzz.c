@@ -13,11 +13,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "chance.h"
-#include "dispatch.h"
-#include "service.h"
-#include "transport_stream.h"
-#include "watch.h"
+#include "random.h"
+#include "rpc/dispatch.h"
+#include "core/service.h"
+#include "net/stream.h"
+#include "net/event_handler.h"
 
 enum {
 	EVENTS = 4,

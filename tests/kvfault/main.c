@@ -9,7 +9,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "chance.h"
+#include "random.h"
 #include "control.h"
 #include "route.h"
 

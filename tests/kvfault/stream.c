@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "record.h"
+#include "record_marking.h"
 
 enum {
 	CLIENT,

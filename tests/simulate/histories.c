@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "checker.h"
-#include "report.h"
+#include "text_report.h"
 #include "world.h"
 
 /* Far more than a world has ever needed. */

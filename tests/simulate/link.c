@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* link.c - the client's links and connections over the simulated network: see seams.h. */
 
-#include "link.h"
+#include "rpc/conn.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "connection.h"
-#include "procedures.h"
-#include "reason.h"
+#include "rpc/rpc_transport.h"
+#include "rpc/stubs.h"
+#include "rpc/last_error.h"
 #include "seams.h"
 #include "world.h"
 

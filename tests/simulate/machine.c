@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "call.h"
-#include "chance.h"
-#include "fake_disk.h"
+#include "rpc/call.h"
+#include "random.h"
+#include "storage/fake_disk.h"
 #include "mail.h"
-#include "recovery.h"
+#include "storage/recovery.h"
 #include "seams.h"
 #include "turn.h"
-#include "wire.h"
+#include "rpc/xdr_inplace.h"
 #include "world.h"
 
 enum {

@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../lock/outside.h"
-#include "chance.h"
+#include "lock_platform.h"
+#include "random.h"
 #include "clock.h"
 #include "log.h"
-#include "wait.h"
+#include "cond_wait.h"
 #include "world.h"
 
 /* Of the one world: the functions below have no argument for it. */

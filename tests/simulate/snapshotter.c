@@ -8,13 +8,13 @@
  * does. The journal_bytes for one are few, so that there are many.
  */
 
-#include "snapshotter.h"
+#include "storage/snapshotter.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
-#include "snapshot.h"
+#include "storage/snapshot.h"
 #include "world.h"
 
 enum {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "checker.h"
-#include "report.h"
+#include "text_report.h"
 #include "suite.h"
 
 enum { PATH_SIZE = 256 };

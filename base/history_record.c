@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "history_record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json_bytes.h"
+
+enum {
+	FIXED_SIZE = 320, /* all members but the bytes, with the greatest numbers */
+};
+
+enum history_meaning history_meaning(const struct history_call *call) {
+	bool is_write = call->op != HISTORY_GET;
+
+	if (call->return_ns == HISTORY_OPEN)
+		return is_write ? HISTORY_MAYBE : HISTORY_NOTHING;
+	switch (call->status) {
+	case KV_OK:
+	case KV_NOKEY:
+		return HISTORY_ANSWERED;
+	case KV_VERSION:
+		return is_write ? HISTORY_ANSWERED : HISTORY_NOTHING;
+	case KV_MAYBE:
+	case KV_STALE:
+	case KV_FALSE_RETRY:
+	case KV_EPOCH:
+		/* The last three tell of one copy; another may have run. */
+		return is_write ? HISTORY_MAYBE : HISTORY_NOTHING;
+	case KV_TIMEOUT:
+	case KV_BADSESSION:
+	case KV_TOOBIG:
+	case KV_FULL:
+	case KV_DENIED:
+	case KV_INVALID:
+	case KV_UNAVAILABLE:
+	case KV_PROTOCOL:
+	case KV_NOMEM:
+	case KV_BUSY:
+	case KV_NOTHELD:
+		break;
+	}
+	return HISTORY_NOTHING;
+}
+
+const char *history_op_name(enum history_op op) {
+	switch (op) {
+	case HISTORY_GET:
+		return "get";
+	case HISTORY_PUT:
+		return "put";
+	case HISTORY_APPEND:
+		return "append";
+	}
+	return "?";
+}
+
+static char *add_number(char *to, const char *name, uint64_t number) {
+	return to + sprintf(to, ",\"%s\":%llu", name, (unsigned long long)number);
+}
+
+static char *add_bytes(char *to, const char *name, struct kv_bytes bytes) {
+	*to++ = ',';
+	return json_bytes_put(to, name, bytes);
+}
+
+static bool has_version(const struct history_call *call) {
+	return call->version != 0 && (call->status == KV_OK || call->status == KV_VERSION);
+}
+
+char *history_line(const struct history_call *call, size_t *size) {
+	bool is_write = call->op != HISTORY_GET;
+	bool is_open = call->return_ns == HISTORY_OPEN;
+	bool has_got = !is_open && call->status == KV_OK && call->has_got;
+	char *line = malloc(FIXED_SIZE + json_bytes_size(call->key) +
+			    (is_write ? json_bytes_size(call->value) : 0) +
+			    (has_got ? json_bytes_size(call->got) : 0));
+	char *to = line;
+
+	if (line == NULL)
+		return NULL;
+	to += sprintf(to, "{\"client\":%llu,\"op\":\"%s\"", (unsigned long long)call->client,
+		      history_op_name(call->op));
+	to = add_bytes(to, "key", call->key);
+	if (is_write)
+		to = add_bytes(to, "value", call->value);
+	if (is_write && call->expected != HISTORY_ANY)
+		to = add_number(to, "expected", call->expected);
+	if (!is_open) {
+		to += sprintf(to, ",\"status\":\"%s\"", kv_status_name(call->status));
+		if (has_got)
+			to = add_bytes(to, is_write ? "old" : "value", call->got);
+		if (has_version(call))
+			to = add_number(to, "version", call->version);
+	}
+	to = add_number(to, "call", call->call_ns);
+	if (!is_open)
+		to = add_number(to, "return", call->return_ns);
+	*to++ = '}';
+	*to++ = '\n';
+	*size = (size_t)(to - line);
+	return line;
+}

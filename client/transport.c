@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport.h"
+
+#include <stdlib.h>
+
+void response_free(struct response *response) {
+	free(response->value.data);
+	free(response->stats.counters);
+	*response = (struct response){0};
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/buffer.h"
+
+#include <assert.h>
+#include <string.h>
+
+/*
+ * A buffer is one block, because most values are small and are never appended to. Its bytes move
+ * into a block of their own when they outgrow it, or from the start if they are many: others may
+ * hold the buffer, so the head stays where it is.
+ */
+enum {
+	NEAR_MAX = 1024, /* bytes; what is left unused when a buffer outgrows its block */
+	ADOPT_LEAST = 16 * 1024,
+	ADOPT_SHARE = 16, /* at most this part of an adopted value is wasted around it */
+};
+
+/* What follows the head, aligned, when the bytes are elsewhere. Invariant: capacity >= size. */
+struct far {
+	unsigned char *bytes;
+	uint32_t capacity;
+	uint16_t block_size; /* of the block that the head and this are in */
+	uint16_t offset;     /* of the bytes in theirs, which was adopted; else 0 */
+};
+
+static size_t far_offset(size_t head_size) {
+	return (head_size + _Alignof(struct far) - 1) & ~(_Alignof(struct far) - 1);
+}
+
+static struct far *far_of(struct buffer *buffer) {
+	return (struct far *)((unsigned char *)buffer + far_offset(buffer->head_size));
+}
+
+static size_t far_block_size(size_t head_size) {
+	return memory_round(far_offset(head_size) + sizeof(struct far));
+}
+
+static size_t far_bytes_size(const struct far *far) {
+	return far->offset + (size_t)far->capacity;
+}
+
+/* With room for a struct far, too. It has no field: what is appended in it does not change it. */
+static size_t near_block_size(size_t head_size, size_t size) {
+	size_t least = far_block_size(head_size);
+	size_t block_size = memory_round(head_size + size);
+
+	return block_size < least ? least : block_size;
+}
+
+static size_t block_size_of(struct buffer *buffer) {
+	return buffer->is_far ? far_of(buffer)->block_size
+			      : near_block_size(buffer->head_size, buffer->size);
+}
+
+static size_t capacity(struct buffer *buffer) {
+	return buffer->is_far
+		   ? far_of(buffer)->capacity
+		   : near_block_size(buffer->head_size, buffer->size) - buffer->head_size;
+}
+
+/* Half as much again, so that appending n bytes one by one moves O(n) of them. */
+static size_t grown_capacity(struct buffer *buffer, size_t more) {
+	size_t needed = buffer->size + more;
+	size_t generous = buffer->size + buffer->size / 2;
+
+	return memory_round(needed > generous ? needed : generous);
+}
+
+struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size) {
+	bool is_far = size > NEAR_MAX;
+	size_t block_size = is_far ? far_block_size(head_size) : near_block_size(head_size, size);
+	struct buffer *buffer = memory_allocate(memory, block_size);
+
+	assert(head_size >= sizeof(*buffer) && block_size <= UINT16_MAX && size <= INT32_MAX);
+	if (buffer == NULL)
+		return NULL;
+	*buffer = (struct buffer){
+	    .count = 1,
+	    .size = (uint32_t)size,
+	    .is_far = is_far,
+	    .head_size = (uint16_t)head_size,
+	};
+	if (!is_far)
+		return buffer;
+	*far_of(buffer) = (struct far){
+	    .bytes = memory_allocate(memory, memory_round(size)),
+	    .capacity = (uint32_t)memory_round(size),
+	    .block_size = (uint16_t)block_size,
+	};
+	if (far_of(buffer)->bytes != NULL)
+		return buffer;
+	memory_free(memory, buffer, block_size);
+	return NULL;
+}
+
+size_t buffer_cost(size_t head_size, size_t size) {
+	if (size <= NEAR_MAX)
+		return memory_cost(near_block_size(head_size, size));
+	return memory_cost(far_block_size(head_size)) + memory_cost(size);
+}
+
+size_t buffer_sole_bytes(struct buffer *buffer) {
+	if (buffer->count > 1)
+		return 0;
+	return memory_cost(block_size_of(buffer)) +
+	       (buffer->is_far ? memory_cost(far_bytes_size(far_of(buffer))) : 0);
+}
+
+void *buffer_bytes(struct buffer *buffer) {
+	return buffer->is_far ? far_of(buffer)->bytes : (unsigned char *)buffer + buffer->head_size;
+}
+
+bool buffer_is_for(struct buffer *buffer, size_t size) {
+	if (buffer->count > 1 || buffer->is_far != (size > NEAR_MAX))
+		return false;
+	if (buffer->is_far)
+		return far_of(buffer)->capacity == memory_round(size);
+	return block_size_of(buffer) == near_block_size(buffer->head_size, size);
+}
+
+static void copy(void *to, struct kv_bytes bytes) {
+	if (bytes.size > 0)
+		memcpy(to, bytes.data, bytes.size);
+}
+
+void buffer_rewrite(struct buffer *buffer, struct kv_bytes bytes) {
+	copy(buffer_bytes(buffer), bytes);
+	buffer->size = (uint32_t)bytes.size;
+}
+
+static size_t offset_in(const struct block *block, struct kv_bytes bytes) {
+	return (size_t)((const unsigned char *)bytes.data - (const unsigned char *)block->data);
+}
+
+bool buffer_can_adopt(const struct block *block, struct kv_bytes bytes) {
+	return block->data != NULL && bytes.size >= ADOPT_LEAST &&
+	       block->size - bytes.size <= bytes.size / ADOPT_SHARE &&
+	       offset_in(block, bytes) <= UINT16_MAX;
+}
+
+void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *block,
+		  struct kv_bytes bytes) {
+	size_t offset = offset_in(block, bytes);
+	size_t block_size = block_size_of(buffer);
+
+	assert(buffer->size == 0 && !buffer->is_far && offset + bytes.size <= block->size);
+	buffer->is_far = 1;
+	buffer->size = (uint32_t)bytes.size;
+	*far_of(buffer) = (struct far){
+	    .capacity = (uint32_t)(block->size - offset),
+	    .block_size = (uint16_t)block_size,
+	    .offset = (uint16_t)offset,
+	};
+	far_of(buffer)->bytes = (unsigned char *)memory_take(memory, block) + offset;
+}
+
+/* Moves the bytes of a near buffer into a block of their own. */
+static bool move_far(struct memory *memory, struct buffer *buffer, size_t far_capacity) {
+	size_t block_size = block_size_of(buffer);
+	unsigned char *bytes = memory_allocate(memory, far_capacity);
+
+	if (bytes == NULL)
+		return false;
+	memcpy(bytes, buffer_bytes(buffer), buffer->size);
+	buffer->is_far = 1;
+	*far_of(buffer) = (struct far){
+	    .bytes = bytes,
+	    .capacity = (uint32_t)far_capacity,
+	    .block_size = (uint16_t)block_size,
+	};
+	return true;
+}
+
+bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more) {
+	assert(buffer->size + more <= INT32_MAX);
+	if (more <= capacity(buffer) - buffer->size)
+		return true;
+	size_t wanted = grown_capacity(buffer, more);
+	if (!buffer->is_far)
+		return move_far(memory, buffer, wanted);
+
+	struct far *far = far_of(buffer);
+	unsigned char *block = memory_resize(memory, far->bytes - far->offset, far_bytes_size(far),
+					     far->offset + wanted);
+	if (block == NULL)
+		return false;
+	far->bytes = block + far->offset;
+	far->capacity = (uint32_t)wanted;
+	return true;
+}
+
+size_t buffer_growth(struct buffer *buffer, size_t more) {
+	if (more <= capacity(buffer) - buffer->size)
+		return 0;
+	size_t grown = grown_capacity(buffer, more);
+	if (!buffer->is_far)
+		return memory_cost(grown);
+	const struct far *far = far_of(buffer);
+	return memory_cost(far->offset + grown) - memory_cost(far_bytes_size(far));
+}
+
+void buffer_append(struct buffer *buffer, struct kv_bytes bytes) {
+	assert(bytes.size <= capacity(buffer) - buffer->size);
+	copy((unsigned char *)buffer_bytes(buffer) + buffer->size, bytes);
+	buffer->size += (uint32_t)bytes.size;
+}
+
+void buffer_free(struct memory *memory, struct buffer *buffer) {
+	size_t block_size = block_size_of(buffer);
+
+	if (buffer->is_far)
+		memory_free(memory, far_of(buffer)->bytes - far_of(buffer)->offset,
+			    far_bytes_size(far_of(buffer)));
+	memory_free(memory, buffer, block_size);
+}
+
+/* --- Views --------------------------------------------------------------------------------- */
+
+struct view view_whole(struct buffer *buffer) {
+	return (struct view){.buffer = buffer, .size = buffer == NULL ? 0 : buffer->size};
+}
+
+struct kv_bytes view_bytes(struct view view) {
+	if (view.size == 0)
+		return (struct kv_bytes){0};
+	return (struct kv_bytes){.data = buffer_bytes(view.buffer), .size = view.size};
+}

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/state_codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "le.h"
+#include "core/session.h"
+#include "core/store.h"
+
+enum {
+	COUNT_SIZE = 8,
+	ENTRY_SIZE = 16, /* without key and value */
+	KEPT_SIZE = 4,	 /* without the bytes */
+	SESSION_SIZE = 34,
+	SLOT_SIZE = 36,
+	VALUES_ROOM_MIN = 64,
+};
+
+/* --- Saving -------------------------------------------------------------------------------------
+ */
+
+/* A buffer that slots see the first `size` bytes of. Number 0: it is not in the stream yet. */
+struct seen {
+	struct buffer *buffer;
+	uint32_t size;
+	uint32_t number;
+};
+
+/* Invariant: `seen` is in order of the buffers' addresses, each once. */
+struct saver {
+	const struct sessions *sessions;
+	state_put *put;
+	void *context;
+	struct seen *seen;
+	size_t seen_count;
+	uint32_t numbered;
+};
+
+typedef bool visit_session(struct saver *saver, const struct session *session);
+
+/* In the order in which they are to be made again. */
+static bool each_session(struct saver *saver, visit_session *visit) {
+	const struct session *session;
+
+	for (session = saver->sessions->silent.oldest; session != NULL; session = session->newer)
+		if (!visit(saver, session))
+			return false;
+	for (session = saver->sessions->wrote.oldest; session != NULL; session = session->newer)
+		if (!visit(saver, session))
+			return false;
+	return true;
+}
+
+static bool count_old(struct saver *saver, const struct session *session) {
+	for (uint32_t i = 0; i < session->slots; i++) {
+		const struct slot *slot = session_slot(session, i);
+
+		if (slot != NULL && slot->old != NULL)
+			saver->seen_count++;
+	}
+	return true;
+}
+
+static bool note_old(struct saver *saver, const struct session *session) {
+	for (uint32_t i = 0; i < session->slots; i++) {
+		const struct slot *slot = session_slot(session, i);
+
+		if (slot != NULL && slot->old != NULL)
+			saver->seen[saver->seen_count++] =
+			    (struct seen){.buffer = slot->old, .size = slot->old_size};
+	}
+	return true;
+}
+
+static int compare_seen(const void *one, const void *other) {
+	uintptr_t a = (uintptr_t)((const struct seen *)one)->buffer;
+	uintptr_t b = (uintptr_t)((const struct seen *)other)->buffer;
+
+	return a < b ? -1 : a > b;
+}
+
+static void merge_seen(struct saver *saver) {
+	size_t kept = 0;
+
+	for (size_t i = 0; i < saver->seen_count; i++) {
+		struct seen *last = kept == 0 ? NULL : &saver->seen[kept - 1];
+
+		if (last == NULL || last->buffer != saver->seen[i].buffer)
+			saver->seen[kept++] = saver->seen[i];
+		else if (last->size < saver->seen[i].size)
+			last->size = saver->seen[i].size;
+	}
+	saver->seen_count = kept;
+}
+
+/* False: no memory. */
+static bool collect_seen(struct saver *saver) {
+	(void)each_session(saver, count_old);
+	if (saver->seen_count == 0)
+		return true;
+	saver->seen = calloc(saver->seen_count, sizeof(*saver->seen));
+	if (saver->seen == NULL)
+		return false;
+	saver->seen_count = 0;
+	(void)each_session(saver, note_old);
+	qsort(saver->seen, saver->seen_count, sizeof(*saver->seen), compare_seen);
+	merge_seen(saver);
+	return true;
+}
+
+/* NULL: no slot sees it. */
+static struct seen *find_seen(const struct saver *saver, struct buffer *buffer) {
+	const struct seen wanted = {.buffer = buffer};
+
+	if (buffer == NULL || saver->seen_count == 0)
+		return NULL;
+	return bsearch(&wanted, saver->seen, saver->seen_count, sizeof(wanted), compare_seen);
+}
+
+static bool put(const struct saver *saver, const void *data, size_t size) {
+	return size == 0 || saver->put(saver->context, data, size);
+}
+
+static bool put_count(const struct saver *saver, uint64_t count) {
+	uint8_t bytes[COUNT_SIZE];
+
+	little_put64(bytes, count);
+	return put(saver, bytes, sizeof(bytes));
+}
+
+static bool put_entry(void *context, struct entry *entry) {
+	struct saver *saver = context;
+	struct kv_bytes bytes = view_bytes(view_whole(&entry->value));
+	struct seen *seen = NULL;
+	uint8_t head[ENTRY_SIZE];
+
+	/* Few are held by others too, and only these need be looked for. */
+	if (buffer_sole_bytes(&entry->value) == 0)
+		seen = find_seen(saver, &entry->value);
+	if (seen != NULL)
+		seen->number = ++saver->numbered;
+	little_put64(head, entry->version);
+	little_put32(head + 8, entry->value.size);
+	little_put16(head + 12, entry->key_size);
+	little_put16(head + 14, seen == NULL ? 0 : 1);
+	return put(saver, head, sizeof(head)) && put(saver, entry->key, entry->key_size) &&
+	       put(saver, bytes.data, bytes.size);
+}
+
+static bool put_kept(struct saver *saver) {
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < saver->seen_count; i++)
+		count += saver->seen[i].number == 0;
+	if (!put_count(saver, count))
+		return false;
+	for (size_t i = 0; i < saver->seen_count; i++) {
+		struct seen *seen = &saver->seen[i];
+		uint8_t head[KEPT_SIZE];
+
+		if (seen->number != 0)
+			continue;
+		seen->number = ++saver->numbered;
+		struct kv_bytes bytes =
+		    view_bytes((struct view){.buffer = seen->buffer, .size = seen->size});
+		little_put32(head, seen->size);
+		if (!put(saver, head, sizeof(head)) || !put(saver, bytes.data, bytes.size))
+			return false;
+	}
+	return true;
+}
+
+static bool put_slot(struct saver *saver, uint32_t number, const struct slot *slot) {
+	const struct seen *seen = find_seen(saver, slot->old);
+	uint8_t bytes[SLOT_SIZE];
+
+	bytes[0] = (uint8_t)number;
+	bytes[1] = slot->status;
+	bytes[2] = slot->had_old ? 1 : 0;
+	bytes[3] = 0;
+	little_put32(bytes + 4, seen == NULL ? 0 : seen->number);
+	little_put32(bytes + 8, slot->old_size);
+	little_put64(bytes + 12, slot->seq);
+	little_put64(bytes + 20, slot->hash);
+	little_put64(bytes + 28, slot->current);
+	return put(saver, bytes, sizeof(bytes));
+}
+
+static bool put_session(struct saver *saver, const struct session *session) {
+	uint8_t head[SESSION_SIZE];
+	uint8_t used = 0;
+
+	for (uint32_t i = 0; i < session->slots; i++)
+		used += session_slot(session, i) != NULL;
+	little_put64(head, session->client_id);
+	little_put64(head + 8, session->active_ms);
+	memcpy(head + 16, session->nonce, NONCE_SIZE);
+	head[32] = session->slots;
+	head[33] = used;
+	if (!put(saver, head, sizeof(head)))
+		return false;
+	for (uint32_t i = 0; i < session->slots; i++) {
+		const struct slot *slot = session_slot(session, i);
+
+		if (slot != NULL && !put_slot(saver, i, slot))
+			return false;
+	}
+	return true;
+}
+
+enum state_answer state_save(const struct store *store, const struct sessions *sessions,
+			     uint64_t now_ms, state_put *put_bytes, void *context) {
+	struct saver saver = {.sessions = sessions, .put = put_bytes, .context = context};
+
+	if (!collect_seen(&saver))
+		return STATE_NO_MEMORY;
+	bool is_whole = put_count(&saver, now_ms) && put_count(&saver, store->entries.count) &&
+			store_each(store, put_entry, &saver) && put_kept(&saver) &&
+			put_count(&saver, sessions->by_id.count) &&
+			each_session(&saver, put_session);
+	free(saver.seen);
+	return is_whole ? STATE_DONE : STATE_BROKEN;
+}
+
+/* --- Loading ------------------------------------------------------------------------------------
+ */
+
+/*
+ * Nothing is allocated for more bytes than are left: so damaged ones can ask for no more memory
+ * than a stream of their size may. `values` are those with numbers; the array holds a view of each
+ * until the slots have theirs.
+ */
+struct loader {
+	struct store *store;
+	struct sessions *sessions;
+	state_get *get;
+	void *context;
+	uint64_t left; /* bytes */
+	uint64_t now_ms;
+	uint64_t active_ms[2]; /* of the last session: that never wrote, that did */
+	struct view *values;
+	size_t values_count;
+	size_t values_room;
+};
+
+static bool take(struct loader *loader, void *data, size_t size) {
+	if (size > loader->left)
+		return false;
+	loader->left -= size;
+	return size == 0 || loader->get(loader->context, data, size);
+}
+
+/* A count of things that take `least` bytes each. */
+static bool take_count(struct loader *loader, size_t least, uint64_t *count) {
+	uint8_t bytes[COUNT_SIZE];
+
+	if (!take(loader, bytes, sizeof(bytes)))
+		return false;
+	*count = little_get64(bytes);
+	return *count <= loader->left / least;
+}
+
+static bool is_size(const struct loader *loader, uint32_t size) {
+	return size <= VALUE_MAX && size <= loader->left;
+}
+
+/* Gives a value the next number. */
+static enum state_answer number_value(struct loader *loader, struct view value) {
+	if (value.size == 0)
+		return STATE_BROKEN;
+	if (loader->values_count == loader->values_room) {
+		size_t room = loader->values_room == 0 ? VALUES_ROOM_MIN : 2 * loader->values_room;
+		struct view *values = realloc(loader->values, room * sizeof(*values));
+		if (values == NULL)
+			return STATE_NO_MEMORY;
+		loader->values = values;
+		loader->values_room = room;
+	}
+	loader->values[loader->values_count++] = view_hold(value);
+	return STATE_DONE;
+}
+
+static enum state_answer load_entry(struct loader *loader) {
+	uint8_t head[ENTRY_SIZE];
+	unsigned char key_bytes[KEY_MAX];
+	struct kv_bytes key = {.data = key_bytes};
+
+	if (!take(loader, head, sizeof(head)))
+		return STATE_BROKEN;
+	uint64_t version = little_get64(head);
+	uint32_t size = little_get32(head + 8);
+	uint16_t is_numbered = little_get16(head + 14);
+	key.size = little_get16(head + 12);
+	if (version == 0 || key.size == 0 || key.size > KEY_MAX || is_numbered > 1 ||
+	    !take(loader, key_bytes, key.size) || !is_size(loader, size) ||
+	    store_find(loader->store, key) != NULL)
+		return STATE_BROKEN;
+	struct entry *entry = store_restore(loader->store, key, version, size);
+	if (entry == NULL)
+		return STATE_NO_MEMORY;
+	if (!take(loader, buffer_bytes(&entry->value), size))
+		return STATE_BROKEN;
+	return is_numbered == 0 ? STATE_DONE : number_value(loader, view_whole(&entry->value));
+}
+
+static enum state_answer load_entries(struct loader *loader) {
+	enum state_answer answer = STATE_DONE;
+	uint64_t count;
+
+	if (!take_count(loader, ENTRY_SIZE + 1, &count))
+		return STATE_BROKEN;
+	if (!table_presize(&loader->store->entries, count))
+		return STATE_NO_MEMORY;
+	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
+		answer = load_entry(loader);
+	return answer;
+}
+
+static enum state_answer load_kept_value(struct loader *loader) {
+	struct memory *memory = loader->store->memory;
+	enum state_answer answer = STATE_BROKEN;
+	uint8_t head[KEPT_SIZE];
+
+	if (!take(loader, head, sizeof(head)) || !is_size(loader, little_get32(head)))
+		return STATE_BROKEN;
+	struct buffer *buffer = buffer_make(memory, sizeof(*buffer), little_get32(head));
+	if (buffer == NULL)
+		return STATE_NO_MEMORY;
+	struct view value = view_whole(buffer);
+	if (take(loader, buffer_bytes(buffer), value.size))
+		answer = number_value(loader, value);
+	view_drop(memory, &value);
+	return answer;
+}
+
+static enum state_answer load_kept(struct loader *loader) {
+	enum state_answer answer = STATE_DONE;
+	uint64_t count;
+
+	if (!take_count(loader, KEPT_SIZE + 1, &count))
+		return STATE_BROKEN;
+	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
+		answer = load_kept_value(loader);
+	return answer;
+}
+
+/* The reply that a slot remembers; its value is not held. */
+static bool read_reply(const struct loader *loader, const uint8_t *bytes, struct reply *reply) {
+	uint32_t number = little_get32(bytes + 4);
+	uint32_t size = little_get32(bytes + 8);
+	bool had_old = bytes[2] == 1;
+
+	*reply = (struct reply){
+	    .status = (enum kv_status)bytes[1],
+	    .current = little_get64(bytes + 28),
+	};
+	if (bytes[1] > KV_EPOCH || bytes[2] > 1 || bytes[3] != 0)
+		return false;
+	if (had_old && reply->current < 2)
+		return false;
+	if (had_old)
+		reply->old_version = reply->current - 1;
+	if (number == 0)
+		return size == 0;
+	if (!had_old || size == 0 || number > loader->values_count ||
+	    size > loader->values[number - 1].size)
+		return false;
+	reply->value = (struct view){
+	    .buffer = loader->values[number - 1].buffer,
+	    .size = size,
+	};
+	return true;
+}
+
+static enum state_answer load_slots(struct loader *loader, struct session *session, uint8_t used) {
+	uint32_t least = 0;
+
+	for (uint8_t i = 0; i < used; i++) {
+		struct operation call = {.kind = OPERATION_PUT};
+		uint8_t bytes[SLOT_SIZE];
+		struct reply reply;
+
+		if (!take(loader, bytes, sizeof(bytes)))
+			return STATE_BROKEN;
+		call.slot = bytes[0];
+		call.seq = little_get64(bytes + 12);
+		if (call.slot < least || call.slot >= session->slots || call.seq == 0 ||
+		    !read_reply(loader, bytes, &reply))
+			return STATE_BROKEN;
+		least = call.slot + 1;
+		if (!session_make_way(loader->sessions, session, call.slot))
+			return STATE_NO_MEMORY;
+		session_remember(loader->sessions, session, &call, little_get64(bytes + 20),
+				 &reply);
+	}
+	return STATE_DONE;
+}
+
+static enum state_answer load_session(struct loader *loader) {
+	struct operation open = {.kind = OPERATION_OPEN};
+	uint8_t head[SESSION_SIZE];
+
+	if (!take(loader, head, sizeof(head)))
+		return STATE_BROKEN;
+	uint64_t active_ms = little_get64(head + 8);
+	uint8_t used = head[33];
+	/* Whoever wrote has used a slot, and goes to the other list by that. */
+	uint64_t *before_ms = &loader->active_ms[used > 0];
+	open.client_id = little_get64(head);
+	open.slots = head[32];
+	memcpy(open.nonce, head + 16, NONCE_SIZE);
+	if (open.client_id == 0 || open.slots == 0 || open.slots > SLOTS_MAX || used > open.slots ||
+	    active_ms < *before_ms || active_ms > loader->now_ms ||
+	    sessions_find(loader->sessions, open.client_id) != NULL ||
+	    sessions_find_nonce(loader->sessions, open.nonce) != NULL)
+		return STATE_BROKEN;
+	*before_ms = active_ms;
+	struct session *session = session_prepare(loader->sessions, &open);
+	if (session == NULL)
+		return STATE_NO_MEMORY;
+	session_add(loader->sessions, session, active_ms);
+	return load_slots(loader, session, used);
+}
+
+static enum state_answer load_sessions(struct loader *loader) {
+	enum state_answer answer = STATE_DONE;
+	uint64_t count;
+
+	if (!take_count(loader, SESSION_SIZE, &count))
+		return STATE_BROKEN;
+	if (!table_presize(&loader->sessions->by_id, count) ||
+	    !table_presize(&loader->sessions->by_nonce, count))
+		return STATE_NO_MEMORY;
+	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
+		answer = load_session(loader);
+	return answer;
+}
+
+enum state_answer state_load(struct store *store, struct sessions *sessions, uint64_t *now_ms,
+			     uint64_t size, state_get *get, void *context) {
+	struct loader loader = {
+	    .store = store,
+	    .sessions = sessions,
+	    .get = get,
+	    .context = context,
+	    .left = size,
+	};
+	uint8_t time[8];
+
+	if (!take(&loader, time, sizeof(time)))
+		return STATE_BROKEN;
+	loader.now_ms = little_get64(time);
+	*now_ms = loader.now_ms;
+	enum state_answer answer = load_entries(&loader);
+	if (answer == STATE_DONE)
+		answer = load_kept(&loader);
+	if (answer == STATE_DONE)
+		answer = load_sessions(&loader);
+	for (size_t i = 0; i < loader.values_count; i++)
+		view_drop(store->memory, &loader.values[i]);
+	free(loader.values);
+	return answer;
+}

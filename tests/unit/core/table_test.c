@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The hash table: it finds what is in it, and grows and shrinks in small steps. */
+#include "world.h"
+#include "core/hash_table.h"
+
+enum { MANY = 100000 };
+
+struct element {
+	uint64_t number;
+};
+
+static struct memory memory;
+static struct table table;
+static struct element elements[MANY];
+static size_t hashes; /* asked for */
+
+static size_t looks; /* at elements, to compare them */
+
+static uint64_t hash_number(uint64_t seed, const void *element) {
+	hashes++;
+	return table_hash_bytes(seed, &((const struct element *)element)->number, sizeof(uint64_t));
+}
+
+static uint64_t hash_all_alike(uint64_t seed, const void *element) {
+	(void)seed;
+	(void)element;
+	return 12345;
+}
+
+static bool is_same(const void *element, const void *wanted) {
+	looks++;
+	return element == wanted;
+}
+
+static void start(void) {
+	memory = (struct memory){.limit = SIZE_MAX};
+	for (size_t i = 0; i < MANY; i++)
+		elements[i] = (struct element){.number = i * 3};
+	ck_assert(table_open(&table, &memory, hash_number, 99));
+}
+
+static void nothing_is_left(void) {
+	table_close(&table);
+	ck_assert_uint_eq(memory.used, 0);
+}
+
+static void insert(size_t index) {
+	ck_assert(table_reserve(&table));
+	table_insert(&table, &elements[index]);
+}
+
+static bool found(size_t index) {
+	uint64_t hash = hash_number(table.seed, &elements[index]);
+
+	return table_find(&table, hash, is_same, &elements[index]) == &elements[index];
+}
+
+START_TEST(what_was_inserted_is_found_at_every_size) {
+	for (size_t i = 0; i < MANY; i++) {
+		ck_assert(!found(i));
+		insert(i);
+		ck_assert(found(i) && found(i / 2) && found(i / 3));
+	}
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert(found(i));
+	ck_assert_uint_eq(table.count, MANY);
+}
+END_TEST
+
+START_TEST(what_was_removed_is_gone_and_the_others_are_found_at_every_size) {
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	for (size_t i = 0; i < MANY; i++) {
+		table_remove(&table, &elements[i]);
+		ck_assert(!found(i));
+		ck_assert(i + 1 == MANY || (found(i + 1) && found((i + MANY) / 2)));
+	}
+	ck_assert_uint_eq(table.count, 0);
+}
+END_TEST
+
+START_TEST(an_empty_table_is_as_small_as_a_new_one) {
+	size_t before = memory.used;
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < MANY; i++)
+			insert(i);
+		ck_assert_uint_gt(memory.used, before + MANY * 15);
+		ck_assert_uint_lt(memory.used, before + MANY * 20);
+		for (size_t i = 0; i < MANY; i++)
+			table_remove(&table, &elements[i]);
+		ck_assert_uint_eq(memory.used, before);
+	}
+}
+END_TEST
+
+START_TEST(no_insert_and_no_removal_looks_at_many) {
+	size_t most = 0;
+
+	for (size_t i = 0; i < MANY; i++) {
+		hashes = 0;
+		insert(i);
+		most = hashes > most ? hashes : most;
+	}
+	for (size_t i = 0; i < MANY; i++) {
+		hashes = 0;
+		table_remove(&table, &elements[i]);
+		most = hashes > most ? hashes : most;
+	}
+	ck_assert_uint_lt(most, 40);
+}
+END_TEST
+
+START_TEST(what_is_found_is_as_good_as_always_the_first_that_is_looked_at) {
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	looks = 0;
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert(found(i));
+	ck_assert_uint_ge(looks, MANY);
+	ck_assert_uint_lt(looks, MANY + MANY / 50);
+}
+END_TEST
+
+START_TEST(what_took_the_place_of_another_is_found_instead_of_it) {
+	static struct element others[MANY];
+
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	for (size_t i = 0; i < MANY; i += 3) {
+		uint64_t hash = hash_number(table.seed, &elements[i]);
+		others[i] = elements[i];
+		table_exchange(&table, hash, &elements[i], &others[i]);
+		ck_assert(!found(i));
+		ck_assert_ptr_eq(table_find(&table, hash, is_same, &others[i]), &others[i]);
+		ck_assert(found(i + 1 < MANY ? i + 1 : 1));
+	}
+	ck_assert_uint_eq(table.count, MANY);
+}
+END_TEST
+
+START_TEST(after_reserve_an_insert_needs_no_memory) {
+	for (size_t i = 0; i < MANY; i++) {
+		size_t growth = table_growth(&table);
+		size_t before = memory.used;
+		ck_assert(table_reserve(&table));
+		ck_assert(table_reserve(&table));
+		ck_assert_uint_eq(memory.used, before + growth);
+		memory.fail_in = 1;
+		table_insert(&table, &elements[i]);
+		ck_assert_uint_eq(memory.fail_in, 1);
+		memory.fail_in = 0;
+	}
+}
+END_TEST
+
+START_TEST(without_memory_reserve_fails_and_the_table_is_as_it_was) {
+	size_t failures = 0;
+
+	for (size_t i = 0; i < MANY; i++) {
+		size_t before = memory.used;
+		memory.fail_in = 1;
+		if (!table_reserve(&table)) {
+			failures++;
+			ck_assert_uint_eq(memory.used, before);
+			ck_assert(i == 0 || found(i - 1));
+		}
+		memory.fail_in = 0;
+		insert(i);
+	}
+	ck_assert_uint_gt(failures, 50);
+}
+END_TEST
+
+START_TEST(elements_of_one_hash_are_all_found) {
+	struct table alike;
+
+	ck_assert(table_open(&alike, &memory, hash_all_alike, 1));
+	for (size_t i = 0; i < 2000; i++) {
+		ck_assert(table_reserve(&alike));
+		table_insert(&alike, &elements[i]);
+	}
+	for (size_t i = 0; i < 2000; i += 2)
+		table_remove(&alike, &elements[i]);
+	for (size_t i = 0; i < 2000; i++)
+		ck_assert((table_find(&alike, 12345, is_same, &elements[i]) != NULL) == (i % 2));
+	ck_assert_uint_eq(alike.count, 1000);
+	table_close(&alike);
+}
+END_TEST
+
+static void mark(void *context, void *element) {
+	(*(size_t *)context)++;
+	*(struct element *)element = (struct element){.number = UINT64_MAX};
+}
+
+START_TEST(drain_hands_each_element_over_once) {
+	size_t count = 0;
+
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	table_drain(&table, &count, mark);
+	ck_assert_uint_eq(count, MANY);
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert_uint_eq(elements[i].number, UINT64_MAX);
+	ck_assert_uint_eq(table.count, 0);
+}
+END_TEST
+
+START_TEST(a_presized_table_is_as_large_as_one_that_grew) {
+	static const size_t counts[] = {0, 1, 639, 640, 641, 5000, MANY};
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		nothing_is_left();
+		start();
+		ck_assert(table_presize(&table, counts[i]));
+		size_t presized = memory.used;
+		size_t buckets = table.buckets;
+		for (size_t j = 0; j < counts[i]; j++)
+			insert(j);
+		/* More lines for crowded buckets, and nothing else. */
+		ck_assert_uint_le(memory.used, presized + counts[i] * 5);
+		ck_assert_uint_eq(table.buckets, buckets);
+		size_t grown = memory.used;
+		for (size_t j = 0; j < counts[i]; j++)
+			ck_assert(found(j));
+		nothing_is_left();
+		start();
+		for (size_t j = 0; j < counts[i]; j++)
+			insert(j);
+		ck_assert_uint_eq(memory.used, grown);
+		ck_assert_uint_eq(table.buckets, buckets);
+	}
+}
+END_TEST
+
+START_TEST(without_memory_presize_fails_and_the_table_can_be_used) {
+	for (unsigned fail_in = 1; fail_in < 8; fail_in++) {
+		memory.fail_in = fail_in;
+		ck_assert(!table_presize(&table, MANY));
+	}
+	memory.fail_in = 0;
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	for (size_t i = 0; i < MANY; i++)
+		ck_assert(found(i));
+}
+END_TEST
+
+static bool count_up_to(void *context, void *element) {
+	size_t *left = context;
+
+	ck_assert(((const struct element *)element)->number % 3 == 0);
+	return --*left > 0;
+}
+
+START_TEST(each_element_is_shown_once_until_the_visitor_has_enough) {
+	size_t left = MANY + 1;
+
+	for (size_t i = 0; i < MANY; i++)
+		insert(i);
+	ck_assert(table_each(&table, &left, count_up_to));
+	ck_assert_uint_eq(left, 1);
+	left = 10;
+	ck_assert(!table_each(&table, &left, count_up_to));
+	ck_assert_uint_eq(left, 0);
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_add_checked_fixture(tests, start, nothing_is_left);
+	tcase_add_test(tests, what_was_inserted_is_found_at_every_size);
+	tcase_add_test(tests, what_was_removed_is_gone_and_the_others_are_found_at_every_size);
+	tcase_add_test(tests, an_empty_table_is_as_small_as_a_new_one);
+	tcase_add_test(tests, no_insert_and_no_removal_looks_at_many);
+	tcase_add_test(tests, what_is_found_is_as_good_as_always_the_first_that_is_looked_at);
+	tcase_add_test(tests, what_took_the_place_of_another_is_found_instead_of_it);
+	tcase_add_test(tests, after_reserve_an_insert_needs_no_memory);
+	tcase_add_test(tests, without_memory_reserve_fails_and_the_table_is_as_it_was);
+	tcase_add_test(tests, elements_of_one_hash_are_all_found);
+	tcase_add_test(tests, drain_hands_each_element_over_once);
+	tcase_add_test(tests, a_presized_table_is_as_large_as_one_that_grew);
+	tcase_add_test(tests, without_memory_presize_fails_and_the_table_can_be_used);
+	tcase_add_test(tests, each_element_is_shown_once_until_the_visitor_has_enough);
+}
+
+int main(void) {
+	return run_suite("table", add);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* When the turn waits for the disk itself, and when no longer: solitude.h. */
+#include <stdlib.h>
+
+#include <check.h>
+
+#include "commit_policy.h"
+
+static struct solitude solitude;
+
+static void begin(void) {
+	solitude = (struct solitude){.turns = 0};
+}
+
+/* A write comes; then, if the thread makes it, the news that it is durable. */
+static void write_alone(unsigned times) {
+	while (times-- > 0) {
+		solitude_ran(&solitude, true, false, false, true);
+		if (!solitude_is(&solitude))
+			solitude_ran(&solitude, false, false, true, true);
+	}
+}
+
+/* Another's read: answered at once. */
+static void read_between(bool was_writing) {
+	solitude_ran(&solitude, true, true, was_writing, was_writing);
+}
+
+START_TEST(after_enough_writes_in_which_nobody_could_be_answered_the_turn_waits) {
+	ck_assert(!solitude_is(&solitude));
+	write_alone(SOLITUDE_TURNS - 1);
+	ck_assert(!solitude_is(&solitude));
+	write_alone(1);
+	ck_assert(solitude_is(&solitude));
+	write_alone(1000000);
+	solitude_waited(&solitude, SOLITUDE_WAIT_US, false);
+	ck_assert(solitude_is(&solitude));
+}
+END_TEST
+
+START_TEST(many_who_only_write_are_as_good_as_one) {
+	for (unsigned i = 0; i < SOLITUDE_TURNS; i++) {
+		ck_assert(!solitude_is(&solitude));
+		solitude_ran(&solitude, true, false, i > 0, true);
+	}
+	ck_assert(solitude_is(&solitude));
+	for (unsigned i = 0; i < 100; i++) {
+		solitude_waited(&solitude, 1, true);
+		solitude_ran(&solitude, true, false, false, true);
+		ck_assert(solitude_is(&solitude));
+	}
+}
+END_TEST
+
+START_TEST(who_is_answered_while_a_batch_is_on_its_way_ends_it) {
+	write_alone(SOLITUDE_TURNS);
+	read_between(true);
+	ck_assert(!solitude_is(&solitude));
+	write_alone(SOLITUDE_TURNS - 1);
+	ck_assert(!solitude_is(&solitude));
+	write_alone(1);
+	ck_assert(solitude_is(&solitude));
+}
+END_TEST
+
+START_TEST(who_is_answered_in_a_turn_that_has_writes_ends_it) {
+	write_alone(SOLITUDE_TURNS);
+	solitude_ran(&solitude, true, true, false, true);
+	ck_assert(!solitude_is(&solitude));
+}
+END_TEST
+
+START_TEST(a_read_that_the_turn_kept_waiting_ends_it) {
+	write_alone(SOLITUDE_TURNS);
+	solitude_waited(&solitude, 1, true);
+	read_between(false);
+	ck_assert(!solitude_is(&solitude));
+	write_alone(SOLITUDE_TURNS);
+	ck_assert(solitude_is(&solitude));
+	/* One that came later was not kept waiting. */
+	solitude_waited(&solitude, 1, true);
+	solitude_ran(&solitude, true, false, false, true);
+	solitude_waited(&solitude, 1, false);
+	read_between(false);
+	ck_assert(solitude_is(&solitude));
+}
+END_TEST
+
+/* Else a write now and then would make all the readers wait for the disk. */
+START_TEST(turns_that_only_read_do_not_count) {
+	for (unsigned i = 0; i < 10 * SOLITUDE_TURNS; i++) {
+		for (unsigned j = 0; j < 10 * SOLITUDE_TURNS; j++)
+			read_between(false);
+		solitude_ran(&solitude, true, false, false, true);
+		ck_assert(!solitude_is(&solitude));
+		read_between(true);
+		solitude_ran(&solitude, false, false, true, true);
+	}
+}
+END_TEST
+
+START_TEST(reads_of_a_lone_client_change_nothing) {
+	for (unsigned i = 0; i < SOLITUDE_TURNS; i++) {
+		ck_assert(!solitude_is(&solitude));
+		write_alone(1);
+		read_between(false);
+	}
+	ck_assert(solitude_is(&solitude));
+}
+END_TEST
+
+START_TEST(a_slow_disk_is_not_waited_for_again_soon) {
+	write_alone(SOLITUDE_TURNS);
+	for (unsigned i = 1; i < SOLITUDE_SLOW; i++) {
+		solitude_waited(&solitude, SOLITUDE_WAIT_US + 1, false);
+		ck_assert(solitude_is(&solitude));
+	}
+	solitude_waited(&solitude, SOLITUDE_WAIT_US + 1, false);
+	ck_assert(!solitude_is(&solitude));
+	write_alone(SOLITUDE_TURNS);
+	ck_assert(solitude_is(&solitude));
+}
+END_TEST
+
+START_TEST(a_disk_that_is_slow_now_and_then_is_waited_for) {
+	write_alone(SOLITUDE_TURNS);
+	for (unsigned i = 0; i < 100; i++) {
+		solitude_waited(&solitude, SOLITUDE_WAIT_US + (i % SOLITUDE_SLOW == 0 ? 0 : 1),
+				false);
+		ck_assert(solitude_is(&solitude));
+	}
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_add_checked_fixture(tests, begin, NULL);
+	tcase_add_test(tests, after_enough_writes_in_which_nobody_could_be_answered_the_turn_waits);
+	tcase_add_test(tests, many_who_only_write_are_as_good_as_one);
+	tcase_add_test(tests, who_is_answered_while_a_batch_is_on_its_way_ends_it);
+	tcase_add_test(tests, who_is_answered_in_a_turn_that_has_writes_ends_it);
+	tcase_add_test(tests, a_read_that_the_turn_kept_waiting_ends_it);
+	tcase_add_test(tests, turns_that_only_read_do_not_count);
+	tcase_add_test(tests, reads_of_a_lone_client_change_nothing);
+	tcase_add_test(tests, a_slow_disk_is_not_waited_for_again_soon);
+	tcase_add_test(tests, a_disk_that_is_slow_now_and_then_is_waited_for);
+}
+
+int main(void) {
+	Suite *suite = suite_create("solitude");
+	TCase *tests = tcase_create("solitude");
+	SRunner *runner;
+	int failed;
+
+	add(tests);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

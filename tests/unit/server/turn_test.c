@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A turn but for its sockets: what is answered when, when a snapshot begins, when it stops. The
+ * journal is the real one, stepped by hand; the test is the dispatcher and the snapshotter.
+ */
+#include <errno.h>
+
+#include "storage/journal_world.h"
+#include "turn.h"
+
+enum { SEGMENT = 64 << 10 };
+
+/* The dispatcher: it notes how far it may answer. */
+struct dispatch {
+	uint64_t settled;
+	struct dispatch_others others;
+};
+
+/* The snapshotter: it does what it is told to. */
+struct snapshotter {
+	enum snapshotter_news news; /* once, if it is one of those said once */
+	bool is_due;
+	bool is_refused;
+	unsigned tries;
+	uint64_t position;
+};
+
+static struct dispatch dispatch;
+static struct snapshotter snapshotter;
+static struct journal_world world;
+static struct journal *journal;
+static struct service *service;
+static struct turn *turn;
+static uint64_t now_ms;
+
+struct dispatch *dispatch_new(struct service *of, uint32_t program,
+			      const struct dispatch_others *others) {
+	ck_assert_ptr_eq(of, service);
+	ck_assert_uint_eq(program, 4711);
+	dispatch = (struct dispatch){.others = *others};
+	return &dispatch;
+}
+
+void dispatch_free(struct dispatch *freed) {
+	ck_assert_ptr_eq(freed, &dispatch);
+}
+
+void dispatch_set_time(struct dispatch *of, uint64_t to_ms) {
+	ck_assert_ptr_eq(of, &dispatch);
+	ck_assert_uint_eq(to_ms, now_ms);
+}
+
+void dispatch_settle(struct dispatch *of, uint64_t position) {
+	ck_assert_uint_ge(position, of->settled);
+	of->settled = position;
+}
+
+bool snapshotter_is_due(const struct snapshotter *of, uint64_t journal_bytes, uint64_t at_ms) {
+	(void)journal_bytes;
+	(void)at_ms;
+	return of->is_due;
+}
+
+bool snapshotter_start(struct snapshotter *of, uint64_t position, uint64_t journal_bytes,
+		       uint64_t at_ms) {
+	(void)journal_bytes;
+	(void)at_ms;
+	/* The turn may not ask for one while another is under way. */
+	ck_assert_int_eq(of->news, SNAPSHOTTER_IDLE);
+	of->tries++;
+	if (of->is_refused)
+		return false;
+	of->news = SNAPSHOTTER_WRITING;
+	of->position = position;
+	return true;
+}
+
+enum snapshotter_news snapshotter_poll(struct snapshotter *of, uint64_t durable, uint64_t at_ms,
+				       uint64_t *position) {
+	enum snapshotter_news news = of->news;
+
+	(void)durable;
+	(void)at_ms;
+	switch (news) {
+	case SNAPSHOTTER_PUBLISHED:
+	case SNAPSHOTTER_FAILED:
+		*position = of->position;
+		of->news = SNAPSHOTTER_IDLE;
+		break;
+	case SNAPSHOTTER_IDLE:
+	case SNAPSHOTTER_WRITING:
+	case SNAPSHOTTER_WAITING:
+	case SNAPSHOTTER_PUBLISHING:
+	case SNAPSHOTTER_BROKEN:
+		break;
+	}
+	return news;
+}
+
+void snapshotter_count(const struct snapshotter *of, struct snapshotter_counters *counters) {
+	*counters = (struct snapshotter_counters){.published = of->tries};
+}
+
+static void open_turn(struct journal *of, struct snapshotter *by) {
+	const struct turn_options options = {
+	    .service = service, .program = 4711, .journal = of, .snapshotter = by};
+
+	turn = turn_new(&options);
+	ck_assert_ptr_nonnull(turn);
+}
+
+static void start(void) {
+	const struct identity identity = {.epoch = EPOCH, .seed = 4711};
+	struct recorder recorder;
+
+	now_ms = 1;
+	snapshotter = (struct snapshotter){.news = SNAPSHOTTER_IDLE};
+	journal_world_open(&world, SEGMENT, 1);
+	world_start(&world);
+	journal = journal_new();
+	ck_assert_ptr_nonnull(journal);
+	recorder = journal_recorder(journal);
+	service = service_new(&identity, usual_limits(), &recorder);
+	ck_assert_ptr_nonnull(service);
+	journal_begin(journal, world.file, 0);
+	world.file = NULL;
+	open_turn(journal, &snapshotter);
+}
+
+static void stop(void) {
+	turn_free(turn);
+	turn_free(NULL);
+	service_free(service);
+	journal_free(journal);
+	journal_world_close(&world);
+}
+
+static uint64_t run_open(uint32_t number) {
+	struct operation operation = {
+	    .kind = OPERATION_OPEN, .client_id = 1000 + number, .slots = 1};
+	struct reply reply;
+
+	memcpy(operation.nonce, &number, sizeof(number));
+	service_run(service, EPOCH, &operation, ALL, now_ms, &reply);
+	ck_assert_int_eq(reply.status, KV_OK);
+	return reply.position;
+}
+
+/* A whole turn in which `opened` sessions were opened. */
+static bool take_turn(unsigned opened) {
+	static uint32_t number;
+	bool goes_on;
+
+	turn_begin(turn, ++now_ms);
+	while (opened-- > 0)
+		(void)run_open(++number);
+	goes_on = turn_end(turn, false);
+	if (goes_on)
+		(void)turn_tend(turn);
+	return goes_on;
+}
+
+static void step(enum journal_work expected) {
+	enum journal_work work;
+
+	do
+		work = journal_step(journal);
+	while (work == JOURNAL_PREPARED);
+	ck_assert_int_eq(work, expected);
+}
+
+START_TEST(nothing_is_answered_before_it_is_durable) {
+	ck_assert(take_turn(3));
+	ck_assert(take_turn(2));
+	ck_assert_uint_eq(dispatch.settled, 0);
+	step(JOURNAL_WROTE);
+	ck_assert_uint_eq(dispatch.settled, 0);
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(dispatch.settled, 3);
+	step(JOURNAL_WROTE);
+	ck_assert(take_turn(0));
+	ck_assert_uint_eq(dispatch.settled, 6);
+	step(JOURNAL_IDLE);
+}
+END_TEST
+
+START_TEST(a_turn_that_waits_for_the_disk_answers_at_once) {
+	turn_begin(turn, ++now_ms);
+	ck_assert(!turn_is_writing(turn));
+	(void)run_open(101);
+	(void)run_open(102);
+	ck_assert(turn_is_writing(turn));
+	ck_assert(turn_end(turn, true));
+	ck_assert(!turn_is_writing(turn));
+	ck_assert_uint_eq(dispatch.settled, 2);
+	step(JOURNAL_IDLE);
+	/* Behind a batch that waits for the thread it waits for the thread, too. */
+	ck_assert(take_turn(1));
+	turn_begin(turn, ++now_ms);
+	(void)run_open(103);
+	ck_assert(turn_end(turn, true));
+	ck_assert_uint_eq(dispatch.settled, 2);
+	ck_assert(turn_is_writing(turn));
+	step(JOURNAL_WROTE);
+	ck_assert(take_turn(0));
+	ck_assert_uint_eq(dispatch.settled, 3);
+	step(JOURNAL_WROTE);
+	ck_assert(take_turn(0));
+	ck_assert_uint_eq(dispatch.settled, 4);
+}
+END_TEST
+
+START_TEST(a_disk_that_fails_while_the_turn_waits_is_the_end) {
+	const struct fake_plan plan = {.fail_change = 2, .error = -EIO};
+
+	step(JOURNAL_IDLE);
+	fake_disk_plan(world.disk, &plan);
+	turn_begin(turn, ++now_ms);
+	(void)run_open(1);
+	ck_assert(!turn_end(turn, true));
+	ck_assert_uint_eq(dispatch.settled, 0);
+}
+END_TEST
+
+START_TEST(what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too) {
+	turn_begin(turn, ++now_ms);
+	ck_assert(turn_end(turn, false));
+	(void)run_open(1);
+	ck_assert_uint_le(turn_tend(turn), LEASE_MS);
+	step(JOURNAL_WROTE);
+	/* And so does the end of a lease. */
+	now_ms += 2 * LEASE_MS;
+	ck_assert(take_turn(0));
+	step(JOURNAL_WROTE);
+	ck_assert_uint_eq(journal_recorded(journal), 2);
+}
+END_TEST
+
+START_TEST(a_stop_makes_all_durable_and_answers_it) {
+	ck_assert(take_turn(3));
+	turn_begin(turn, ++now_ms);
+	(void)run_open(100);
+	ck_assert(turn_stop(turn));
+	ck_assert_uint_eq(dispatch.settled, 4);
+}
+END_TEST
+
+START_TEST(a_disk_that_failed_is_the_end_and_nothing_more_is_answered) {
+	const struct fake_plan plan = {.fail_change = 2, .error = -EIO};
+
+	ck_assert(take_turn(1));
+	step(JOURNAL_WROTE);
+	ck_assert(take_turn(0));
+	step(JOURNAL_IDLE);
+	fake_disk_plan(world.disk, &plan);
+	ck_assert(take_turn(1));
+	step(JOURNAL_FAILED);
+	ck_assert(!take_turn(0));
+	ck_assert(!turn_stop(turn));
+	ck_assert_uint_eq(dispatch.settled, 1);
+}
+END_TEST
+
+START_TEST(a_snapshot_begins_when_it_is_due) {
+	ck_assert(take_turn(2));
+	ck_assert_uint_eq(snapshotter.tries, 0);
+	snapshotter.is_due = true;
+	ck_assert(take_turn(2));
+	ck_assert_uint_eq(snapshotter.tries, 1);
+	/* With what was recorded in that turn. */
+	ck_assert_uint_eq(snapshotter.position, 4);
+}
+END_TEST
+
+START_TEST(a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn) {
+	uint64_t position = UINT64_MAX;
+
+	turn_begin(turn, ++now_ms);
+	ck_assert_int_eq(dispatch.others.want_snapshot(dispatch.others.context, &position),
+			 SNAPSHOT_BEGINS);
+	ck_assert_uint_eq(position, 0);
+	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
+	(void)run_open(1);
+	ck_assert_uint_eq(snapshotter.tries, 0);
+	ck_assert(turn_end(turn, false));
+	ck_assert_uint_eq(snapshotter.tries, 1);
+	ck_assert_uint_eq(snapshotter.position, 1);
+	snapshotter.news = SNAPSHOTTER_PUBLISHED;
+	ck_assert(take_turn(0));
+	ck_assert(take_turn(0));
+	ck_assert_uint_eq(snapshotter.tries, 1);
+}
+END_TEST
+
+START_TEST(one_that_is_wanted_after_the_end_of_a_turn_begins_at_once) {
+	turn_begin(turn, ++now_ms);
+	ck_assert(turn_end(turn, false));
+	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
+	ck_assert_uint_eq(turn_tend(turn), 0);
+	turn_begin(turn, ++now_ms);
+	ck_assert(turn_end(turn, false));
+	ck_assert_uint_eq(snapshotter.tries, 1);
+	ck_assert_uint_eq(turn_tend(turn), UINT64_MAX);
+}
+END_TEST
+
+START_TEST(those_wanted_while_one_is_under_way_are_one_when_it_ends) {
+	static const enum snapshotter_news meanwhile[] = {SNAPSHOTTER_WRITING, SNAPSHOTTER_WAITING,
+							  SNAPSHOTTER_PUBLISHING};
+	static const enum snapshotter_news ends[] = {SNAPSHOTTER_PUBLISHED, SNAPSHOTTER_FAILED};
+
+	for (unsigned end = 0; end < 2; end++) {
+		snapshotter.tries = 0;
+		(void)turn_want_snapshot(turn);
+		ck_assert(take_turn(1));
+		for (unsigned i = 0; i < 3; i++) {
+			snapshotter.news = meanwhile[i];
+			ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_NEXT);
+			ck_assert(take_turn(1));
+			ck_assert_uint_eq(snapshotter.tries, 1);
+		}
+		snapshotter.news = ends[end];
+		ck_assert(take_turn(1));
+		ck_assert_uint_eq(snapshotter.tries, 2);
+		ck_assert_uint_eq(snapshotter.position, journal_recorded(journal));
+		snapshotter.news = SNAPSHOTTER_PUBLISHED;
+		ck_assert(take_turn(1));
+		ck_assert(take_turn(1));
+		ck_assert_uint_eq(snapshotter.tries, 2);
+	}
+}
+END_TEST
+
+START_TEST(one_that_cannot_begin_is_not_tried_again_and_again) {
+	snapshotter.is_refused = true;
+	(void)turn_want_snapshot(turn);
+	ck_assert(take_turn(1));
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(snapshotter.tries, 1);
+	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(snapshotter.tries, 2);
+}
+END_TEST
+
+START_TEST(without_a_journal_there_are_no_snapshots_and_nothing_waits) {
+	turn_free(turn);
+	open_turn(NULL, NULL);
+	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_NO_JOURNAL);
+	turn_begin(turn, ++now_ms);
+	ck_assert(turn_end(turn, false));
+	ck_assert(!turn_is_behind(turn));
+	ck_assert_uint_eq(turn_tend(turn), UINT64_MAX);
+	ck_assert(turn_stop(turn));
+}
+END_TEST
+
+START_TEST(what_a_published_snapshot_holds_is_forgotten) {
+	size_t size = 0;
+	unsigned segments = 0;
+
+	for (unsigned i = 0; segments < 2; i++) {
+		ck_assert_uint_lt(i, 10000);
+		ck_assert(take_turn(20));
+		step(JOURNAL_WROTE);
+		step(JOURNAL_IDLE);
+		segments += fake_disk_bytes(world.disk, "journal-0000000000000002", &size) != NULL;
+	}
+	(void)turn_want_snapshot(turn);
+	ck_assert(take_turn(0));
+	ck_assert_ptr_nonnull(fake_disk_bytes(world.disk, "journal-0000000000000001", &size));
+	snapshotter.news = SNAPSHOTTER_PUBLISHED;
+	ck_assert(take_turn(0));
+	step(JOURNAL_IDLE);
+	ck_assert_ptr_null(fake_disk_bytes(world.disk, "journal-0000000000000001", &size));
+}
+END_TEST
+
+START_TEST(when_nobody_knows_what_the_disk_holds_after_a_snapshot_it_stops) {
+	snapshotter.news = SNAPSHOTTER_BROKEN;
+	ck_assert(!take_turn(0));
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_add_checked_fixture(tests, start, stop);
+	tcase_add_test(tests, nothing_is_answered_before_it_is_durable);
+	tcase_add_test(tests, a_turn_that_waits_for_the_disk_answers_at_once);
+	tcase_add_test(tests, a_disk_that_fails_while_the_turn_waits_is_the_end);
+	tcase_add_test(tests, what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too);
+	tcase_add_test(tests, a_stop_makes_all_durable_and_answers_it);
+	tcase_add_test(tests, a_disk_that_failed_is_the_end_and_nothing_more_is_answered);
+	tcase_add_test(tests, a_snapshot_begins_when_it_is_due);
+	tcase_add_test(tests, a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn);
+	tcase_add_test(tests, one_that_is_wanted_after_the_end_of_a_turn_begins_at_once);
+	tcase_add_test(tests, those_wanted_while_one_is_under_way_are_one_when_it_ends);
+	tcase_add_test(tests, one_that_cannot_begin_is_not_tried_again_and_again);
+	tcase_add_test(tests, without_a_journal_there_are_no_snapshots_and_nothing_waits);
+	tcase_add_test(tests, what_a_published_snapshot_holds_is_forgotten);
+	tcase_add_test(tests, when_nobody_knows_what_the_disk_holds_after_a_snapshot_it_stops);
+}
+
+int main(void) {
+	return run_suite("turn", add);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Large pages before a fork: the memory in use gets them, and what is not in use stays unused. */
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "storage/huge_pages.h"
+
+enum {
+	LARGE = 2 << 20,
+	BLOCK = 16 * LARGE,
+	READY_MS = 100000, /* long: a machine may have much to do */
+};
+
+static struct heap heap;
+static char *block; /* all touched */
+static char *empty; /* hardly touched */
+
+/* Whether large pages can be had, and are made for nobody who did not ask. */
+static bool is_able(void) {
+	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+	char modes[64] = "";
+
+	if (file == NULL || fgets(modes, sizeof(modes), file) == NULL)
+		strcpy(modes, "none");
+	if (file != NULL)
+		(void)fclose(file);
+	if (strstr(modes, "[madvise]") == NULL)
+		return false;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return false;
+#else
+	char *memory = mmap(NULL, 2 * (size_t)LARGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *aligned = (char *)(((uintptr_t)memory + LARGE - 1) & ~((uintptr_t)LARGE - 1));
+	bool is_done;
+
+	memset(memory, 1, 2 * (size_t)LARGE);
+	is_done = madvise(aligned, LARGE, 25) == 0;
+	(void)munmap(memory, 2 * (size_t)LARGE);
+	return is_done;
+#endif
+}
+
+/* Of the mapping that holds it, in kB; -1: none does. */
+static long field_of(const char *at, const char *name) {
+	FILE *maps = fopen("/proc/self/smaps", "re");
+	bool is_inside = false;
+	unsigned long from;
+	unsigned long to;
+	char line[512];
+	long value = -1;
+
+	ck_assert_ptr_nonnull(maps);
+	while (value < 0 && fgets(line, sizeof(line), maps) != NULL)
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			is_inside = (uintptr_t)at >= from && (uintptr_t)at < to;
+		else if (is_inside && strncmp(line, name, strlen(name)) == 0)
+			value = strtol(line + strlen(name), NULL, 10);
+	(void)fclose(maps);
+	return value;
+}
+
+static char *map(void) {
+	/* One page before and after that no other mapping can be joined to. */
+	char *memory = mmap(NULL, BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(memory, MAP_FAILED);
+	ck_assert_int_eq(mprotect(memory + 4096, BLOCK - 8192, PROT_READ | PROT_WRITE), 0);
+	(void)memset(memory + 4096, 1, 4096);
+	return memory;
+}
+
+static void start(void) {
+	heap_open(&heap, 0);
+	block = map();
+	(void)memset(block + 4096, 1, BLOCK - 8192);
+	empty = map();
+	for (size_t at = 4096; at < BLOCK - 8192; at += LARGE / 2)
+		empty[at] = 1;
+}
+
+static void stop(void) {
+	heap_close(&heap);
+	(void)munmap(block, BLOCK);
+	(void)munmap(empty, BLOCK);
+}
+
+static void await(void) {
+	struct pollfd news = {.fd = heap_fd(&heap), .events = POLLIN};
+
+	ck_assert(!heap_is_ready(&heap));
+	do
+		ck_assert_int_eq(poll(&news, 1, READY_MS), 1);
+	while (!heap_is_ready(&heap));
+	/* Said once, and the news is taken in. */
+	ck_assert_int_eq(poll(&news, 1, 0), 0);
+}
+
+START_TEST(what_is_in_use_is_in_large_pages_when_it_is_ready) {
+	if (!is_able())
+		return;
+	await();
+	/* But for the ends. */
+	ck_assert_int_ge(field_of(block + 4096, "AnonHugePages:"), (BLOCK - 2 * LARGE) >> 10);
+	for (size_t at = 4096; at < BLOCK - 4096; at += 1001)
+		ck_assert_int_eq(block[at], 1);
+}
+END_TEST
+
+START_TEST(what_is_hardly_used_takes_no_more_memory) {
+	long before = field_of(empty + 4096, "Rss:");
+
+	if (!is_able())
+		return;
+	await();
+	ck_assert_int_eq(field_of(empty + 4096, "Rss:"), before);
+}
+END_TEST
+
+START_TEST(pages_that_a_child_had_split_become_large_again) {
+	pid_t child;
+
+	if (!is_able())
+		return;
+	await();
+	child = fork();
+	if (child == 0) {
+		(void)pause();
+		_exit(0);
+	}
+	for (size_t at = 4096; at < BLOCK - 4096; at += LARGE / 4)
+		block[at] = 1;
+	ck_assert_int_eq(field_of(block + 4096, "AnonHugePages:"), 0);
+	(void)kill(child, SIGKILL);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	await();
+	ck_assert_int_ge(field_of(block + 4096, "AnonHugePages:"), (BLOCK - 2 * LARGE) >> 10);
+}
+END_TEST
+
+START_TEST(it_can_be_closed_while_the_thread_is_at_work) {
+	ck_assert(!heap_is_ready(&heap));
+	heap_close(&heap);
+	ck_assert_int_eq(heap_fd(&heap), -1);
+	ck_assert(heap_is_ready(&heap));
+}
+END_TEST
+
+START_TEST(memory_that_goes_meanwhile_does_no_harm) {
+	ck_assert(!heap_is_ready(&heap));
+	for (unsigned i = 0; i < 200; i++) {
+		char *memory = map();
+
+		(void)memset(memory + 4096, 2, LARGE);
+		(void)munmap(memory, BLOCK);
+	}
+	(void)munmap(block, BLOCK / 2);
+	while (!heap_is_ready(&heap))
+		;
+	heap_tend(&heap);
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_add_checked_fixture(tests, start, stop);
+	tcase_set_timeout(tests, 300);
+	tcase_add_test(tests, what_is_in_use_is_in_large_pages_when_it_is_ready);
+	tcase_add_test(tests, what_is_hardly_used_takes_no_more_memory);
+	tcase_add_test(tests, pages_that_a_child_had_split_become_large_again);
+	tcase_add_test(tests, it_can_be_closed_while_the_thread_is_at_work);
+	tcase_add_test(tests, memory_that_goes_meanwhile_does_no_harm);
+}
+
+int main(void) {
+	Suite *suite = suite_create("heap");
+	TCase *tests = tcase_create("heap");
+	SRunner *runner;
+	int failed;
+
+	add(tests);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wrap: fsync */
+/* The real disk: files of a directory that is held by one process. */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "journal_world.h"
+
+static char path[64];
+static struct disk disk;
+static char why[JOURNAL_WHY_SIZE];
+
+static void start(void) {
+	(void)snprintf(path, sizeof(path), "/tmp/kv-disk.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(path));
+	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+}
+
+static void stop(void) {
+	char command[96];
+
+	disk_close(&disk);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", path);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static int opened(const char *name, enum disk_mode mode) {
+	int file = disk.open(disk.context, name, mode);
+
+	ck_assert_msg(file >= 0, "%s: %s", name, strerror(-file));
+	return file;
+}
+
+static void make(const char *name, const char *bytes) {
+	int file = opened(name, DISK_CREATE);
+
+	ck_assert_int_eq(disk.write(disk.context, file, bytes, strlen(bytes), 0), 0);
+	ck_assert_int_eq(disk.sync(disk.context, file), 0);
+	disk.close(disk.context, file);
+}
+
+static void assert_holds_file(const char *name, const char *bytes) {
+	int file = opened(name, DISK_READ);
+	char read[64] = {0};
+
+	ck_assert_int_eq(disk.size(disk.context, file), (int64_t)strlen(bytes));
+	ck_assert_int_eq(disk.read(disk.context, file, read, sizeof(read), 0),
+			 (int64_t)strlen(bytes));
+	ck_assert_str_eq(read, bytes);
+	disk.close(disk.context, file);
+}
+
+/* Counts, and ends at the `most`th. */
+struct count {
+	unsigned names;
+	unsigned most;
+};
+
+static bool count_name(void *context, const char *name) {
+	struct count *count = context;
+
+	ck_assert_str_ne(name, "lock");
+	return ++count->names < count->most;
+}
+
+START_TEST(a_file_holds_what_was_written) {
+	int file;
+
+	make("a", "0123456789");
+	file = opened("a", DISK_WRITE);
+	ck_assert_int_eq(disk.write(disk.context, file, "xyz", 3, 4), 0);
+	ck_assert_int_eq(disk.write(disk.context, file, "end", 3, 10), 0);
+	disk.close(disk.context, file);
+	assert_holds_file("a", "0123xyz789end");
+	ck_assert_int_eq(disk.sync_names(disk.context), 0);
+}
+END_TEST
+
+START_TEST(reading_ends_where_the_file_ends) {
+	char read[8] = {0};
+	int file;
+
+	make("a", "0123456789");
+	file = opened("a", DISK_READ);
+	ck_assert_int_eq(disk.read(disk.context, file, read, 4, 8), 2);
+	ck_assert_str_eq(read, "89");
+	ck_assert_int_eq(disk.read(disk.context, file, read, 4, 100), 0);
+	disk.close(disk.context, file);
+}
+END_TEST
+
+START_TEST(a_new_file_is_not_there_before_and_no_other_is_made) {
+	make("a", "1");
+	ck_assert_int_eq(disk.open(disk.context, "a", DISK_CREATE), -EEXIST);
+	ck_assert_int_eq(disk.open(disk.context, "b", DISK_READ), -ENOENT);
+	ck_assert_int_eq(disk.open(disk.context, "b", DISK_WRITE), -ENOENT);
+	assert_holds_file("a", "1");
+}
+END_TEST
+
+START_TEST(a_rename_replaces) {
+	make("a", "1");
+	make("b", "2");
+	ck_assert_int_eq(disk.rename(disk.context, "a", "b"), 0);
+	assert_holds_file("b", "1");
+	ck_assert_int_eq(disk.rename(disk.context, "a", "b"), -ENOENT);
+	ck_assert_int_eq(disk.remove(disk.context, "b"), 0);
+	ck_assert_int_eq(disk.remove(disk.context, "b"), -ENOENT);
+}
+END_TEST
+
+START_TEST(all_names_but_the_lock_are_listed) {
+	struct count all = {.most = 100};
+	struct count two = {.most = 2};
+
+	make("a", "1");
+	make("b", "2");
+	make("c", "3");
+	ck_assert_int_eq(disk.list(disk.context, count_name, &all), 0);
+	ck_assert_uint_eq(all.names, 3);
+	ck_assert_int_eq(disk.list(disk.context, count_name, &two), 0);
+	ck_assert_uint_eq(two.names, 2);
+}
+END_TEST
+
+START_TEST(what_is_written_takes_room) {
+	static char bytes[8 << 20];
+	int64_t before = disk.room(disk.context);
+	int file = opened("a", DISK_CREATE);
+
+	ck_assert_int_gt(before, 0);
+	ck_assert_int_eq(disk.write(disk.context, file, bytes, sizeof(bytes), 0), 0);
+	ck_assert_int_eq(disk.sync(disk.context, file), 0);
+	/* Others write and remove at the same time: only that it is no constant. */
+	ck_assert_int_ne(disk.room(disk.context), before);
+	disk.close(disk.context, file);
+}
+END_TEST
+
+START_TEST(a_directory_is_held_by_one) {
+	struct disk other;
+
+	ck_assert(!disk_open(path, true, &other, why, sizeof(why)));
+	ck_assert_msg(strstr(why, path) != NULL && strstr(why, "in use") != NULL, "%s", why);
+	/* What is half written looks like damage. */
+	ck_assert(!disk_open(path, false, &other, why, sizeof(why)));
+	ck_assert_msg(strstr(why, path) != NULL && strstr(why, "in use") != NULL, "%s", why);
+	disk_close(&disk);
+	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+}
+END_TEST
+
+START_TEST(many_may_look_and_nobody_writes_meanwhile) {
+	struct disk looks[2];
+	struct disk other;
+
+	disk_close(&disk);
+	for (size_t i = 0; i < 2; i++)
+		ck_assert_msg(disk_open(path, false, &looks[i], why, sizeof(why)), "%s", why);
+	ck_assert(!disk_open(path, true, &other, why, sizeof(why)));
+	for (size_t i = 0; i < 2; i++)
+		disk_close(&looks[i]);
+	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+}
+END_TEST
+
+START_TEST(a_look_leaves_no_trace) {
+	struct disk other;
+	char inner[80];
+
+	(void)snprintf(inner, sizeof(inner), "%s/inner", path);
+	ck_assert_int_eq(mkdir(inner, 0700), 0);
+	ck_assert(disk_open(inner, false, &other, why, sizeof(why)));
+	disk_close(&other);
+	ck_assert_int_eq(rmdir(inner), 0);
+}
+END_TEST
+
+START_TEST(what_is_no_directory_of_ours_is_said_in_one_line) {
+	struct disk other;
+	char file[80];
+
+	(void)snprintf(file, sizeof(file), "%s/none", path);
+	ck_assert(!disk_open(file, true, &other, why, sizeof(why)));
+	ck_assert_msg(strstr(why, file) != NULL && strstr(why, "make it") != NULL, "%s", why);
+	ck_assert_ptr_null(other.context);
+
+	make("file", "1");
+	(void)snprintf(file, sizeof(file), "%s/file", path);
+	ck_assert(!disk_open(file, true, &other, why, sizeof(why)));
+	ck_assert_msg(strstr(why, "Not a directory") != NULL, "%s", why);
+	ck_assert_ptr_null(strchr(why, '\n'));
+	disk_close(&other);
+}
+END_TEST
+
+/* --- A sync that fails: the linker sends fsync() here --------------------------------------- */
+
+static unsigned fail_syncs;
+
+int __real_fsync(int file);
+int __wrap_fsync(int file);
+
+int __wrap_fsync(int file) {
+	if (fail_syncs > 0) {
+		fail_syncs--;
+		errno = EIO;
+		return -1;
+	}
+	return __real_fsync(file);
+}
+
+START_TEST(a_sync_of_names_that_failed_is_told_to_all_who_ask_until_the_next_start) {
+	make("new", "");
+	fail_syncs = 1;
+	ck_assert_int_eq(disk.sync_names(disk.context), -EIO);
+	ck_assert_uint_eq(fail_syncs, 0);
+	ck_assert_int_eq(disk.sync_names(disk.context), -EIO);
+	disk_close(&disk);
+	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+	ck_assert_int_eq(disk.sync_names(disk.context), 0);
+}
+END_TEST
+
+static void add(TCase *tests) {
+	tcase_add_checked_fixture(tests, start, stop);
+	tcase_add_test(tests, a_file_holds_what_was_written);
+	tcase_add_test(tests, reading_ends_where_the_file_ends);
+	tcase_add_test(tests, a_new_file_is_not_there_before_and_no_other_is_made);
+	tcase_add_test(tests, a_rename_replaces);
+	tcase_add_test(tests, all_names_but_the_lock_are_listed);
+	tcase_add_test(tests, what_is_written_takes_room);
+	tcase_add_test(tests, a_directory_is_held_by_one);
+	tcase_add_test(tests, many_may_look_and_nobody_writes_meanwhile);
+	tcase_add_test(tests, a_look_leaves_no_trace);
+	tcase_add_test(tests, what_is_no_directory_of_ours_is_said_in_one_line);
+	tcase_add_test(tests,
+		       a_sync_of_names_that_failed_is_told_to_all_who_ask_until_the_next_start);
+}
+
+int main(void) {
+	return run_suite("disk", add);
+}
