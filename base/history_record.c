@@ -11,23 +11,23 @@ enum {
 	FIXED_SIZE = 320, /* all members but the bytes, with the greatest numbers */
 };
 
-enum history_meaning history_meaning(const struct history_call *call) {
+enum history_outcome history_outcome(const struct history_call *call) {
 	bool is_write = call->op != HISTORY_GET;
 
 	if (call->return_ns == HISTORY_OPEN)
-		return is_write ? HISTORY_MAYBE : HISTORY_NOTHING;
+		return is_write ? HISTORY_INDETERMINATE : HISTORY_NO_EFFECT;
 	switch (call->status) {
 	case KV_OK:
 	case KV_NOKEY:
-		return HISTORY_ANSWERED;
+		return HISTORY_DEFINITE;
 	case KV_VERSION:
-		return is_write ? HISTORY_ANSWERED : HISTORY_NOTHING;
+		return is_write ? HISTORY_DEFINITE : HISTORY_NO_EFFECT;
 	case KV_MAYBE:
 	case KV_STALE:
 	case KV_FALSE_RETRY:
 	case KV_EPOCH:
 		/* The last three tell of one copy; another may have run. */
-		return is_write ? HISTORY_MAYBE : HISTORY_NOTHING;
+		return is_write ? HISTORY_INDETERMINATE : HISTORY_NO_EFFECT;
 	case KV_TIMEOUT:
 	case KV_BADSESSION:
 	case KV_TOOBIG:
@@ -41,7 +41,7 @@ enum history_meaning history_meaning(const struct history_call *call) {
 	case KV_NOTHELD:
 		break;
 	}
-	return HISTORY_NOTHING;
+	return HISTORY_NO_EFFECT;
 }
 
 const char *history_op_name(enum history_op op) {

@@ -51,10 +51,10 @@ struct history_call {
 };
 
 /* What an answer says of the store. */
-enum history_meaning {
-	HISTORY_ANSWERED, /* it took effect, or saw what it tells of, between its call and return */
-	HISTORY_MAYBE,	  /* it may take effect at any time after its call, or never */
-	HISTORY_NOTHING,  /* it changed nothing and tells nothing */
+enum history_outcome {
+	HISTORY_DEFINITE, /* it took effect, or saw what it tells of, between its call and return */
+	HISTORY_INDETERMINATE,	  /* it may take effect at any time after its call, or never */
+	HISTORY_NO_EFFECT,  /* it changed nothing and tells nothing */
 };
 
 /*
@@ -62,7 +62,7 @@ enum history_meaning {
  * and what libkv never returns (KV_STALE, KV_FALSE_RETRY, KV_EPOCH) leave a write open; with any
  * other a write did not happen (kv/kv.h). A Get that is not answered tells nothing.
  */
-enum history_meaning history_meaning(const struct history_call *call);
+enum history_outcome history_outcome(const struct history_call *call);
 
 /* "get", "put", "append". */
 const char *history_op_name(enum history_op op);

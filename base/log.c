@@ -53,7 +53,7 @@ void log_info(const char *format, ...) {
 	LINE_AT(0);
 }
 
-void log_detail(const char *format, ...) {
+void log_verbose(const char *format, ...) {
 	LINE_AT(1);
 }
 

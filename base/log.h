@@ -22,7 +22,7 @@ void log_warn(const char *format, ...) LOG_FORMAT;
 /* Start, stop, a change of state. */
 void log_info(const char *format, ...) LOG_FORMAT;
 /* With -v: what single peers do. */
-void log_detail(const char *format, ...) LOG_FORMAT;
+void log_verbose(const char *format, ...) LOG_FORMAT;
 /* With -vv: every step. */
 void log_debug(const char *format, ...) LOG_FORMAT;
 

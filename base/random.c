@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-void chance_fill(void *data, size_t size) {
+void random_bytes(void *data, size_t size) {
 	unsigned char *next = data;
 
 	while (size > 0) {
@@ -21,10 +21,10 @@ void chance_fill(void *data, size_t size) {
 	}
 }
 
-uint64_t chance_id(void) {
+uint64_t random_id(void) {
 	uint64_t id = 0;
 
 	while (id == 0)
-		chance_fill(&id, sizeof(id));
+		random_bytes(&id, sizeof(id));
 	return id;
 }

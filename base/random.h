@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 /* Fills `size` bytes. Ends the process if the kernel has none (it blocks only at early boot). */
-void chance_fill(void *data, size_t size);
+void random_bytes(void *data, size_t size);
 
 /* 64 random bits, never 0: 0 means "none" for ids and epochs. */
-uint64_t chance_id(void);
+uint64_t random_id(void);
 
 #endif

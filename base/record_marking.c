@@ -64,7 +64,7 @@ static bool take_in_place(const struct record *record, const uint8_t **bytes, si
 	uint32_t number;
 	size_t whole_size;
 
-	if (*size < RECORD_MARK_SIZE || record_is_begun(record) ||
+	if (*size < RECORD_MARK_SIZE || record_is_partial(record) ||
 	    (uintptr_t)*bytes % RECORD_ALIGNMENT != 0)
 		return false;
 	number = number_of(*bytes);
@@ -78,10 +78,10 @@ static bool take_in_place(const struct record *record, const uint8_t **bytes, si
 	return true;
 }
 
-enum record_state record_add(struct record *record, const uint8_t **bytes, size_t *size,
+enum record_state record_feed(struct record *record, const uint8_t **bytes, size_t *size,
 			     size_t size_max, struct kv_bytes *whole) {
 	if (take_in_place(record, bytes, size, size_max, whole))
-		return RECORD_WHOLE;
+		return RECORD_COMPLETE;
 	for (;;) {
 		size_t piece_size;
 
@@ -89,7 +89,7 @@ enum record_state record_add(struct record *record, const uint8_t **bytes, size_
 			if (*size == 0)
 				return RECORD_MORE;
 			if (!add_mark(record, bytes, size, size_max))
-				return RECORD_RUBBISH;
+				return RECORD_INVALID;
 			continue;
 		}
 		piece_size = *size < record->left ? *size : record->left;
@@ -106,12 +106,12 @@ enum record_state record_add(struct record *record, const uint8_t **bytes, size_
 		record->mark_size = 0;
 		if (record->is_last) {
 			*whole = (struct kv_bytes){record->data, record->size};
-			return RECORD_WHOLE;
+			return RECORD_COMPLETE;
 		}
 	}
 }
 
-bool record_room(struct record *record, uint8_t **place, size_t *room) {
+bool record_direct_buffer(struct record *record, uint8_t **place, size_t *room) {
 	*place = NULL;
 	*room = 0;
 	if (record->mark_size < RECORD_MARK_SIZE || record->left < RECORD_DIRECT_LEAST)
@@ -125,12 +125,12 @@ bool record_room(struct record *record, uint8_t **place, size_t *room) {
 	return true;
 }
 
-void record_filled(struct record *record, size_t size) {
+void record_direct_filled(struct record *record, size_t size) {
 	record->size += size;
 	record->left -= (uint32_t)size;
 }
 
-uint8_t *record_take(struct record *record, struct kv_bytes whole) {
+uint8_t *record_detach(struct record *record, struct kv_bytes whole) {
 	uint8_t *data = record->data;
 
 	if (whole.data != data) {
@@ -149,7 +149,7 @@ void record_reset(struct record *record) {
 	*record = (struct record){0};
 }
 
-bool record_is_begun(const struct record *record) {
+bool record_is_partial(const struct record *record) {
 	return record->size > 0 || record->mark_size > 0 || record->empty_fragments > 0;
 }
 

@@ -19,7 +19,7 @@
 enum {
 	RECORD_MARK_SIZE = 4,
 	RECORD_ALIGNMENT = 4,		 /* of the records handed out: XDR's unit */
-	RECORD_DIRECT_LEAST = 64 * 1024, /* see record_room() */
+	RECORD_DIRECT_LEAST = 64 * 1024, /* see record_direct_buffer() */
 	RECORD_EMPTY_FRAGMENTS_MAX = 64, /* in one record; more are rubbish */
 };
 
@@ -37,38 +37,38 @@ struct record {
 
 enum record_state {
 	RECORD_MORE,	/* all bytes were taken; the record goes on */
-	RECORD_WHOLE,	/* *whole is the record */
-	RECORD_RUBBISH, /* above the limit, or only empty fragments: do not trust the stream */
+	RECORD_COMPLETE,	/* *whole is the record */
+	RECORD_INVALID, /* above the limit, or only empty fragments: do not trust the stream */
 	RECORD_NOMEM,
 };
 
 /*
  * Takes bytes from *bytes, which moves on, until they are used up or a record of at most `size_max`
  * bytes is whole. Its bytes, aligned, lie in *bytes or in the record's own memory: they are there
- * until record_reset(), which must come before the next record_add(), or record_take().
+ * until record_reset(), which must come before the next record_feed(), or record_detach().
  */
-enum record_state record_add(struct record *record, const uint8_t **bytes, size_t *size,
+enum record_state record_feed(struct record *record, const uint8_t **bytes, size_t *size,
 			     size_t size_max, struct kv_bytes *whole);
 
 /*
  * Where the next bytes of a large fragment can be read to without another copy, and how many fit;
- * then call record_filled(), and record_add() with no bytes. *room is 0 if the next bytes should
- * come through record_add(). False: no memory.
+ * then call record_direct_filled(), and record_feed() with no bytes. *room is 0 if the next bytes should
+ * come through record_feed(). False: no memory.
  */
-bool record_room(struct record *record, uint8_t **place, size_t *room);
-void record_filled(struct record *record, size_t size);
+bool record_direct_buffer(struct record *record, uint8_t **place, size_t *room);
+void record_direct_filled(struct record *record, size_t size);
 
 /*
  * Hands out a whole record's bytes as memory of the caller's, to be freed with free(), and begins
  * anew. NULL: no memory.
  */
-uint8_t *record_take(struct record *record, struct kv_bytes whole);
+uint8_t *record_detach(struct record *record, struct kv_bytes whole);
 
 /* Frees what came so far and begins anew. */
 void record_reset(struct record *record);
 
 /* Whether a part of a record is here. */
-bool record_is_begun(const struct record *record);
+bool record_is_partial(const struct record *record);
 
 /* Writes the mark of a record that is one fragment of `size` bytes (less than 2 GiB). */
 void record_mark(uint8_t mark[RECORD_MARK_SIZE], size_t size);

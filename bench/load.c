@@ -118,7 +118,7 @@ static void print_latency(const char *prefix, const struct histogram *latencies)
 	printf("%smean_us %.2f\n", prefix, histogram_mean(latencies) / 1e3);
 	for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]); i++)
 		printf("%sp%g_us %.2f\n", prefix, percents[i],
-		       (double)histogram_at(latencies, percents[i] / 100) / 1e3);
+		       (double)histogram_quantile(latencies, percents[i] / 100) / 1e3);
 }
 
 static void print_result(struct part *parts, const struct options *options, double seconds,

@@ -174,8 +174,8 @@ static bool measure_contest(struct contest *contest, unsigned count) {
 		printf("turns %" PRIu64 "\nhandovers %" PRIu64
 		       "\nhandover_p50_us %.2f\nhandover_p99_us %.2f\nserved %u\n",
 		       contest->turns, contest->handovers,
-		       (double)histogram_at(&contest->waits, 0.5) / 1e3,
-		       (double)histogram_at(&contest->waits, 0.99) / 1e3, contest->served);
+		       (double)histogram_quantile(&contest->waits, 0.5) / 1e3,
+		       (double)histogram_quantile(&contest->waits, 0.99) / 1e3, contest->served);
 	if (contest->served_ns != 0)
 		printf("all_served_turns %" PRIu64 "\nall_served_ms %.2f\n", contest->served_turns,
 		       (double)(contest->served_ns - contest->begin_ns) / 1e6);

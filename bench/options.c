@@ -32,7 +32,7 @@ static const char usage[] =
     "  -t, --threads N       of the load (1)\n"
     "  -i, --idle N          further connections on which nothing happens (0)\n"
     "  -k, --keys N          (100000)\n"
-    "  -d, --spread NAME     uniform, zipfian (0.99) or latest (uniform)\n"
+    "  -d, --distribution NAME     uniform, zipfian (0.99) or latest (uniform)\n"
     "  -v, --value BYTES     (100)\n"
     "  -m, --mix MIX         null, get, put, append, insert, modify with shares (get=95,put=5),\n"
     "                        or a, b, c, d, f of YCSB (get)\n"
@@ -60,7 +60,7 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, 't'},
     {"idle", required_argument, NULL, 'i'},
     {"keys", required_argument, NULL, 'k'},
-    {"spread", required_argument, NULL, 'd'},
+    {"distribution", required_argument, NULL, 'd'},
     {"value", required_argument, NULL, 'v'},
     {"mix", required_argument, NULL, 'm'},
     {"rate", required_argument, NULL, 'r'},
@@ -126,10 +126,10 @@ static bool read_mix(struct options *options) {
 }
 
 static bool read_spread(struct options *options) {
-	bool is_right = workload_parse_spread(optarg, &options->workload.spread);
+	bool is_right = workload_parse_spread(optarg, &options->workload.distribution);
 
 	if (!is_right)
-		log_error("--spread is uniform, zipfian or latest, not \"%s\"", optarg);
+		log_error("--distribution is uniform, zipfian or latest, not \"%s\"", optarg);
 	return is_right;
 }
 
@@ -211,8 +211,8 @@ static const char *find_conflict(const struct options *options) {
 		return "--versioned must know the versions: add --fill";
 	if (options->is_versioned && (options->workload.shares[WORK_APPEND] != 0 ||
 				      options->workload.shares[WORK_INSERT] != 0 ||
-				      options->workload.spread != SPREAD_UNIFORM))
-		return "--versioned is for get, put and modify over a uniform spread";
+				      options->workload.distribution != SPREAD_UNIFORM))
+		return "--versioned is for get, put and modify over a uniform distribution";
 	if (options->is_versioned &&
 	    options->workload.keys < (uint64_t)options->connections * options->speech.lanes)
 		return "--versioned needs a key for each call under way: raise --keys";
@@ -261,6 +261,6 @@ bool options_read(struct options *options, int argc, char **argv, int *code) {
 		log_error("%s (load --help)", wrong);
 	if (wrong != NULL || !make_value(options))
 		return false;
-	workload_begin(&options->workload, options->workload.keys);
+	workload_init(&options->workload, options->workload.keys);
 	return true;
 }

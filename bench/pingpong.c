@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
 		return 1;
 	(void)close(fd);
 	printf("mean_us %.2f\np50_us %.2f\np99_us %.2f\n", histogram_mean(&latencies) / 1e3,
-	       (double)histogram_at(&latencies, 0.5) / 1e3,
-	       (double)histogram_at(&latencies, 0.99) / 1e3);
+	       (double)histogram_quantile(&latencies, 0.5) / 1e3,
+	       (double)histogram_quantile(&latencies, 0.99) / 1e3);
 	return 0;
 }

@@ -149,7 +149,7 @@ static bool open_session(struct talk *talk, const struct speech *speech, int fd)
 	kv1_open_args args = {.epoch = talk->epoch, .slots = speech->lanes};
 	kv1_open_res opened = {.status = KV1_OK};
 
-	chance_fill(args.nonce, sizeof(args.nonce));
+	random_bytes(args.nonce, sizeof(args.nonce));
 	if (!call_once(fd, speech->program, KVPROC_OPEN, (xdrproc_t)xdr_kv1_open_args, &args,
 		       (xdrproc_t)xdr_kv1_open_res, &opened))
 		return false;

@@ -18,7 +18,7 @@ uint64_t backoff_now(const struct backoff *backoff) {
 	return backoff->transport->now_ms(backoff->transport->context);
 }
 
-bool backoff_is_over(const struct backoff *backoff) {
+bool backoff_expired(const struct backoff *backoff) {
 	return backoff_now(backoff) >= backoff->deadline_ms;
 }
 
@@ -36,7 +36,7 @@ uint64_t backoff_attempt_until(const struct backoff *backoff) {
 	return within_deadline(backoff, (uint64_t)backoff->pace->attempt_ms << backoff->unanswered);
 }
 
-void backoff_unanswered(struct backoff *backoff) {
+void backoff_lengthen_attempt(struct backoff *backoff) {
 	if (backoff->unanswered < ATTEMPT_DOUBLINGS)
 		backoff->unanswered++;
 }
@@ -46,7 +46,7 @@ bool backoff_pause(struct backoff *backoff) {
 	uint64_t most = (uint64_t)backoff->pace->backoff_ms << backoff->pauses;
 	uint64_t least;
 
-	if (backoff->is_one_try || backoff_is_over(backoff))
+	if (backoff->is_one_try || backoff_expired(backoff))
 		return false;
 	if (most > backoff->pace->backoff_max_ms)
 		most = backoff->pace->backoff_max_ms;
@@ -57,5 +57,5 @@ bool backoff_pause(struct backoff *backoff) {
 	least = most - most / 2;
 	least += transport->chance(transport->context) % (most / 2 + 1);
 	transport->pause(transport->context, within_deadline(backoff, least));
-	return !backoff_is_over(backoff);
+	return !backoff_expired(backoff);
 }

@@ -33,14 +33,14 @@ void backoff_start(struct backoff *backoff, const struct transport *transport,
 		   const struct pace *pace, unsigned timeout_ms);
 
 uint64_t backoff_now(const struct backoff *backoff);
-bool backoff_is_over(const struct backoff *backoff);
+bool backoff_expired(const struct backoff *backoff);
 
 /* Until when connecting may take. */
 uint64_t backoff_connect_until(const struct backoff *backoff);
 
-/* Until when an attempt that starts now may take: longer after each backoff_unanswered(). */
+/* Until when an attempt that starts now may take: longer after each backoff_lengthen_attempt(). */
 uint64_t backoff_attempt_until(const struct backoff *backoff);
-void backoff_unanswered(struct backoff *backoff);
+void backoff_lengthen_attempt(struct backoff *backoff);
 
 /*
  * Pauses before the next attempt, each time about twice as long. False, perhaps at once, if there

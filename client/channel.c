@@ -68,7 +68,7 @@ struct channel *channel_new(const struct transport *transport) {
 	channel->life = 1;
 	atomic_init(&channel->xid, (uint32_t)transport->chance(transport->context));
 	(void)pthread_mutex_init(&channel->mutex, NULL);
-	wait_init(&channel->found);
+	cond_wait_init(&channel->found);
 	return channel;
 }
 
@@ -85,7 +85,7 @@ void channel_free(struct channel *channel, bool is_child) {
 	free(channel);
 }
 
-uint64_t channel_life(struct channel *channel) {
+uint64_t channel_generation(struct channel *channel) {
 	uint64_t life;
 
 	(void)pthread_mutex_lock(&channel->mutex);
@@ -98,7 +98,7 @@ uint32_t channel_xid(struct channel *channel) {
 	return (uint32_t)atomic_fetch_add(&channel->xid, 1);
 }
 
-void channel_drop(struct channel *channel, struct line *line) {
+void channel_unbind(struct channel *channel, struct line *line) {
 	if (line->link != NULL)
 		channel->transport->drop(line->link);
 	line->link = NULL;
@@ -112,7 +112,7 @@ static void keep_reason(struct channel *channel, const char *reason) {
 	(void)pthread_mutex_unlock(&channel->mutex);
 }
 
-void channel_reason(struct channel *channel, char *text, size_t size) {
+void channel_last_error(struct channel *channel, char *text, size_t size) {
 	(void)pthread_mutex_lock(&channel->mutex);
 	(void)snprintf(text, size, "%s", channel->reason);
 	(void)pthread_mutex_unlock(&channel->mutex);
@@ -226,7 +226,7 @@ static void move_on(struct channel *channel) {
 	channel->at = (channel->at + 1) % channel->transport->address_count;
 }
 
-void channel_renew(struct channel *channel, const struct line *line) {
+void channel_need_hello(struct channel *channel, const struct line *line) {
 	(void)pthread_mutex_lock(&channel->mutex);
 	if (is_current(channel, line))
 		channel->is_hello_due = true;
@@ -248,11 +248,11 @@ static void give_up(struct channel *channel, const struct line *line, bool must_
 		channel->transport->drop(link);
 }
 
-void channel_lose(struct channel *channel, const struct line *line) {
+void channel_disconnect(struct channel *channel, const struct line *line) {
 	give_up(channel, line, false);
 }
 
-void channel_leave(struct channel *channel, const struct line *line) {
+void channel_next_server(struct channel *channel, const struct line *line) {
 	give_up(channel, line, true);
 }
 
@@ -295,14 +295,14 @@ static enum greeting hello(struct channel *channel, struct link *link, struct ba
 		return GREETING_ELSEWHERE;
 	case ATTEMPT_UNANSWERED:
 		if (transport->is_usable(link))
-			backoff_unanswered(backoff);
+			backoff_lengthen_attempt(backoff);
 		break;
 	case ATTEMPT_UNSENT:
-	case ATTEMPT_ELSEWHERE:
+	case ATTEMPT_WRONG_SERVER:
 		break;
 	case ATTEMPT_REJECTED:
 		return refuse(channel, response.status);
-	case ATTEMPT_GARBLED:
+	case ATTEMPT_BAD_REPLY:
 		return refuse(channel, KV_PROTOCOL);
 	case ATTEMPT_NOMEM:
 		return refuse(channel, KV_NOMEM);
@@ -394,7 +394,7 @@ static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 		struct round round;
 
 		while (channel->round.tried < count) {
-			if (backoff_is_over(backoff))
+			if (backoff_expired(backoff))
 				return KV_TIMEOUT;
 			if (try_address(channel, backoff))
 				return KV_OK;
@@ -410,7 +410,7 @@ static enum kv_status seek(struct channel *channel, struct backoff *backoff) {
 	return KV_TIMEOUT;
 }
 
-enum kv_status channel_line(struct channel *channel, uint64_t life, struct backoff *backoff,
+enum kv_status channel_bind(struct channel *channel, uint64_t life, struct backoff *backoff,
 			    struct line *line) {
 	enum kv_status status = KV_OK;
 	bool is_late = false;
@@ -422,10 +422,10 @@ enum kv_status channel_line(struct channel *channel, uint64_t life, struct backo
 
 		if (life != 0 && life <= channel->forgotten) {
 			status = KV_BADSESSION;
-		} else if (is_late || backoff_is_over(backoff)) {
+		} else if (is_late || backoff_expired(backoff)) {
 			status = KV_TIMEOUT;
 		} else if (channel->is_sought) {
-			is_late = !wait_until(&channel->found, &channel->mutex, backoff);
+			is_late = !cond_wait_until(&channel->found, &channel->mutex, backoff);
 		} else if (link != NULL && !channel->is_hello_due &&
 			   channel->transport->is_usable(link)) {
 			*line = channel->line;

@@ -34,18 +34,18 @@ struct channel *channel_new(const struct transport *transport);
 void channel_free(struct channel *channel, bool is_child);
 
 /* The current life. */
-uint64_t channel_life(struct channel *channel);
+uint64_t channel_generation(struct channel *channel);
 
 /*
- * Answers the line to the store in *line (to be dropped with channel_drop()), looking for one as
+ * Answers the line to the store in *line (to be dropped with channel_unbind()), looking for one as
  * long as `backoff` allows. `life` is the call's; 0: it belongs to none, so any store will do.
  *
  * KV_TIMEOUT. KV_BADSESSION: the call's life is over, each address that led to its store led to
  * another one; nothing was sent but HELLO. KV_DENIED and the like: each server refused HELLO.
  */
-enum kv_status channel_line(struct channel *channel, uint64_t life, struct backoff *backoff,
+enum kv_status channel_bind(struct channel *channel, uint64_t life, struct backoff *backoff,
 			    struct line *line);
-void channel_drop(struct channel *channel, struct line *line);
+void channel_unbind(struct channel *channel, struct line *line);
 
 /* Sends once on the line, as transport->attempt(), and keeps the reason if that failed. */
 enum attempt channel_attempt(struct channel *channel, const struct line *line,
@@ -59,18 +59,18 @@ enum attempt channel_attempt(struct channel *channel, const struct line *line,
 bool channel_remember(struct channel *channel, uint64_t life);
 
 /* The server does not know the line's epoch any more: HELLO is due again. */
-void channel_renew(struct channel *channel, const struct line *line);
+void channel_need_hello(struct channel *channel, const struct line *line);
 
 /* The line broke, or its peer fell silent: connect anew. */
-void channel_lose(struct channel *channel, const struct line *line);
+void channel_disconnect(struct channel *channel, const struct line *line);
 
 /* The peer does not serve kv: connect to the next address, and look this one up again. */
-void channel_leave(struct channel *channel, const struct line *line);
+void channel_next_server(struct channel *channel, const struct line *line);
 
 /* A number for a request, another one each time. */
 uint32_t channel_xid(struct channel *channel);
 
 /* Why the last attempt that failed did so, with the final NUL; empty if none did. */
-void channel_reason(struct channel *channel, char *text, size_t size);
+void channel_last_error(struct channel *channel, char *text, size_t size);
 
 #endif

@@ -103,14 +103,14 @@ static void leave_slot(struct call *call) {
 static enum next take_slot(struct call *call, const struct line *line) {
 	struct clerk *clerk = call->clerk;
 
-	switch (session_take(clerk->session, line->life, call->backoff, &call->slot)) {
+	switch (session_acquire_slot(clerk->session, line->life, call->backoff, &call->slot)) {
 	case SLOT_HELD:
 		break;
 	case SLOT_OPEN:
 		return open_session(call);
-	case SLOT_LATE:
+	case SLOT_TIMEOUT:
 		return end_undecided(call, KV_TIMEOUT);
-	case SLOT_OUTLIVED:
+	case SLOT_WRONG_GENERATION:
 		break;
 	}
 	/* It may have taken a while: look at the line again. */
@@ -165,16 +165,16 @@ static enum next unanswered(struct call *call, const struct line *line, uint64_t
 	const struct transport *transport = call->clerk->transport;
 
 	if (!transport->is_usable(line->link)) {
-		channel_lose(call->clerk->channel, line);
+		channel_disconnect(call->clerk->channel, line);
 		return pause_and_go_on(call);
 	}
-	backoff_unanswered(call->backoff);
+	backoff_lengthen_attempt(call->backoff);
 	if (transport->heard_since(line->link, silence_began_ms(call, began_ms))) {
 		call->silences = 0;
 	} else if (line->is_stream || ++call->silences == DATAGRAM_SILENCES ||
-		   backoff_is_over(call->backoff)) {
+		   backoff_expired(call->backoff)) {
 		call->silences = 0;
-		channel_lose(call->clerk->channel, line);
+		channel_disconnect(call->clerk->channel, line);
 	}
 	return NEXT_AGAIN;
 }
@@ -211,7 +211,7 @@ static enum next send_once(struct call *call, const struct line *line) {
 		if (response->status == KV_EPOCH) {
 			/* "A server of another epoch runs nothing." */
 			copy_was_refused(call, line);
-			channel_renew(channel, line);
+			channel_need_hello(channel, line);
 			return start_afresh(call);
 		}
 		call->may_have_run++;
@@ -222,19 +222,19 @@ static enum next send_once(struct call *call, const struct line *line) {
 		return unanswered(call, line, began_ms);
 	case ATTEMPT_UNSENT:
 		if (!call->clerk->transport->is_usable(line->link))
-			channel_lose(channel, line);
+			channel_disconnect(channel, line);
 		return pause_and_go_on(call);
-	case ATTEMPT_ELSEWHERE:
+	case ATTEMPT_WRONG_SERVER:
 		copy_was_refused(call, line);
-		channel_leave(channel, line);
+		channel_next_server(channel, line);
 		return pause_and_go_on(call);
 	case ATTEMPT_REJECTED:
 		if (response->status != KV_TOOBIG)
 			copy_was_refused(call, line);
 		return end_undecided(call, response->status);
-	case ATTEMPT_GARBLED:
+	case ATTEMPT_BAD_REPLY:
 		call->may_have_run++;
-		channel_lose(channel, line);
+		channel_disconnect(channel, line);
 		return end_undecided(call, KV_PROTOCOL);
 	case ATTEMPT_NOMEM:
 		if (response->status == KV_NOMEM)
@@ -280,8 +280,8 @@ static enum next judge(struct call *call, const struct line *line) {
 				      .may_have_run = call->may_have_run,
 				      .is_stream = line->is_stream};
 
-	switch (verdict_on(answer)) {
-	case VERDICT_STANDS:
+	switch (outcome_of(answer)) {
+	case OUTCOME_FINAL:
 		/* A KV_MAYBE of the server's: the call may not have run, and its copies still may.
 		 */
 		if (slot.client_id != 0)
@@ -290,16 +290,16 @@ static enum next judge(struct call *call, const struct line *line) {
 					backoff_now(call->backoff));
 		call->slot = (struct slot){0};
 		return pass_on(call, line);
-	case VERDICT_UNDECIDED:
+	case OUTCOME_UNKNOWN:
 		break;
-	case VERDICT_REOPEN:
-		session_drop(session, &slot);
+	case OUTCOME_NEW_SESSION:
+		session_invalidate(session, &slot);
 		call->slot = (struct slot){0};
 		call->may_have_run = 0;
 		call->request->epoch = 0; /* another call to the server, with another xid */
 		return start_afresh(call);
-	case VERDICT_FORSAKEN:
-		session_drop(session, &slot);
+	case OUTCOME_SESSION_LOST:
+		session_invalidate(session, &slot);
 		call->slot = (struct slot){0};
 		break;
 	}
@@ -315,7 +315,7 @@ static void run(struct call *call) {
 	do {
 		struct line line;
 		enum kv_status status =
-		    channel_line(clerk->channel, call->life, call->backoff, &line);
+		    channel_bind(clerk->channel, call->life, call->backoff, &line);
 
 		if (status != KV_OK) {
 			call->is_outlived = status == KV_BADSESSION;
@@ -329,7 +329,7 @@ static void run(struct call *call) {
 			learn(call, &line);
 		if (next == NEXT_JUDGE)
 			next = judge(call, &line);
-		channel_drop(clerk->channel, &line);
+		channel_unbind(clerk->channel, &line);
 	} while (next != NEXT_END);
 
 	if (call->slot.client_id != 0)
@@ -374,7 +374,7 @@ enum kv_status clerk_call(struct clerk *clerk, struct memo *memo, unsigned timeo
 			    .backoff = &backoff,
 			    .request = request,
 			    .response = response,
-			    .life = memo_life(memo, names_version(request))};
+			    .life = known_store_generation(memo, names_version(request))};
 	uint64_t current;
 
 	*response = (struct response){0};
@@ -384,9 +384,9 @@ enum kv_status clerk_call(struct clerk *clerk, struct memo *memo, unsigned timeo
 	backoff_start(&backoff, clerk->transport, &clerk->pace, timeout_ms);
 	run(&call);
 	if (call.is_outlived)
-		memo_tell(memo, channel_life(clerk->channel));
+		known_store_reset(memo, channel_generation(clerk->channel));
 	else if (call.has_learned)
-		memo_learn(memo, call.life);
+		known_store_observed(memo, call.life);
 	if (call.outcome != KV_OK) {
 		current = call.outcome == KV_VERSION ? response->current : 0;
 		response_free(response);
@@ -403,7 +403,7 @@ void clerk_end_session(struct clerk *clerk) {
 			    .backoff = &backoff,
 			    .request = &request,
 			    .response = &response,
-			    .life = channel_life(clerk->channel)};
+			    .life = channel_generation(clerk->channel)};
 
 	request.client_id = session_client_id(clerk->session, call.life);
 	if (request.client_id == 0)
@@ -414,12 +414,12 @@ void clerk_end_session(struct clerk *clerk) {
 	response_free(&response);
 }
 
-uint64_t clerk_life(struct clerk *clerk) {
-	return channel_life(clerk->channel);
+uint64_t clerk_generation(struct clerk *clerk) {
+	return channel_generation(clerk->channel);
 }
 
-void clerk_reason(struct clerk *clerk, char *text, size_t size) {
-	channel_reason(clerk->channel, text, size);
+void clerk_last_error(struct clerk *clerk, char *text, size_t size) {
+	channel_last_error(clerk->channel, text, size);
 }
 
 static unsigned or_default(unsigned given, unsigned otherwise) {

@@ -22,8 +22,8 @@ struct clerk *clerk_new(const struct kv_options *options, const struct transport
  */
 void clerk_free(struct clerk *clerk, bool is_child);
 
-/* The life in which a handle that is opened now belongs: memo_init(). */
-uint64_t clerk_life(struct clerk *clerk);
+/* The life in which a handle that is opened now belongs: known_store_init(). */
+uint64_t clerk_generation(struct clerk *clerk);
 
 /*
  * Runs a PING, GET, PUT, APPEND or STATS for at most `timeout_ms` (0: for ever). Of the request,
@@ -43,6 +43,6 @@ enum kv_status clerk_call(struct clerk *clerk, struct memo *memo, unsigned timeo
 void clerk_end_session(struct clerk *clerk);
 
 /* As kv_reason(). */
-void clerk_reason(struct clerk *clerk, char *text, size_t size);
+void clerk_last_error(struct clerk *clerk, char *text, size_t size);
 
 #endif

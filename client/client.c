@@ -26,7 +26,7 @@ struct kv_client {
 
 /* After fork() the locks may be held by threads that exist no more, and the links are shared. */
 static bool is_child(const struct kv_client *client) {
-	return !origin_is_here(&client->common->origin);
+	return !fork_detect_is_owner(&client->common->origin);
 }
 
 /* Knows nothing of the store yet. */
@@ -37,7 +37,7 @@ static struct kv_client *client_new(struct common *common, unsigned timeout_ms) 
 		return NULL;
 	client->common = common;
 	atomic_init(&client->timeout_ms, timeout_ms);
-	memo_init(&client->memo, clerk_life(common->clerk));
+	known_store_init(&client->memo, clerk_generation(common->clerk));
 	return client;
 }
 
@@ -51,9 +51,9 @@ enum kv_status kv_open(const struct kv_options *options, struct kv_client **clie
 		return KV_NOMEM;
 	if (options == NULL)
 		options = &defaults;
-	origin_mark(&common->origin);
+	fork_detect_init(&common->origin);
 	atomic_init(&common->handles, 1);
-	status = recorder_open(options->history, &common->recorder);
+	status = history_log_open(options->history, &common->recorder);
 	if (status != KV_OK)
 		goto no_recorder;
 	status = connections_new(options, &common->transport);
@@ -73,9 +73,9 @@ no_client:
 no_clerk:
 	connections_free(&common->transport);
 no_transport:
-	recorder_close(common->recorder);
+	history_log_close(common->recorder);
 no_recorder:
-	origin_forget(&common->origin);
+	fork_detect_destroy(&common->origin);
 	free(common);
 	return status;
 }
@@ -87,7 +87,7 @@ enum kv_status kv_within(struct kv_client *client, unsigned timeout_ms, struct k
 	*view = client_new(client->common, timeout_ms);
 	if (*view == NULL)
 		return KV_NOMEM;
-	memo_inherit(&(*view)->memo, &client->memo);
+	known_store_copy(&(*view)->memo, &client->memo);
 	(void)atomic_fetch_add(&client->common->handles, 1);
 	return KV_OK;
 }
@@ -103,8 +103,8 @@ void kv_close(struct kv_client *client) {
 			clerk_end_session(common->clerk);
 		clerk_free(common->clerk, is_child(client));
 		connections_free(&common->transport);
-		recorder_close(common->recorder);
-		origin_forget(&common->origin);
+		history_log_close(common->recorder);
+		fork_detect_destroy(&common->origin);
 		free(common);
 	}
 	free(client);
@@ -152,7 +152,7 @@ static enum kv_status call_on_key(struct kv_client *client, struct request *requ
 				  struct response *response) {
 	struct recorder *recorder = client->common->recorder;
 	struct history_call note = noted(request);
-	enum kv_status status = recorder_begin(recorder, &note);
+	enum kv_status status = history_log_begin(recorder, &note);
 
 	if (status != KV_OK)
 		return status;
@@ -161,7 +161,7 @@ static enum kv_status call_on_key(struct kv_client *client, struct request *requ
 	note.version = response->current;
 	note.has_got = status == KV_OK && (request->kind == REQUEST_GET || request->want_old);
 	note.got = (struct kv_bytes){response->value.data, response->value.size};
-	recorder_end(recorder, &note);
+	history_log_end(recorder, &note);
 	return status;
 }
 
@@ -288,9 +288,9 @@ void kv_reason(struct kv_client *client, char *text, size_t size) {
 		(void)snprintf(text, size, "the history cannot be written: %s",
 			       strerror(kv_history_error(client)));
 	else
-		clerk_reason(client->common->clerk, text, size);
+		clerk_last_error(client->common->clerk, text, size);
 }
 
 int kv_history_error(const struct kv_client *client) {
-	return recorder_error(client->common->recorder);
+	return history_log_error(client->common->recorder);
 }

@@ -6,7 +6,7 @@
 
 #include "clock.h"
 
-void wait_init(pthread_cond_t *condition) {
+void cond_wait_init(pthread_cond_t *condition) {
 	pthread_condattr_t attributes;
 
 	(void)pthread_condattr_init(&attributes);
@@ -19,7 +19,7 @@ void wait_init(pthread_cond_t *condition) {
  * The threads are real even where a test owns the clock: what is left of the call's time is
  * waited in the kernel's, and its word counts.
  */
-bool wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct backoff *backoff) {
+bool cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct backoff *backoff) {
 	struct timespec until;
 	uint64_t until_ms;
 
@@ -27,7 +27,7 @@ bool wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct 
 		(void)pthread_cond_wait(condition, mutex);
 		return true;
 	}
-	if (backoff_is_over(backoff))
+	if (backoff_expired(backoff))
 		return false;
 	until_ms = clock_ms() + (backoff->deadline_ms - backoff_now(backoff));
 	until.tv_sec = (time_t)(until_ms / 1000);

@@ -8,10 +8,10 @@
 
 #include "backoff.h"
 
-/* Prepares a condition for wait_until(). */
-void wait_init(pthread_cond_t *condition);
+/* Prepares a condition for cond_wait_until(). */
+void cond_wait_init(pthread_cond_t *condition);
 
 /* Waits with the mutex held. False: the deadline has come. True: look again, something changed. */
-bool wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct backoff *backoff);
+bool cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct backoff *backoff);
 
 #endif

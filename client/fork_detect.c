@@ -17,7 +17,7 @@ static size_t page_size(void) {
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-void origin_mark(struct origin *origin) {
+void fork_detect_init(struct origin *origin) {
 	void *page =
 	    mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -32,13 +32,13 @@ void origin_mark(struct origin *origin) {
 	origin->is_here = page;
 }
 
-void origin_forget(struct origin *origin) {
+void fork_detect_destroy(struct origin *origin) {
 	if (origin->is_here != NULL)
 		(void)munmap((void *)origin->is_here, page_size());
 	*origin = (struct origin){0};
 }
 
-bool origin_is_here(const struct origin *origin) {
+bool fork_detect_is_owner(const struct origin *origin) {
 	if (origin->is_here != NULL)
 		return *origin->is_here;
 	return getpid() == origin->process;

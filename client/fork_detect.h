@@ -18,11 +18,11 @@ struct origin {
 	pid_t process;		      /* if there is no such page */
 };
 
-/* Marks this process as the origin. Always works; ended by origin_forget(), in a child too. */
-void origin_mark(struct origin *origin);
-void origin_forget(struct origin *origin);
+/* Marks this process as the origin. Always works; ended by fork_detect_destroy(), in a child too. */
+void fork_detect_init(struct origin *origin);
+void fork_detect_destroy(struct origin *origin);
 
-/* Whether this process is the one that called origin_mark(). From any thread. */
-bool origin_is_here(const struct origin *origin);
+/* Whether this process is the one that called fork_detect_init(). From any thread. */
+bool fork_detect_is_owner(const struct origin *origin);
 
 #endif

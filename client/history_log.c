@@ -21,7 +21,7 @@ struct recorder {
 	atomic_int error;	      /* the first */
 };
 
-enum kv_status recorder_open(const char *path, struct recorder **recorder) {
+enum kv_status history_log_open(const char *path, struct recorder **recorder) {
 	*recorder = NULL;
 	if (path == NULL)
 		return KV_OK;
@@ -36,13 +36,13 @@ enum kv_status recorder_open(const char *path, struct recorder **recorder) {
 		errno = error;
 		return KV_INVALID;
 	}
-	(*recorder)->client = chance_id() >> CLIENT_SHIFT;
+	(*recorder)->client = random_id() >> CLIENT_SHIFT;
 	atomic_init(&(*recorder)->last_ns, 0);
 	atomic_init(&(*recorder)->error, 0);
 	return KV_OK;
 }
 
-void recorder_close(struct recorder *recorder) {
+void history_log_close(struct recorder *recorder) {
 	if (recorder == NULL)
 		return;
 	(void)close(recorder->file);
@@ -93,7 +93,7 @@ static uint64_t next_time(struct recorder *recorder) {
 	return now_ns;
 }
 
-enum kv_status recorder_begin(struct recorder *recorder, struct history_call *call) {
+enum kv_status history_log_begin(struct recorder *recorder, struct history_call *call) {
 	if (recorder == NULL)
 		return KV_OK;
 	call->client = recorder->client;
@@ -104,7 +104,7 @@ enum kv_status recorder_begin(struct recorder *recorder, struct history_call *ca
 	return KV_INVALID;
 }
 
-void recorder_end(struct recorder *recorder, struct history_call *call) {
+void history_log_end(struct recorder *recorder, struct history_call *call) {
 	if (recorder == NULL)
 		return;
 	call->return_ns = clock_ns();
@@ -114,6 +114,6 @@ void recorder_end(struct recorder *recorder, struct history_call *call) {
 	(void)note(recorder, call);
 }
 
-int recorder_error(const struct recorder *recorder) {
+int history_log_error(const struct recorder *recorder) {
 	return recorder != NULL ? atomic_load(&recorder->error) : 0;
 }

@@ -26,19 +26,19 @@ struct recorder;
  * Opens or makes the file, readable by its owner. `path` NULL: *recorder is NULL, and records
  * nothing. KV_INVALID: it cannot be opened; errno says why. KV_NOMEM.
  */
-enum kv_status recorder_open(const char *path, struct recorder **recorder);
-void recorder_close(struct recorder *recorder);
+enum kv_status history_log_open(const char *path, struct recorder **recorder);
+void history_log_close(struct recorder *recorder);
 
 /*
  * Before the call: sets its client and call_ns, and notes a write. KV_OK; else the call must not
  * be sent, and this is its status.
  */
-enum kv_status recorder_begin(struct recorder *recorder, struct history_call *call);
+enum kv_status history_log_begin(struct recorder *recorder, struct history_call *call);
 
 /* After the call: `call` has its status, and on KV_OK what was got. Sets return_ns. */
-void recorder_end(struct recorder *recorder, struct history_call *call);
+void history_log_end(struct recorder *recorder, struct history_call *call);
 
 /* Why notes were lost, as an errno; 0: none was. */
-int recorder_error(const struct recorder *recorder);
+int history_log_error(const struct recorder *recorder);
 
 #endif

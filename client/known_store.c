@@ -5,21 +5,21 @@ static bool is_known(uint_fast64_t life_and_known) {
 	return (life_and_known & 1) != 0;
 }
 
-void memo_init(struct memo *memo, uint64_t life) {
+void known_store_init(struct memo *memo, uint64_t life) {
 	atomic_init(&memo->life_and_known, 2 * life);
 }
 
-void memo_inherit(struct memo *memo, struct memo *from) {
+void known_store_copy(struct memo *memo, struct memo *from) {
 	atomic_init(&memo->life_and_known, atomic_load(&from->life_and_known));
 }
 
-uint64_t memo_life(struct memo *memo, bool names_version) {
+uint64_t known_store_generation(struct memo *memo, bool names_version) {
 	uint_fast64_t now = atomic_load(&memo->life_and_known);
 
 	return is_known(now) || names_version ? now / 2 : 0;
 }
 
-void memo_learn(struct memo *memo, uint64_t life) {
+void known_store_observed(struct memo *memo, uint64_t life) {
 	uint_fast64_t now = atomic_load(&memo->life_and_known);
 	const uint_fast64_t then = 2 * life + 1;
 
@@ -29,7 +29,7 @@ void memo_learn(struct memo *memo, uint64_t life) {
 		continue;
 }
 
-void memo_tell(struct memo *memo, uint64_t life) {
+void known_store_reset(struct memo *memo, uint64_t life) {
 	uint_fast64_t now = atomic_load(&memo->life_and_known);
 	const uint_fast64_t then = 2 * life;
 

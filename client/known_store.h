@@ -20,21 +20,21 @@ struct memo {
 };
 
 /* Knows nothing; belongs to the life in which the handle was opened. */
-void memo_init(struct memo *memo, uint64_t life);
+void known_store_init(struct memo *memo, uint64_t life);
 
 /* A handle made from another one knows what that one knows. */
-void memo_inherit(struct memo *memo, struct memo *from);
+void known_store_copy(struct memo *memo, struct memo *from);
 
 /*
  * The life in which a call on the handle begins; 0: the handle knows nothing of the store, so any
  * will do. A call that names a version knows it from somewhere: then it is the handle's life.
  */
-uint64_t memo_life(struct memo *memo, bool names_version);
+uint64_t known_store_generation(struct memo *memo, bool names_version);
 
 /* The store was seen in that life, or may have been changed by the handle. */
-void memo_learn(struct memo *memo, uint64_t life);
+void known_store_observed(struct memo *memo, uint64_t life);
 
 /* The caller is told that what it knew is over. Nothing is known of the store in this life yet. */
-void memo_tell(struct memo *memo, uint64_t life);
+void known_store_reset(struct memo *memo, uint64_t life);
 
 #endif

@@ -10,9 +10,9 @@ static enum verdict on_harmless(struct answer answer) {
 	case KV_DENIED:
 	case KV_INVALID:
 	case KV_UNAVAILABLE:
-		return VERDICT_STANDS;
+		return OUTCOME_FINAL;
 	case KV_NOKEY:
-		return answer.kind == REQUEST_GET ? VERDICT_STANDS : VERDICT_UNDECIDED;
+		return answer.kind == REQUEST_GET ? OUTCOME_FINAL : OUTCOME_UNKNOWN;
 	case KV_VERSION:
 	case KV_MAYBE:
 	case KV_TIMEOUT:
@@ -26,7 +26,7 @@ static enum verdict on_harmless(struct answer answer) {
 	case KV_EPOCH:
 		break;
 	}
-	return VERDICT_UNDECIDED;
+	return OUTCOME_UNKNOWN;
 }
 
 /*
@@ -44,19 +44,19 @@ static enum verdict on_write_in_session(struct answer answer) {
 	case KV_DENIED:
 	case KV_INVALID:
 	case KV_UNAVAILABLE:
-		return VERDICT_STANDS;
+		return OUTCOME_FINAL;
 	case KV_BADSESSION:
 		/*
 		 * "If the write's only attempt went over a stream and got that answer, it has not
 		 * run and is sent again under the new session; otherwise it is KV_MAYBE." An
 		 * earlier copy may have run before the session ended.
 		 */
-		return answer.may_have_run == 1 && answer.is_stream ? VERDICT_REOPEN
-								    : VERDICT_FORSAKEN;
+		return answer.may_have_run == 1 && answer.is_stream ? OUTCOME_NEW_SESSION
+								    : OUTCOME_SESSION_LOST;
 	case KV_STALE:
 	case KV_FALSE_RETRY:
 		/* "To a call under way means that someone else uses the session: drop it." */
-		return VERDICT_FORSAKEN;
+		return OUTCOME_SESSION_LOST;
 	case KV_TIMEOUT:
 	case KV_PROTOCOL:
 	case KV_NOMEM:
@@ -65,7 +65,7 @@ static enum verdict on_write_in_session(struct answer answer) {
 	case KV_EPOCH:
 		break;
 	}
-	return VERDICT_UNDECIDED;
+	return OUTCOME_UNKNOWN;
 }
 
 /*
@@ -108,10 +108,10 @@ static enum verdict on_stateless_write(struct answer answer) {
 	case KV_EPOCH:
 		break;
 	}
-	return stands ? VERDICT_STANDS : VERDICT_UNDECIDED;
+	return stands ? OUTCOME_FINAL : OUTCOME_UNKNOWN;
 }
 
-enum verdict verdict_on(struct answer answer) {
+enum verdict outcome_of(struct answer answer) {
 	if (answer.kind != REQUEST_PUT && answer.kind != REQUEST_APPEND)
 		return on_harmless(answer);
 	return answer.is_in_session ? on_write_in_session(answer) : on_stateless_write(answer);

@@ -10,10 +10,10 @@
 #include "transport.h"
 
 enum verdict {
-	VERDICT_STANDS,	   /* the status is the outcome of the call, whichever copy it answers */
-	VERDICT_UNDECIDED, /* a write: KV_MAYBE; any other call: KV_PROTOCOL */
-	VERDICT_REOPEN, /* the session is gone and the write has not run: send it in another one */
-	VERDICT_FORSAKEN, /* the session is gone, or not ours alone: leave it; KV_MAYBE */
+	OUTCOME_FINAL,	   /* the status is the outcome of the call, whichever copy it answers */
+	OUTCOME_UNKNOWN, /* a write: KV_MAYBE; any other call: KV_PROTOCOL */
+	OUTCOME_NEW_SESSION, /* the session is gone and the write has not run: send it in another one */
+	OUTCOME_SESSION_LOST, /* the session is gone, or not ours alone: leave it; KV_MAYBE */
 };
 
 struct answer {
@@ -24,6 +24,6 @@ struct answer {
 	bool is_stream;	       /* what this attempt went over */
 };
 
-enum verdict verdict_on(struct answer answer);
+enum verdict outcome_of(struct answer answer);
 
 #endif

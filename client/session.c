@@ -36,7 +36,7 @@ struct session *session_new(void) {
 	if (session == NULL)
 		return NULL;
 	(void)pthread_mutex_init(&session->mutex, NULL);
-	wait_init(&session->changed);
+	cond_wait_init(&session->changed);
 	return session;
 }
 
@@ -90,9 +90,9 @@ static void give(struct session *session, uint32_t index, struct slot *slot) {
 			      .seq = ++session->seqs[index]};
 }
 
-enum slot_news session_take(struct session *session, uint64_t life, const struct backoff *backoff,
+enum slot_news session_acquire_slot(struct session *session, uint64_t life, const struct backoff *backoff,
 			    struct slot *slot) {
-	enum slot_news news = SLOT_LATE;
+	enum slot_news news = SLOT_TIMEOUT;
 	bool is_late = false;
 	uint32_t index;
 
@@ -104,7 +104,7 @@ enum slot_news session_take(struct session *session, uint64_t life, const struct
 		if (has_session && session->life > life) {
 			/* It may have been woken for a slot that another can use. */
 			(void)pthread_cond_signal(&session->changed);
-			news = SLOT_OUTLIVED;
+			news = SLOT_WRONG_GENERATION;
 			break;
 		}
 		if (has_session && pick(session, &index)) {
@@ -120,7 +120,7 @@ enum slot_news session_take(struct session *session, uint64_t life, const struct
 		}
 		if (is_late)
 			break;
-		is_late = !wait_until(&session->changed, &session->mutex, backoff);
+		is_late = !cond_wait_until(&session->changed, &session->mutex, backoff);
 	}
 	(void)pthread_mutex_unlock(&session->mutex);
 	return news;
@@ -186,7 +186,7 @@ void session_release(struct session *session, const struct slot *slot, enum slot
 	(void)pthread_mutex_unlock(&session->mutex);
 }
 
-void session_drop(struct session *session, const struct slot *slot) {
+void session_invalidate(struct session *session, const struct slot *slot) {
 	(void)pthread_mutex_lock(&session->mutex);
 	if (session->client_id == slot->client_id) {
 		session->client_id = 0;

@@ -20,10 +20,10 @@ struct slot {
 };
 
 enum slot_news {
-	SLOT_HELD,     /* the slot is the caller's until session_release() or session_drop() */
+	SLOT_HELD,     /* the slot is the caller's until session_release() or session_invalidate() */
 	SLOT_OPEN,     /* there is no session: the caller opens one, others wait for it */
-	SLOT_LATE,     /* the deadline came */
-	SLOT_OUTLIVED, /* the session is of a later life */
+	SLOT_TIMEOUT,     /* the deadline came */
+	SLOT_WRONG_GENERATION, /* the session is of a later life */
 };
 
 /* What became of the write that held a slot. */
@@ -45,7 +45,7 @@ void session_free(struct session *session, bool is_child);
  * Takes a slot of the session of this life, unsettled ones first; waits for one if all are held.
  * After SLOT_OPEN call session_opened() or session_not_opened().
  */
-enum slot_news session_take(struct session *session, uint64_t life, const struct backoff *backoff,
+enum slot_news session_acquire_slot(struct session *session, uint64_t life, const struct backoff *backoff,
 			    struct slot *slot);
 
 /* The nonce to open a session with: the same one until an OPEN is answered. */
@@ -63,7 +63,7 @@ void session_release(struct session *session, const struct slot *slot, enum slot
 		     uint64_t now_ms);
 
 /* The slot's session is gone, or not ours alone: no call begins in it any more. */
-void session_drop(struct session *session, const struct slot *slot);
+void session_invalidate(struct session *session, const struct slot *slot);
 
 /* The client id of the session of this life; 0: none. */
 uint64_t session_client_id(struct session *session, uint64_t life);

@@ -86,7 +86,7 @@ enum attempt {
 
 	/* The peer does not serve kv here (PROG_UNAVAIL, PROG_MISMATCH): it did not run; look
 	   again. */
-	ATTEMPT_ELSEWHERE,
+	ATTEMPT_WRONG_SERVER,
 
 	/*
 	 * The peer's RPC layer refused it, response->status says how: this copy did not run. With
@@ -95,7 +95,7 @@ enum attempt {
 	ATTEMPT_REJECTED,
 
 	/* Something came back that is no answer to this call: it may have run. */
-	ATTEMPT_GARBLED,
+	ATTEMPT_BAD_REPLY,
 
 	/*
 	 * This process has no memory: with response->status KV_NOMEM to take the answer, so it was

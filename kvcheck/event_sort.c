@@ -32,7 +32,7 @@ static void place(const struct event *from, struct event *to, size_t count, uint
 }
 
 /* Digit by digit from the lowest: the times of one run differ in few of them. */
-bool order_events(struct event *events, size_t count) {
+bool event_sort(struct event *events, size_t count) {
 	uint64_t least_ns = UINT64_MAX;
 	uint64_t most_ns = 0;
 	struct event *other = malloc((count + 1) * sizeof(*other));

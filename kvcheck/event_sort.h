@@ -10,6 +10,6 @@
 struct event;
 
 /* Sorts by time; events of the same time stay as they stand. False: no memory. */
-bool order_events(struct event *events, size_t count);
+bool event_sort(struct event *events, size_t count);
 
 #endif

@@ -17,16 +17,16 @@ static bool is_absurd(const struct step *step, char *reason) {
 		(void)snprintf(reason, CHECKER_REASON_MAX,
 			       "a write that expected version %llu made version %llu",
 			       (number)step->expected, (number)step->version);
-	else if (step->kind == STEP_SIGHT && step->op != HISTORY_GET &&
+	else if (step->kind == STEP_READ && step->op != HISTORY_GET &&
 		 step->expected == HISTORY_ANY)
 		(void)snprintf(reason, CHECKER_REASON_MAX,
 			       "a write that expected no version was refused for the version");
-	else if (step->kind == STEP_SIGHT && step->status == KV_VERSION &&
+	else if (step->kind == STEP_READ && step->status == KV_VERSION &&
 		 step->version == step->expected)
 		(void)snprintf(reason, CHECKER_REASON_MAX,
 			       "a write was refused at the very version that it expected, %llu",
 			       (number)step->version);
-	else if (step->kind == STEP_SIGHT && step->status == KV_NOKEY && step->op != HISTORY_GET &&
+	else if (step->kind == STEP_READ && step->status == KV_NOKEY && step->op != HISTORY_GET &&
 		 step->expected == 0)
 		(void)snprintf(reason, CHECKER_REASON_MAX,
 			       "a write that creates the key was refused because there is none");
@@ -39,7 +39,7 @@ static bool is_absurd(const struct step *step, char *reason) {
 static bool is_before(const struct step *a, const struct step *b) {
 	if (a->version != b->version)
 		return a->version < b->version;
-	return a->kind == STEP_WRITE && b->kind == STEP_SIGHT;
+	return a->kind == STEP_WRITE && b->kind == STEP_READ;
 }
 
 static bool is_backward(const struct step *a, const struct step *b, char *reason) {
@@ -49,7 +49,7 @@ static bool is_backward(const struct step *a, const struct step *b, char *reason
 		(void)snprintf(reason, CHECKER_REASON_MAX,
 			       "version %llu was seen before the call that made it began",
 			       (number)a->version);
-	else if (b->kind == STEP_SIGHT && b->version == 0)
+	else if (b->kind == STEP_READ && b->version == 0)
 		(void)snprintf(reason, CHECKER_REASON_MAX,
 			       "the key was missing after it had been at version %llu",
 			       (number)a->version);
@@ -106,7 +106,7 @@ void explain(const struct plan *plan, char reason[CHECKER_REASON_MAX]) {
 		const struct step *step = &plan->steps[i];
 		if (step->kind == STEP_OPEN)
 			opens++;
-		else if (step->kind != STEP_CLAIM) {
+		else if (step->kind != STEP_PLACEHOLDER) {
 			if (answers < 2)
 				answered[answers] = step;
 			answers++;

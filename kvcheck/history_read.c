@@ -290,7 +290,7 @@ static enum history_answer read_line(struct reader *reader, struct lines *lines,
 	size_t size = 0;
 
 	reader->line++;
-	switch (lines_next(lines, &text, &size)) {
+	switch (line_reader_next(lines, &text, &size)) {
 	case LINES_LINE:
 		return take_line(reader, text, size, false);
 	case LINES_REST:
@@ -319,13 +319,13 @@ enum history_answer history_read(struct history *history, const struct history_i
 	struct lines lines;
 	bool is_over = false;
 
-	lines_open(&lines, input->file, HISTORY_LINE_MAX);
+	line_reader_init(&lines, input->file, HISTORY_LINE_MAX);
 	while (answer == HISTORY_READ && !is_over) {
 		answer = read_line(&reader, &lines, &is_over);
 		if (input->progress != NULL && reader.line % PROGRESS_EACH == 0)
 			input->progress(input->context, lines.bytes);
 	}
-	lines_close(&lines);
+	line_reader_destroy(&lines);
 	free(reader.opens);
 	return answer;
 }

@@ -73,12 +73,12 @@ static void put_time(const struct page *page, uint64_t time_ns) {
 }
 
 static const char *look_of(const struct history_call *call) {
-	switch (history_meaning(call)) {
-	case HISTORY_MAYBE:
+	switch (history_outcome(call)) {
+	case HISTORY_INDETERMINATE:
 		return "maybe";
-	case HISTORY_NOTHING:
+	case HISTORY_NO_EFFECT:
 		return "nothing";
-	case HISTORY_ANSWERED:
+	case HISTORY_DEFINITE:
 		break;
 	}
 	if (call->op == HISTORY_GET)
@@ -105,7 +105,7 @@ static size_t moment_of(const struct page *page, uint64_t time_ns) {
 }
 
 static bool ends(const struct history_call *call) {
-	return history_meaning(call) == HISTORY_ANSWERED;
+	return history_outcome(call) == HISTORY_DEFINITE;
 }
 
 static void find_moments(struct page *page) {

@@ -7,11 +7,11 @@
 
 enum { LEAST_ROOM = 64 * 1024 };
 
-void lines_open(struct lines *lines, FILE *file, size_t size_max) {
+void line_reader_init(struct lines *lines, FILE *file, size_t size_max) {
 	*lines = (struct lines){.file = file, .size_max = size_max};
 }
 
-void lines_close(struct lines *lines) {
+void line_reader_destroy(struct lines *lines) {
 	free(lines->data);
 	*lines = (struct lines){0};
 }
@@ -46,7 +46,7 @@ static enum lines_answer hand_out(struct lines *lines, size_t size, enum lines_a
 	return answer;
 }
 
-enum lines_answer lines_next(struct lines *lines, const char **text, size_t *size) {
+enum lines_answer line_reader_next(struct lines *lines, const char **text, size_t *size) {
 	size_t searched = 0;
 
 	for (;;) {

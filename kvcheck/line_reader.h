@@ -28,8 +28,8 @@ enum lines_answer {
 	LINES_FAILED, /* errno says why */
 };
 
-void lines_open(struct lines *lines, FILE *file, size_t size_max);
-void lines_close(struct lines *lines);
-enum lines_answer lines_next(struct lines *lines, const char **text, size_t *size);
+void line_reader_init(struct lines *lines, FILE *file, size_t size_max);
+void line_reader_destroy(struct lines *lines);
+enum lines_answer line_reader_next(struct lines *lines, const char **text, size_t *size);
 
 #endif

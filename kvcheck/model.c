@@ -26,14 +26,14 @@ static enum kv_status judge(uint64_t expected, uint64_t version) {
 	return version == 0 ? KV_NOKEY : KV_VERSION;
 }
 
-bool rules_sees(const struct step *step, const struct place *place) {
+bool model_matches_read(const struct step *step, const struct place *place) {
 	if (step->op == HISTORY_GET)
 		return is_found(step, place);
 	return judge(step->expected, place->version) == step->status &&
 	       (step->status == KV_NOKEY || step->version == 0 || step->version == place->version);
 }
 
-bool rules_applies(const struct step *step, const struct place *place) {
+bool model_can_apply(const struct step *step, const struct place *place) {
 	if (judge(step->expected, place->version) != KV_OK)
 		return false;
 	if (step->kind != STEP_WRITE)
@@ -42,13 +42,13 @@ bool rules_applies(const struct step *step, const struct place *place) {
 	       (!step->has_got || is_value(place, step->got_digest));
 }
 
-void rules_write(const struct step *step, struct place *place) {
+void model_apply(const struct step *step, struct place *place) {
 	place->version++;
 	if (step->op == HISTORY_PUT) {
 		place->value = step->value_digest;
 		place->is_known = true;
 	} else {
 		/* Of a missing key the value is empty. */
-		place->value = digest_join(place->value, step->value_digest);
+		place->value = rolling_hash_concat(place->value, step->value_digest);
 	}
 }

@@ -11,12 +11,12 @@
  * Whether a call that changes nothing gives its answer in this state. A value that is not known is
  * taken to be the one that was seen; where a version tells what was, the search has looked.
  */
-bool rules_sees(const struct step *step, const struct place *place);
+bool model_matches_read(const struct step *step, const struct place *place);
 
 /* Whether a write takes effect in this state, with its answer if it has one. */
-bool rules_applies(const struct step *step, const struct place *place);
+bool model_can_apply(const struct step *step, const struct place *place);
 
 /* The value that it makes there. */
-void rules_write(const struct step *step, struct place *place);
+void model_apply(const struct step *step, struct place *place);
 
 #endif

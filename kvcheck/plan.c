@@ -12,15 +12,15 @@ enum {
 };
 
 bool step_from(struct step *step, const struct history_call *call, size_t index) {
-	enum history_meaning meaning = history_meaning(call);
+	enum history_outcome meaning = history_outcome(call);
 	bool is_write = call->op != HISTORY_GET;
 
-	if (meaning == HISTORY_NOTHING)
+	if (meaning == HISTORY_NO_EFFECT)
 		return false;
 	*step = (struct step){
 	    .index = (uint32_t)index,
 	    .op = call->op,
-	    .kind = STEP_SIGHT,
+	    .kind = STEP_READ,
 	    .status = call->status,
 	    .call_ns = call->call_ns,
 	    .return_ns = call->return_ns < call->call_ns ? call->call_ns : call->return_ns,
@@ -28,9 +28,9 @@ bool step_from(struct step *step, const struct history_call *call, size_t index)
 	};
 	if (is_write) {
 		step->value = call->value;
-		step->value_digest = digest_of(call->value);
+		step->value_digest = rolling_hash(call->value);
 	}
-	if (meaning == HISTORY_MAYBE) {
+	if (meaning == HISTORY_INDETERMINATE) {
 		step->kind = STEP_OPEN;
 		step->return_ns = HISTORY_OPEN;
 		return true;
@@ -42,7 +42,7 @@ bool step_from(struct step *step, const struct history_call *call, size_t index)
 	if (call->status == KV_OK && call->has_got && call->op != HISTORY_PUT) {
 		step->has_got = true;
 		step->got = call->got;
-		step->got_digest = digest_of(call->got);
+		step->got_digest = rolling_hash(call->got);
 	}
 	/* A conditional write makes the version after the one that it expects. */
 	if (step->kind == STEP_WRITE && step->version == 0 && step->expected != HISTORY_ANY)
@@ -66,7 +66,7 @@ static struct fact *fact_at(struct plan *plan, uint64_t version) {
 }
 
 static bool is_claim(const struct step *step) {
-	return (step->kind == STEP_WRITE || step->kind == STEP_CLAIM) && step->version != 0;
+	return (step->kind == STEP_WRITE || step->kind == STEP_PLACEHOLDER) && step->version != 0;
 }
 
 static void saw(struct plan *plan, uint64_t version, struct kv_bytes value, struct digest digest) {
@@ -88,7 +88,7 @@ static size_t versions_within_reach(const struct plan *plan) {
 	size_t writes = 0;
 
 	for (size_t i = 0; i < plan->count; i++)
-		writes += plan->steps[i].kind != STEP_SIGHT;
+		writes += plan->steps[i].kind != STEP_READ;
 	return !plan->has_filler && (!plan->is_complete || span > writes) ? writes : (size_t)span;
 }
 
@@ -99,7 +99,7 @@ static void look_at_answers(struct plan *plan) {
 
 		/* A call that is there comes before one that was left out. */
 		if (fact != NULL && is_claim(step) &&
-		    (fact->claimer == PLAN_NONE || plan->steps[fact->claimer].kind == STEP_CLAIM))
+		    (fact->claimer == PLAN_NONE || plan->steps[fact->claimer].kind == STEP_PLACEHOLDER))
 			fact->claimer = (uint32_t)i;
 		if (!step->has_got || step->version == 0)
 			continue;
@@ -130,7 +130,7 @@ static void look_back(struct plan *plan) {
 			continue;
 		struct kv_bytes before = {fact->value.data, fact->value.size - step->value.size};
 		saw(plan, plan->beginning.version + i - 1, before,
-		    digest_cut(fact->digest, step->value_digest));
+		    rolling_hash_strip(fact->digest, step->value_digest));
 	}
 }
 
@@ -270,16 +270,16 @@ static bool make_events(struct plan *plan) {
 		return false;
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct step *step = &plan->steps[i];
-		if (step->kind != STEP_CLAIM)
+		if (step->kind != STEP_PLACEHOLDER)
 			plan->events[count++] = (struct event){step->call_ns, (uint32_t)i, false};
 	}
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct step *step = &plan->steps[i];
-		if (step->kind == STEP_SIGHT || step->kind == STEP_WRITE)
+		if (step->kind == STEP_READ || step->kind == STEP_WRITE)
 			plan->events[count++] = (struct event){step->return_ns, (uint32_t)i, true};
 	}
 	/* The order is stable, and all calls stand before the returns. */
-	if (!order_events(plan->events, count))
+	if (!event_sort(plan->events, count))
 		return false;
 	plan->event_count = count;
 	for (size_t i = 0; i < count; i++) {

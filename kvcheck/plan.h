@@ -19,10 +19,10 @@ struct step {
 	uint32_t index; /* in the history */
 	enum history_op op;
 	enum step_kind {
-		STEP_SIGHT, /* changes nothing: a Get, or a refusal that tells of the key */
+		STEP_READ, /* changes nothing: a Get, or a refusal that tells of the key */
 		STEP_WRITE, /* was answered KV_OK */
 		STEP_OPEN,  /* a write that may take effect or not */
-		STEP_CLAIM, /* a write that was left out: somebody makes its version at some time */
+		STEP_PLACEHOLDER, /* a write that was left out: somebody makes its version at some time */
 	} kind;
 	enum kv_status status;
 	bool has_got;

@@ -35,7 +35,7 @@ static uint64_t power(uint64_t base, size_t exponent) {
 	return result;
 }
 
-struct digest digest_of(struct kv_bytes bytes) {
+struct digest rolling_hash(struct kv_bytes bytes) {
 	const uint8_t *data = bytes.data;
 	struct digest digest = {.size = bytes.size};
 
@@ -46,7 +46,7 @@ struct digest digest_of(struct kv_bytes bytes) {
 	return digest;
 }
 
-struct digest digest_join(struct digest head, struct digest tail) {
+struct digest rolling_hash_concat(struct digest head, struct digest tail) {
 	return (struct digest){
 	    .first = reduce((wide)head.first * power(FIRST_POINT, tail.size) + tail.first),
 	    .second = reduce((wide)head.second * power(SECOND_POINT, tail.size) + tail.second),
@@ -54,7 +54,7 @@ struct digest digest_join(struct digest head, struct digest tail) {
 	};
 }
 
-struct digest digest_cut(struct digest whole, struct digest tail) {
+struct digest rolling_hash_strip(struct digest whole, struct digest tail) {
 	uint64_t first = reduce((wide)whole.first + PRIME - tail.first);
 	uint64_t second = reduce((wide)whole.second + PRIME - tail.second);
 

@@ -21,11 +21,11 @@ struct digest {
 	size_t size;
 };
 
-struct digest digest_of(struct kv_bytes bytes);
+struct digest rolling_hash(struct kv_bytes bytes);
 
 /* The digest of `head` with `tail` at its end; and of `whole` without it. */
-struct digest digest_join(struct digest head, struct digest tail);
-struct digest digest_cut(struct digest whole, struct digest tail);
+struct digest rolling_hash_concat(struct digest head, struct digest tail);
+struct digest rolling_hash_strip(struct digest whole, struct digest tail);
 
 static inline bool digest_equal(struct digest a, struct digest b) {
 	return a.first == b.first && a.second == b.second && a.size == b.size;

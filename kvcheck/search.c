@@ -71,7 +71,7 @@ static struct place *copy_of(struct search *search, const struct place *place) {
 static void take_sights(const struct search *search, struct place *place) {
 	for (size_t i = 0; i < search->sights.count; i++) {
 		uint32_t step = search->sights.steps[i];
-		if (rules_sees(&search->plan->steps[step], place))
+		if (model_matches_read(&search->plan->steps[step], place))
 			place_set(place, search->slots[step]);
 	}
 }
@@ -90,7 +90,7 @@ static bool may_be(const struct place *place, const struct fact *fact) {
 	if (size > fact->value.size)
 		return false;
 	struct kv_bytes end = {(const uint8_t *)fact->value.data + (fact->value.size - size), size};
-	return size == 0 || digest_equal(place->value, digest_of(end));
+	return size == 0 || digest_equal(place->value, rolling_hash(end));
 }
 
 /* Adds the place that was just written to, if what is known of its version allows it. */
@@ -106,7 +106,7 @@ static void arrive(struct search *search, struct place *place, const struct fact
 		place->value = fact->digest;
 	}
 	take_sights(search, place);
-	if (!places_add(&search->seen, place))
+	if (!state_set_add(&search->seen, place))
 		give_up(search, SEARCH_TOO_BIG);
 }
 
@@ -147,7 +147,7 @@ static void write_at(struct search *search, const struct place *from, uint32_t i
 		     const struct fact *fact) {
 	struct place *place = copy_of(search, from);
 
-	rules_write(&search->plan->steps[index], place);
+	model_apply(&search->plan->steps[index], place);
 	place_set(place, search->slots[index]);
 	if (search->plan->steps[index].kind == STEP_OPEN)
 		level(search, place);
@@ -213,11 +213,11 @@ static bool fits(const struct search *search, const struct place *from, uint32_t
 	struct place after = {
 	    .version = from->version, .value = from->value, .is_known = from->is_known};
 
-	if (place_has(from, search->slots[index]) || !rules_applies(step, from))
+	if (place_has(from, search->slots[index]) || !model_can_apply(step, from))
 		return false;
 	if (fact == NULL || !fact->is_seen)
 		return true;
-	rules_write(step, &after);
+	model_apply(step, &after);
 	return may_be(&after, fact);
 }
 
@@ -251,9 +251,9 @@ static void go_on(struct search *search, const struct place *from) {
 	if (fact != NULL && fact->claimer != PLAN_NONE) {
 		const struct step *step = &plan->steps[fact->claimer];
 		uint32_t slot = search->slots[fact->claimer];
-		if (step->kind == STEP_CLAIM)
+		if (step->kind == STEP_PLACEHOLDER)
 			write_anything(search, from, fact);
-		else if (slot != NO_SLOT && !place_has(from, slot) && rules_applies(step, from))
+		else if (slot != NO_SLOT && !place_has(from, slot) && model_can_apply(step, from))
 			write_at(search, from, fact->claimer, fact);
 		return;
 	}
@@ -270,11 +270,11 @@ static void begin(struct search *search, uint32_t index) {
 
 	search->slots[index] = search->free_slots[--search->free_count];
 	switch (step->kind) {
-	case STEP_SIGHT:
+	case STEP_READ:
 		search->sights.steps[search->sights.count++] = index;
 		for (size_t i = 0; i < search->now.count && count_step(search); i++) {
-			struct place *place = places_at(&search->now, i);
-			if (rules_sees(step, place))
+			struct place *place = state_set_at(&search->now, i);
+			if (model_matches_read(step, place))
 				place_set(place, search->slots[index]);
 		}
 		break;
@@ -286,28 +286,28 @@ static void begin(struct search *search, uint32_t index) {
 	case STEP_OPEN:
 		search->writers.steps[search->writers.count++] = index;
 		break;
-	case STEP_CLAIM:
+	case STEP_PLACEHOLDER:
 		break;
 	}
 }
 
 /* Fills `next` with the places where the call of that slot has taken effect. */
 static void settle(struct search *search, uint32_t slot) {
-	places_clear(&search->seen);
-	places_clear(&search->next);
+	state_set_clear(&search->seen);
+	state_set_clear(&search->next);
 	for (size_t i = 0; i < search->now.count && search->answer == SEARCH_ORDERED; i++) {
 		if (!count_step(search))
 			return;
-		if (!places_add(&search->seen, places_at(&search->now, i)))
+		if (!state_set_add(&search->seen, state_set_at(&search->now, i)))
 			give_up(search, SEARCH_TOO_BIG);
 	}
 	for (size_t i = 0; i < search->seen.count && search->answer == SEARCH_ORDERED; i++) {
 		/* The set moves when it grows. */
-		const struct place *place = places_at(&search->seen, i);
+		const struct place *place = state_set_at(&search->seen, i);
 		if (place_has(place, slot)) {
 			struct place *done = copy_of(search, place);
 			place_unset(done, slot);
-			if (!places_add(&search->next, done))
+			if (!state_set_add(&search->next, done))
 				give_up(search, SEARCH_TOO_BIG);
 			continue;
 		}
@@ -323,14 +323,14 @@ static void end(struct search *search, uint32_t index) {
 	uint32_t slot = search->slots[index];
 	struct places now = search->now;
 
-	if (now.count == 1 && place_has(places_at(&now, 0), slot)) {
-		place_unset(places_at(&now, 0), slot);
+	if (now.count == 1 && place_has(state_set_at(&now, 0), slot)) {
+		place_unset(state_set_at(&now, 0), slot);
 	} else {
 		settle(search, slot);
 		search->now = search->next;
 		search->next = now;
 	}
-	if (search->plan->steps[index].kind == STEP_SIGHT)
+	if (search->plan->steps[index].kind == STEP_READ)
 		list_remove(&search->sights, index);
 	else if (search->plan->steps[index].version == 0)
 		list_remove(&search->writers, index);
@@ -345,9 +345,9 @@ static bool start(struct search *search) {
 	size_t under_way = plan->pending_most + 1;
 
 	search->words = (plan->pending_most + 63) / 64;
-	places_open(&search->now, search->words, memory_max);
-	places_open(&search->next, search->words, memory_max);
-	places_open(&search->seen, search->words, memory_max);
+	state_set_init(&search->now, search->words, memory_max);
+	state_set_init(&search->next, search->words, memory_max);
+	state_set_init(&search->seen, search->words, memory_max);
 	/* One to be written to, and one to be written from. */
 	search->scratch = calloc(2, places_stride(&search->now));
 	search->slots = malloc((plan->count + 1) * sizeof(*search->slots));
@@ -370,13 +370,13 @@ static bool start(struct search *search) {
 		search->scratch->is_known = true;
 		search->scratch->value = fact->digest;
 	}
-	return places_add(&search->now, search->scratch);
+	return state_set_add(&search->now, search->scratch);
 }
 
 static void finish(struct search *search) {
-	places_close(&search->now);
-	places_close(&search->next);
-	places_close(&search->seen);
+	state_set_destroy(&search->now);
+	state_set_destroy(&search->next);
+	state_set_destroy(&search->seen);
 	free(search->scratch);
 	free(search->slots);
 	free(search->free_slots);

@@ -26,7 +26,7 @@ static bool is_within(const struct part *part, const struct step *step) {
 	if (step->kind == STEP_OPEN || !step_tells_version(step))
 		return true;
 	return step->version <= part->most &&
-	       (step->kind == STEP_SIGHT ? step->version >= part->least
+	       (step->kind == STEP_READ ? step->version >= part->least
 					 : step->version > part->least);
 }
 
@@ -60,12 +60,12 @@ static bool make_plan(const struct part *part, struct plan *plan) {
 		/* A call that began after all answers explains none. */
 		if (step->kind == STEP_OPEN && (part->has_filler || step->call_ns > last_ns))
 			continue;
-		if (step->kind != STEP_OPEN && !part->is_kept[i] && step->kind == STEP_SIGHT)
+		if (step->kind != STEP_OPEN && !part->is_kept[i] && step->kind == STEP_READ)
 			continue;
 		steps[count] = *step;
 		/* It tells nothing any more but that there is such a version. */
 		if (step->kind == STEP_WRITE && !part->is_kept[i]) {
-			steps[count].kind = STEP_CLAIM;
+			steps[count].kind = STEP_PLACEHOLDER;
 			steps[count].has_got = false;
 		}
 		count++;
@@ -130,7 +130,7 @@ static bool can_go(const struct part *part, size_t index) {
 	const struct step *step = &part->steps[index];
 
 	return part->is_kept[index] && step->kind != STEP_OPEN && is_within(part, step) &&
-	       (step->kind == STEP_SIGHT || step->version != 0);
+	       (step->kind == STEP_READ || step->version != 0);
 }
 
 /* Leaves out the listed calls if the rest still cannot be ordered. */
@@ -192,7 +192,7 @@ static bool tell(const struct part *part, struct checker_report *report) {
 	if (report->calls != NULL) {
 		qsort(plan.steps, plan.count, sizeof(*plan.steps), by_call);
 		for (size_t i = 0; i < plan.count; i++) {
-			if (plan.steps[i].kind != STEP_CLAIM)
+			if (plan.steps[i].kind != STEP_PLACEHOLDER)
 				report->calls[report->call_count++] = plan.steps[i].index;
 		}
 	}

@@ -9,17 +9,17 @@ enum {
 	FIRST_TABLE = 64,
 };
 
-void places_open(struct places *places, size_t words, size_t memory_max) {
+void state_set_init(struct places *places, size_t words, size_t memory_max) {
 	*places = (struct places){.words = words, .memory_max = memory_max};
 }
 
-void places_close(struct places *places) {
+void state_set_destroy(struct places *places) {
 	free(places->data);
 	free(places->table);
 	*places = (struct places){0};
 }
 
-void places_clear(struct places *places) {
+void state_set_clear(struct places *places) {
 	places->count = 0;
 	places->table_size = 0;
 }
@@ -33,7 +33,7 @@ static size_t hash(const struct places *places, const struct place *place) {
 }
 
 static bool is_there(const struct places *places, size_t index, const struct place *place) {
-	return memcmp(places_at(places, index), place, places_stride(places)) == 0;
+	return memcmp(state_set_at(places, index), place, places_stride(places)) == 0;
 }
 
 /* Where the place's number is in the table, or would be. */
@@ -67,7 +67,7 @@ static bool grow_table(struct places *places) {
 	places->table_size = size;
 	memset(places->table, 0, size * sizeof(*places->table));
 	for (size_t i = 0; i < places->count; i++)
-		places->table[find(places, places_at(places, i))] = (uint32_t)i + 1;
+		places->table[find(places, state_set_at(places, i))] = (uint32_t)i + 1;
 	return true;
 }
 
@@ -86,7 +86,7 @@ static bool make_room(struct places *places) {
 	return true;
 }
 
-bool places_add(struct places *places, const struct place *place) {
+bool state_set_add(struct places *places, const struct place *place) {
 	if (!make_room(places))
 		return false;
 	if (places->count < FEW) {
@@ -102,6 +102,6 @@ bool places_add(struct places *places, const struct place *place) {
 			return true;
 		places->table[at] = (uint32_t)places->count + 1;
 	}
-	memcpy(places_at(places, places->count++), place, places_stride(places));
+	memcpy(state_set_at(places, places->count++), place, places_stride(places));
 	return true;
 }

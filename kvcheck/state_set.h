@@ -28,25 +28,25 @@ struct places {
 	size_t memory_max;
 };
 
-/* An empty set of places with `words` words each; places_close() frees what it takes later. */
-void places_open(struct places *places, size_t words, size_t memory_max);
-void places_close(struct places *places);
+/* An empty set of places with `words` words each; state_set_destroy() frees what it takes later. */
+void state_set_init(struct places *places, size_t words, size_t memory_max);
+void state_set_destroy(struct places *places);
 
 static inline size_t places_stride(const struct places *places) {
 	return sizeof(struct place) + places->words * sizeof(uint64_t);
 }
 
-static inline struct place *places_at(const struct places *places, size_t index) {
+static inline struct place *state_set_at(const struct places *places, size_t index) {
 	return (struct place *)(places->data + index * places_stride(places));
 }
 
-void places_clear(struct places *places);
+void state_set_clear(struct places *places);
 
 /*
- * Adds a copy of the place unless it is there. False: no memory. A pointer from places_at() is no
+ * Adds a copy of the place unless it is there. False: no memory. A pointer from state_set_at() is no
  * longer good afterwards.
  */
-bool places_add(struct places *places, const struct place *place);
+bool state_set_add(struct places *places, const struct place *place);
 
 static inline bool place_has(const struct place *place, uint32_t slot) {
 	return place->taken[slot / 64] >> (slot % 64) & 1;

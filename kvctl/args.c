@@ -21,17 +21,17 @@ int arguments_option(const char *command, int argc, char **argv, const char *let
 	 */
 	const char *text = optind > 0 && optind <= argc ? argv[optind - 1] : "";
 	if (option == ':') {
-		(void)failure_usage(command, "%s wants an argument", text);
+		(void)error_usage(command, "%s wants an argument", text);
 		return '?';
 	}
 	if (option != '?')
 		return option;
 	if (optopt == 0)
-		(void)failure_usage(command, "there is no option %s", text);
+		(void)error_usage(command, "there is no option %s", text);
 	else if (optopt > UCHAR_MAX || strchr(letters, optopt) != NULL)
-		(void)failure_usage(command, "%s: this option takes no argument", text);
+		(void)error_usage(command, "%s: this option takes no argument", text);
 	else
-		(void)failure_usage(command,
+		(void)error_usage(command,
 				    "there is no option -%c (what begins with - and is no option "
 				    "comes after --)",
 				    isprint(optopt) ? optopt : '?');
@@ -55,7 +55,7 @@ bool arguments_number(const char *command, const char *what, const char *text, u
 		      uint64_t most, uint64_t *number) {
 	if (read_digits(text, 10, number) && *number >= least && *number <= most)
 		return true;
-	(void)failure_usage(command, "%s is a whole number from %llu to %llu, not \"%s\"", what,
+	(void)error_usage(command, "%s is a whole number from %llu to %llu, not \"%s\"", what,
 			    (unsigned long long)least, (unsigned long long)most, text);
 	return false;
 }
@@ -70,7 +70,7 @@ bool arguments_program(const char *command, const char *text, uint32_t *program)
 	bool is_number =
 	    is_hex ? read_digits(text + 2, 16, &number) : read_digits(text, 10, &number);
 	if (!is_number || number == 0 || number > UINT32_MAX) {
-		(void)failure_usage(command,
+		(void)error_usage(command,
 				    "a program number is decimal, or hexadecimal after 0x, from 1 "
 				    "to 0xffffffff, not \"%s\"",
 				    text);
@@ -107,7 +107,7 @@ bool arguments_seconds(const char *command, const char *what, const char *text, 
 	}
 	total += has_rest ? 1 : 0;
 	if (*at != '\0' || !has_digits || total > UINT_MAX) {
-		(void)failure_usage(command,
+		(void)error_usage(command,
 				    "%s is seconds from 0 to %u, such as 10 or 0.5, not \"%s\"",
 				    what, UINT_MAX / 1000, text);
 		return false;
@@ -120,10 +120,10 @@ int arguments_key(const char *command, const char *text, struct kv_bytes *key) {
 	key->data = text;
 	key->size = strlen(text);
 	if (key->size == 0)
-		return failure_usage(command, "a key has 1 to %d bytes, and this one is empty",
+		return error_usage(command, "a key has 1 to %d bytes, and this one is empty",
 				     KV_KEY_MAX);
 	if (key->size > KV_KEY_MAX)
-		return failure_told(CODE_LIMIT, command,
+		return error_report(CODE_LIMIT, command,
 				    "a key has 1 to %d bytes, and this one %zu", KV_KEY_MAX,
 				    key->size);
 	return CODE_DONE;

@@ -34,7 +34,7 @@ int child_run(const char *command, char *const argv[], const struct signals *sig
 	pid_t child = 0;
 	int error = spawn(argv, signals, &child);
 	if (error != 0)
-		return failure_told(error == ENOENT ? CODE_NOT_FOUND : CODE_CANNOT_RUN, command,
+		return error_report(error == ENOENT ? CODE_NOT_FOUND : CODE_CANNOT_RUN, command,
 				    "cannot run %s: %s", argv[0], strerror(error));
 
 	for (;;) {
@@ -43,7 +43,7 @@ int child_run(const char *command, char *const argv[], const struct signals *sig
 		if (ended == child)
 			return exit_code(status);
 		if (ended < 0)
-			return failure_told(CODE_FAILED, command, "cannot wait for %s: %s", argv[0],
+			return error_report(CODE_FAILED, command, "cannot wait for %s: %s", argv[0],
 					    strerror(errno));
 
 		bool is_shared = false;

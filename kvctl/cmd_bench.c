@@ -59,7 +59,7 @@ static int print_table(const struct load *load, uint64_t calls, double seconds) 
 				   (unsigned long long)latencies->count,
 				   histogram_mean(latencies) / 1e6);
 		for (size_t i = 0; code == CODE_DONE && i < SHARES; i++)
-			code = output_text(" %10.3f", to_ms(histogram_at(latencies, shares[i])));
+			code = output_text(" %10.3f", to_ms(histogram_quantile(latencies, shares[i])));
 		if (code == CODE_DONE)
 			code = output_text(" %10.3f\n", to_ms(latencies->most));
 	}
@@ -78,7 +78,7 @@ static json_t *describe_work(const struct histogram *latencies) {
 		char name[16];
 		(void)snprintf(name, sizeof(name), "%s_ms", share_names[i]);
 		(void)json_object_set_new(object, name,
-					  json_real(to_ms(histogram_at(latencies, shares[i]))));
+					  json_real(to_ms(histogram_quantile(latencies, shares[i]))));
 	}
 	if (object != NULL)
 		(void)json_object_set_new(object, "max_ms", json_real(to_ms(latencies->most)));
@@ -131,12 +131,12 @@ static bool run_load(const struct settings *settings, const char *name, struct b
 	bool is_right = load_wait(load);
 	if (!is_started) {
 		*code =
-		    failure_told(CODE_REFUSED, name,
+		    error_report(CODE_REFUSED, name,
 				 "no memory for %u threads (fewer with --threads)", load->threads);
 		return false;
 	}
 	if (!is_right)
-		*code = failure_status(settings, load->failed_client, &action, load->status);
+		*code = error_status(settings, load->failed_client, &action, load->status);
 	return is_right;
 }
 
@@ -157,7 +157,7 @@ static int run_bench(const struct settings *settings, const char *name, struct b
 	code = settings->format == FORMAT_JSON ? print_json(load, calls, seconds)
 					       : print_table(load, calls, seconds);
 	if (reads || workload_writes(&load->workload))
-		failure_notice(settings, name,
+		notice(settings, name,
 			       "the keys that begin with \"%s\" stay in the store: there is no "
 			       "delete yet",
 			       load->prefix);
@@ -169,7 +169,7 @@ static bool open_clients(const struct settings *settings, const char *name, stru
 
 	bench->clients = calloc(load->threads, sizeof(*bench->clients));
 	if (bench->clients == NULL)
-		return failure_told(CODE_REFUSED, name, "no memory") == CODE_DONE;
+		return error_report(CODE_REFUSED, name, "no memory") == CODE_DONE;
 	for (unsigned i = 0; i < load->threads; i++) {
 		if (i > 0 && !bench->is_separate)
 			bench->clients[i] = bench->clients[0];
@@ -195,15 +195,15 @@ static bool read_mix(const char *name, struct bench *bench) {
 	const char *wrong = workload_parse(optarg, &bench->load.workload);
 
 	if (wrong != NULL)
-		(void)failure_usage(name, "--mix \"%s\": %s", optarg, wrong);
+		(void)error_usage(name, "--mix \"%s\": %s", optarg, wrong);
 	return wrong == NULL;
 }
 
 static bool read_spread(const char *name, struct bench *bench) {
-	bool is_right = workload_parse_spread(optarg, &bench->load.workload.spread);
+	bool is_right = workload_parse_spread(optarg, &bench->load.workload.distribution);
 
 	if (!is_right)
-		(void)failure_usage(name, "--spread is uniform, zipfian or latest, not \"%s\"",
+		(void)error_usage(name, "--distribution is uniform, zipfian or latest, not \"%s\"",
 				    optarg);
 	return is_right;
 }
@@ -212,7 +212,7 @@ static bool read_prefix(const char *name, struct bench *bench) {
 	bench->load.prefix = optarg;
 	if (strlen(optarg) <= LOAD_PREFIX_MAX)
 		return true;
-	(void)failure_usage(name, "--prefix has at most %d bytes", LOAD_PREFIX_MAX);
+	(void)error_usage(name, "--prefix has at most %d bytes", LOAD_PREFIX_MAX);
 	return false;
 }
 
@@ -250,12 +250,12 @@ static bool read_option(const char *name, int option, struct bench *bench) {
 static int start(const struct settings *settings, const char *name, struct bench *bench) {
 	char *value = malloc(bench->value_size > 0 ? bench->value_size : 1);
 	if (value == NULL)
-		return failure_told(CODE_REFUSED, name, "no memory for a value of %llu bytes",
+		return error_report(CODE_REFUSED, name, "no memory for a value of %llu bytes",
 				    (unsigned long long)bench->value_size);
 	memset(value, 'v', bench->value_size);
 	bench->load.value = (struct kv_bytes){value, bench->value_size};
 	bench->load.threads = (unsigned)bench->threads;
-	workload_begin(&bench->load.workload, bench->keys);
+	workload_init(&bench->load.workload, bench->keys);
 
 	int code = CODE_REFUSED;
 	if (open_clients(settings, name, bench))
@@ -273,7 +273,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 	    {"keys", required_argument, NULL, 'k'},
 	    {"value", required_argument, NULL, 'b'},
 	    {"mix", required_argument, NULL, 'm'},
-	    {"spread", required_argument, NULL, OPTION_SPREAD},
+	    {"distribution", required_argument, NULL, OPTION_SPREAD},
 	    {"prefix", required_argument, NULL, OPTION_PREFIX},
 	    {"rate", required_argument, NULL, OPTION_RATE},
 	    {"separate", no_argument, NULL, OPTION_SEPARATE},
@@ -297,9 +297,9 @@ static int run(const struct settings *settings, int argc, char **argv) {
 			return CODE_USAGE;
 	}
 	if (optind < argc)
-		return failure_usage(argv[0], "it takes options only, not \"%s\"", argv[optind]);
+		return error_usage(argv[0], "it takes options only, not \"%s\"", argv[optind]);
 	if (bench.load.duration_ms == 0)
-		return failure_usage(argv[0], "--seconds 0 measures nothing");
+		return error_usage(argv[0], "--seconds 0 measures nothing");
 	return start(settings, argv[0], &bench);
 }
 
@@ -316,10 +316,10 @@ const struct command bench_command = {
 	"  -d, --seconds SECS   how long (5)\n"
 	"  -m, --mix MIX        null, get, put, append, insert, modify (a get, then a put at the\n"
 	"                       version seen) with their shares (get=50,put=50), or a, b, c, d, f\n"
-	"                       of YCSB with its spread\n"
+	"                       of YCSB with its distribution\n"
 	"  -k, --keys N         (1000)\n"
 	"  -b, --value BYTES    (100)\n"
-	"      --spread NAME    uniform, zipfian (0.99) or latest (uniform)\n"
+	"      --distribution NAME    uniform, zipfian (0.99) or latest (uniform)\n"
 	"      --rate N         calls a second, whatever the answers do (0: each thread makes its\n"
 	"                       next call when the one before is answered)\n"
 	"      --prefix TEXT    of the keys; whatever has it is written over (kvctl-bench/)\n"

@@ -54,7 +54,7 @@ static int get_key(const struct settings *settings, struct kv_bytes key, bool wa
 	struct kv_value value;
 	enum kv_status status = kv_get(client, key, &value);
 	int code = status == KV_OK ? print_entry(settings, key, &value, wants_version)
-				   : failure_status(settings, client, &action, status);
+				   : error_status(settings, client, &action, status);
 	if (status == KV_OK)
 		kv_value_free(&value);
 	kvctl_close(settings, action.command, client, status == KV_OK);
@@ -83,7 +83,7 @@ static int get(const struct settings *settings, int argc, char **argv) {
 		}
 	}
 	if (argc - optind != 1)
-		return failure_usage(argv[0], "one KEY is wanted, and %d were given",
+		return error_usage(argv[0], "one KEY is wanted, and %d were given",
 				     argc - optind);
 
 	struct kv_bytes key;
@@ -124,11 +124,11 @@ static int read_write(const struct command *command, const struct option *option
 		}
 	}
 	if (has_expected && has_create)
-		return failure_usage(argv[0], "--create is --expect 0: give one of them");
+		return error_usage(argv[0], "--create is --expect 0: give one of them");
 	if (has_create)
 		write->expected = 0;
 	if (argc - optind != 2)
-		return failure_usage(argv[0],
+		return error_usage(argv[0],
 				     "KEY and VALUE are wanted, and %d operands were given "
 				     "(quote a value that has spaces)",
 				     argc - optind);
@@ -175,8 +175,8 @@ static int tell_written(const struct settings *settings, const struct action *ac
 		return CODE_DONE;
 	int error = errno;
 	char key[FAILURE_TEXT_MAX];
-	failure_printable(action->key, key);
-	return failure_told(CODE_MAYBE, action->command,
+	printable(action->key, key);
+	return error_report(CODE_MAYBE, action->command,
 			    "%s: the write is done, and made version %llu, but %s: cannot write to "
 			    "standard output: %s (do not write it again)",
 			    key, (unsigned long long)action->current,
@@ -202,7 +202,7 @@ static int run_write(const struct settings *settings, const struct command *comm
 			    write->wants_old ? &old : NULL, &version);
 	action.current = version;
 	int code = status == KV_OK ? tell_written(settings, &action, write, &old)
-				   : failure_status(settings, client, &action, status);
+				   : error_status(settings, client, &action, status);
 	kv_value_free(&old);
 	kvctl_close(settings, action.command, client, status == KV_OK);
 	return code;

@@ -83,7 +83,7 @@ static void let_go(struct contender *contender, enum kv_status status) {
 		is_left = status != KV_OK && status != KV_NOTHELD && status != KV_BADSESSION;
 	}
 	if (is_left)
-		(void)failure_told(CODE_FAILED, contender->label,
+		(void)error_report(CODE_FAILED, contender->label,
 				   "the lock may be left taken, by %s (if so: kvctl %s --break)",
 				   kv_lock_id(contender->lock), contender->label);
 }
@@ -99,7 +99,7 @@ static int judge(const struct contender *contender, enum kv_status status, doubl
 	case KV_BUSY:
 		if (!is_over)
 			return CODE_DONE;
-		return failure_told(
+		return error_report(
 		    CODE_WAITED, contender->label,
 		    "another holds it, after %g s (if its holder died: kvctl %s --break)",
 		    request->wait_ms / 1000.0, contender->label);
@@ -131,7 +131,7 @@ static int judge(const struct contender *contender, enum kv_status status, doubl
 	struct settings told = *settings;
 	if (is_over)
 		told.timeout_ms = request->wait_ms;
-	(void)failure_status(&told, contender->client, &contender->action, status);
+	(void)error_status(&told, contender->client, &contender->action, status);
 	return CODE_FAILED;
 }
 
@@ -169,7 +169,7 @@ static int take(struct contender *contender) {
 			return CODE_DONE;
 		if (status == KV_BUSY && !is_told &&
 		    (waited_ms >= NOTICE_MS || contender->settings->is_verbose)) {
-			failure_notice(
+			notice(
 			    contender->settings, contender->label,
 			    "another holds it: waiting (if its holder died: kvctl %s --break)",
 			    contender->label);
@@ -200,14 +200,14 @@ static void release(struct contender *contender) {
 	if (status == KV_OK)
 		return;
 	if (status == KV_NOTHELD || status == KV_BADSESSION) {
-		(void)failure_told(CODE_FAILED, contender->label,
+		(void)error_report(CODE_FAILED, contender->label,
 				   "the lock was lost while COMMAND ran: somebody broke it, or the "
 				   "server was started anew");
 		return;
 	}
 	char reason[FAILURE_TEXT_MAX] = "";
 	kv_reason(contender->client, reason, sizeof(reason));
-	(void)failure_told(CODE_FAILED, contender->label,
+	(void)error_report(CODE_FAILED, contender->label,
 			   "the release is not confirmed: %s%s%s (if %s stays in the key: "
 			   "kvctl %s --break)",
 			   kv_status_text(status), reason[0] != '\0' ? ": " : "", reason,
@@ -220,9 +220,9 @@ static int run_command(struct contender *contender) {
 		       (unsigned long long)kv_lock_token(contender->lock));
 	if (setenv("KV_LOCK_NAME", contender->request->name, 1) != 0 ||
 	    setenv("KV_LOCK_TOKEN", token, 1) != 0)
-		return failure_told(CODE_FAILED, contender->label, "no memory");
+		return error_report(CODE_FAILED, contender->label, "no memory");
 	if (contender->settings->is_verbose)
-		failure_notice(contender->settings, contender->label, "held, with token %s", token);
+		notice(contender->settings, contender->label, "held, with token %s", token);
 	return child_run(contender->label, contender->request->command, &contender->signals);
 }
 
@@ -233,7 +233,7 @@ static int hold(const struct settings *settings, const struct request *request) 
 	    .action = {.command = lock_command.name, .key = request->key, .expected = KV_ANY},
 	};
 	char name[FAILURE_TEXT_MAX];
-	failure_printable(request->key, name);
+	printable(request->key, name);
 	(void)snprintf(contender.label, sizeof(contender.label), "lock %s", name);
 	signals_catch(&contender.signals);
 
@@ -245,7 +245,7 @@ static int hold(const struct settings *settings, const struct request *request) 
 	int code = CODE_FAILED;
 	enum kv_status status = kv_lock_open(contender.client, request->key, &contender.lock);
 	if (status != KV_OK) {
-		(void)failure_status(settings, contender.client, &contender.action, status);
+		(void)error_status(settings, contender.client, &contender.action, status);
 	} else {
 		code = take(&contender);
 		if (code == CODE_DONE) {
@@ -268,9 +268,9 @@ static int break_lock(const struct settings *settings, const struct request *req
 	enum kv_status status = kv_lock_break(client, request->key);
 	int code = CODE_DONE;
 	if (status != KV_OK)
-		code = failure_status(settings, client, &action, status);
+		code = error_status(settings, client, &action, status);
 	else
-		failure_notice(settings, action.command, "the lock is free");
+		notice(settings, action.command, "the lock is free");
 	kvctl_close(settings, action.command, client, status == KV_OK);
 	return code;
 }
@@ -311,7 +311,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 		argc -= optind;
 		argv += optind;
 		if (argc == 0)
-			return failure_usage("lock", "the NAME of a lock is wanted");
+			return error_usage("lock", "the NAME of a lock is wanted");
 		request.name = argv[0];
 		option = read_options(argc, argv, &request, &breaks);
 	}
@@ -321,9 +321,9 @@ static int run(const struct settings *settings, int argc, char **argv) {
 	request.command = argv + optind;
 	bool has_command = request.command[0] != NULL;
 	if (breaks && (has_command || request.has_wait))
-		return failure_usage("lock", "--break takes neither --wait nor a COMMAND");
+		return error_usage("lock", "--break takes neither --wait nor a COMMAND");
 	if (!breaks && !has_command)
-		return failure_usage("lock", "the COMMAND to run is missing");
+		return error_usage("lock", "the COMMAND to run is missing");
 
 	int code = arguments_key("lock", request.name, &request.key);
 	if (code != CODE_DONE)

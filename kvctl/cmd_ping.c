@@ -66,7 +66,7 @@ static int ping(const struct settings *settings, const char *name, struct kv_cli
 		enum kv_status status = kv_ping(client);
 		double time_ms = kvctl_now_ms() - start_ms;
 		if (status != KV_OK) {
-			code = failure_status(settings, client, &action, status);
+			code = error_status(settings, client, &action, status);
 			break;
 		}
 		add_time(&times, time_ms);
@@ -110,7 +110,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 	if (!is_right)
 		return CODE_USAGE;
 	if (optind < argc)
-		return failure_usage(argv[0], "-s names the server, not \"%s\" after it",
+		return error_usage(argv[0], "-s names the server, not \"%s\" after it",
 				     argv[optind]);
 
 	struct kv_client *client = NULL;

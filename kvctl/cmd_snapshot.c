@@ -80,11 +80,11 @@ static int print_done(const struct settings *settings, const struct progress *pr
 
 static int tell_given_up(const char *name, const struct progress *progress) {
 	if (progress->error == KV_FULL)
-		return failure_told(CODE_LIMIT, name,
+		return error_report(CODE_LIMIT, name,
 				    "the server's disk has no room for it (make room: it may "
 				    "take %" PRIu64 " MiB; what was stored is safe)",
 				    (progress->memory >> 20) + 1);
-	return failure_told(CODE_REFUSED, name,
+	return error_report(CODE_REFUSED, name,
 			    "the server gave it up (its log says why; what was stored is safe)");
 }
 
@@ -105,7 +105,7 @@ static enum look look(const struct settings *settings, const char *name, struct 
 
 	if (status != KV_OK) {
 		hide(settings);
-		*code = failure_status(settings, client, &action, status);
+		*code = error_status(settings, client, &action, status);
 		return LOOK_FAILED;
 	}
 	*progress = read_progress(&stats);
@@ -113,7 +113,7 @@ static enum look look(const struct settings *settings, const char *name, struct 
 	kv_stats_free(&stats);
 	if (epoch != wanted->epoch) {
 		hide(settings);
-		*code = failure_told(CODE_REFUSED, name,
+		*code = error_report(CODE_REFUSED, name,
 				     "the server was started anew meanwhile (ask again)");
 		return LOOK_FAILED;
 	}
@@ -145,7 +145,7 @@ static int wait_for(const struct settings *settings, const char *name, struct kv
 		}
 		if (wait_ms != FOR_EVER && kvctl_now_ms() >= end_ms) {
 			hide(settings);
-			return failure_told(CODE_MAYBE, name,
+			return error_report(CODE_MAYBE, name,
 					    "not done in %g s (the server goes on with it; "
 					    "kvctl status tells how far it is)",
 					    wait_ms / 1000.0);
@@ -167,11 +167,11 @@ static int ask(const struct settings *settings, const char *name, unsigned wait_
 		return CODE_REFUSED;
 	enum kv_status status = kv_snapshot(client, &wanted);
 	if (status == KV_UNAVAILABLE)
-		code = failure_told(CODE_REFUSED, name,
+		code = error_report(CODE_REFUSED, name,
 				    "this kvd takes no snapshots: it keeps its store in memory "
 				    "only (start it with -d), or is older than kvctl");
 	else if (status != KV_OK)
-		code = failure_status(settings, client, &action, status);
+		code = error_status(settings, client, &action, status);
 	else if (wait_ms > 0)
 		code = wait_for(settings, name, client, &wanted, wait_ms);
 	kvctl_close(settings, name, client, status == KV_OK);
@@ -195,7 +195,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 			return CODE_USAGE;
 	}
 	if (optind < argc)
-		return failure_usage(argv[0], "nothing is wanted after it, not \"%s\"",
+		return error_usage(argv[0], "nothing is wanted after it, not \"%s\"",
 				     argv[optind]);
 	return ask(settings, argv[0], wait_ms);
 }

@@ -25,7 +25,7 @@ static json_t *make_counters(const struct kv_stats *stats) {
 	for (size_t i = 0; i < stats->counter_count; i++) {
 		/* A peer chose the names: what is not UTF-8 is shown as on a terminal. */
 		char name[FAILURE_TEXT_MAX];
-		failure_printable(bytes_of(stats->counters[i].name), name);
+		printable(bytes_of(stats->counters[i].name), name);
 		if (!output_add_number(counters, name, stats->counters[i].value)) {
 			json_decref(counters);
 			return NULL;
@@ -52,14 +52,14 @@ static int print_simple(const struct kv_stats *stats, const char *store, const c
 	char text[FAILURE_TEXT_MAX];
 	int width = (int)strlen("software");
 	for (size_t i = 0; i < stats->counter_count; i++) {
-		failure_printable(bytes_of(stats->counters[i].name), text);
+		printable(bytes_of(stats->counters[i].name), text);
 		int size = (int)strlen(text);
 		width = size > width ? size : width;
 	}
 
-	failure_printable(bytes_of(stats->server), text);
+	printable(bytes_of(stats->server), text);
 	int code = output_text("%-*s  %s\n", width, "server", text);
-	failure_printable(bytes_of(stats->software), text);
+	printable(bytes_of(stats->software), text);
 	if (code == CODE_DONE)
 		code = output_text("%-*s  %s\n", width, "software", text);
 	if (code == CODE_DONE)
@@ -67,7 +67,7 @@ static int print_simple(const struct kv_stats *stats, const char *store, const c
 	if (code == CODE_DONE)
 		code = output_text("%-*s  %s\n", width, "epoch", epoch);
 	for (size_t i = 0; code == CODE_DONE && i < stats->counter_count; i++) {
-		failure_printable(bytes_of(stats->counters[i].name), text);
+		printable(bytes_of(stats->counters[i].name), text);
 		code = output_text("%-*s  %llu\n", width, text,
 				   (unsigned long long)stats->counters[i].value);
 	}
@@ -97,7 +97,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 	if (option != -1)
 		return CODE_USAGE;
 	if (optind < argc)
-		return failure_usage(argv[0], "nothing is wanted after it, not \"%s\"",
+		return error_usage(argv[0], "nothing is wanted after it, not \"%s\"",
 				     argv[optind]);
 
 	struct kv_client *client = NULL;
@@ -106,7 +106,7 @@ static int run(const struct settings *settings, int argc, char **argv) {
 	struct kv_stats stats;
 	enum kv_status status = kv_stats(client, &stats);
 	int code = status == KV_OK ? print_stats(settings, &stats)
-				   : failure_status(settings, client, &action, status);
+				   : error_status(settings, client, &action, status);
 	if (status == KV_OK)
 		kv_stats_free(&stats);
 	kvctl_close(settings, argv[0], client, status == KV_OK);

@@ -20,7 +20,7 @@ static FAILURE_FORMAT(2, 0) void print_line(const char *command, const char *for
 		      command != NULL ? ": " : "", text, end);
 }
 
-int failure_usage(const char *command, const char *format, ...) {
+int error_usage(const char *command, const char *format, ...) {
 	char hint[64];
 	(void)snprintf(hint, sizeof(hint), " (see kvctl %s%s--help)",
 		       command != NULL ? command : "", command != NULL ? " " : "");
@@ -31,7 +31,7 @@ int failure_usage(const char *command, const char *format, ...) {
 	return CODE_USAGE;
 }
 
-int failure_told(int code, const char *command, const char *format, ...) {
+int error_report(int code, const char *command, const char *format, ...) {
 	va_list arguments;
 	va_start(arguments, format);
 	print_line(command, format, arguments, "");
@@ -39,7 +39,7 @@ int failure_told(int code, const char *command, const char *format, ...) {
 	return code;
 }
 
-void failure_notice(const struct settings *settings, const char *command, const char *format, ...) {
+void notice(const struct settings *settings, const char *command, const char *format, ...) {
 	if (settings->is_quiet)
 		return;
 	va_list arguments;
@@ -48,7 +48,7 @@ void failure_notice(const struct settings *settings, const char *command, const 
 	va_end(arguments);
 }
 
-void failure_printable(struct kv_bytes bytes, char text[FAILURE_TEXT_MAX]) {
+void printable(struct kv_bytes bytes, char text[FAILURE_TEXT_MAX]) {
 	const char *from = bytes.data;
 	size_t left = bytes.size;
 	char *to = text;
@@ -189,7 +189,7 @@ static void describe(const struct settings *settings, struct kv_client *client,
 		(void)snprintf(text, LINE_SIZE, "%s", kv_status_text(status));
 }
 
-int failure_status(const struct settings *settings, struct kv_client *client,
+int error_status(const struct settings *settings, struct kv_client *client,
 		   const struct action *action, enum kv_status status) {
 	char text[LINE_SIZE];
 	char key[FAILURE_TEXT_MAX];
@@ -199,7 +199,7 @@ int failure_status(const struct settings *settings, struct kv_client *client,
 		cure = cure_of(action, status);
 
 	describe(settings, client, action, status, text);
-	failure_printable(action->key, key);
+	printable(action->key, key);
 	(void)fprintf(stderr, "kvctl: %s%s%s: %s%s%s%s\n", action->command,
 		      action->key.size > 0 ? " " : "", key, text, cure != NULL ? " (" : "",
 		      cure != NULL ? cure : "", cure != NULL ? ")" : "");

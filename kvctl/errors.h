@@ -16,13 +16,13 @@
 #define FAILURE_FORMAT(text, first) __attribute__((format(printf, text, first)))
 
 /* A mistake on the command line, and where help is. Answers CODE_USAGE. */
-int failure_usage(const char *command, const char *format, ...) FAILURE_FORMAT(2, 3);
+int error_usage(const char *command, const char *format, ...) FAILURE_FORMAT(2, 3);
 
 /* Any other failure. Answers `code`. */
-int failure_told(int code, const char *command, const char *format, ...) FAILURE_FORMAT(3, 4);
+int error_report(int code, const char *command, const char *format, ...) FAILURE_FORMAT(3, 4);
 
 /* What a person may want to know and a script does not: nothing with -q. */
-void failure_notice(const struct settings *settings, const char *command, const char *format, ...)
+void notice(const struct settings *settings, const char *command, const char *format, ...)
     FAILURE_FORMAT(3, 4);
 
 /* What was tried. */
@@ -34,7 +34,7 @@ struct action {
 };
 
 /* Tells that the action ended with `status`, which is not KV_OK. Answers the exit code for it. */
-int failure_status(const struct settings *settings, struct kv_client *client,
+int error_status(const struct settings *settings, struct kv_client *client,
 		   const struct action *action, enum kv_status status);
 
 /*
@@ -42,6 +42,6 @@ int failure_status(const struct settings *settings, struct kv_client *client,
  * the user's locale, become \xNN; what is too long ends in "...".
  */
 enum { FAILURE_TEXT_MAX = 512 };
-void failure_printable(struct kv_bytes bytes, char text[FAILURE_TEXT_MAX]);
+void printable(struct kv_bytes bytes, char text[FAILURE_TEXT_MAX]);
 
 #endif

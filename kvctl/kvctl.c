@@ -79,11 +79,11 @@ bool kvctl_open(const struct settings *settings, const char *name, unsigned time
 	if (status == KV_OK)
 		return true;
 	if (settings->history != NULL && status == KV_INVALID && errno != 0) {
-		(void)failure_told(CODE_REFUSED, name, "cannot open the history %s: %s",
+		(void)error_report(CODE_REFUSED, name, "cannot open the history %s: %s",
 				   settings->history, strerror(errno));
 		return false;
 	}
-	(void)failure_told(CODE_REFUSED, name, "%s", kv_status_text(status));
+	(void)error_report(CODE_REFUSED, name, "%s", kv_status_text(status));
 	return false;
 }
 
@@ -98,13 +98,13 @@ static void tell_server(const struct settings *settings, const char *name,
 	char reason[FAILURE_TEXT_MAX] = "";
 	double start_ms = kvctl_now_ms();
 	if (kv_stats(view, &stats) == KV_OK) {
-		failure_notice(settings, name, "answered by %s (%s), which is %.3f ms away",
+		notice(settings, name, "answered by %s (%s), which is %.3f ms away",
 			       stats.server, stats.software, kvctl_now_ms() - start_ms);
 		kv_stats_free(&stats);
 	}
 	kv_reason(view, reason, sizeof(reason));
 	if (reason[0] != '\0')
-		failure_notice(settings, name, "the last attempt that failed: %s", reason);
+		notice(settings, name, "the last attempt that failed: %s", reason);
 	kv_close(view);
 }
 
@@ -113,7 +113,7 @@ void kvctl_close(const struct settings *settings, const char *name, struct kv_cl
 	if (settings->is_verbose && has_answered)
 		tell_server(settings, name, client);
 	if (has_answered && kv_history_error(client) != 0)
-		failure_notice(settings, name, "the history %s is not whole: %s", settings->history,
+		notice(settings, name, "the history %s is not whole: %s", settings->history,
 			       strerror(kv_history_error(client)));
 	kv_close(client);
 }
@@ -131,7 +131,7 @@ static bool check_server(struct settings *settings) {
 	}
 	const char *error = kv_address_error(server);
 	if (error != NULL)
-		(void)failure_usage(NULL, "%s \"%s\": %s", source, server, error);
+		(void)error_usage(NULL, "%s \"%s\": %s", source, server, error);
 	return error == NULL;
 }
 
@@ -141,7 +141,7 @@ static bool read_format(const char *text, enum format *format) {
 	else if (strcmp(text, "json") == 0)
 		*format = FORMAT_JSON;
 	else {
-		(void)failure_usage(NULL, "-o is simple or json, not \"%s\"", text);
+		(void)error_usage(NULL, "-o is simple or json, not \"%s\"", text);
 		return false;
 	}
 	return true;
@@ -230,12 +230,12 @@ int main(int argc, char **argv) {
 	if (!read_settings(&settings, argc, argv, &code))
 		return code;
 	if (optind >= argc)
-		return failure_usage(NULL, "a command is missing");
+		return error_usage(NULL, "a command is missing");
 
 	int first = optind;
 	const struct command *command = find_command(argv[first]);
 	if (command == NULL)
-		return failure_usage(NULL, "there is no command \"%s\"", argv[first]);
+		return error_usage(NULL, "there is no command \"%s\"", argv[first]);
 	if (!check_server(&settings))
 		return CODE_USAGE;
 	return command->run(&settings, argc - first, argv + first);

@@ -19,7 +19,7 @@ static bool finish(bool is_written) {
 static int tell(bool is_written) {
 	if (is_written)
 		return CODE_DONE;
-	return failure_told(CODE_REFUSED, NULL, "cannot write to standard output: %s",
+	return error_report(CODE_REFUSED, NULL, "cannot write to standard output: %s",
 			    strerror(errno));
 }
 

@@ -46,10 +46,10 @@ static int read_descriptor(const char *command, const char *name, int descriptor
 	bool is_read = read_all(descriptor, &memory, &size);
 	int code = CODE_DONE;
 	if (!is_read)
-		code = failure_told(CODE_REFUSED, command, "cannot read %s: %s", name,
+		code = error_report(CODE_REFUSED, command, "cannot read %s: %s", name,
 				    strerror(errno));
 	else if (size > KV_VALUE_MAX)
-		code = failure_told(CODE_LIMIT, command,
+		code = error_report(CODE_LIMIT, command,
 				    "%s is too big: a value has at most %d bytes (16 MiB)", name,
 				    KV_VALUE_MAX);
 	if (code != CODE_DONE) {
@@ -69,12 +69,12 @@ int input_read(const char *command, const char *text, struct input *input) {
 
 	const char *name = text + 1;
 	if (name[0] == '\0')
-		return failure_usage(command,
+		return error_usage(command,
 				     "@ is followed by the name of a file (a value that begins "
 				     "with @ comes from standard input: -)");
 	int descriptor = open(name, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0)
-		return failure_told(CODE_REFUSED, command,
+		return error_report(CODE_REFUSED, command,
 				    "cannot read %s: %s (a value that begins with @ comes from "
 				    "standard input: -)",
 				    name, strerror(errno));

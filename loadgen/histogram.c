@@ -39,7 +39,7 @@ void histogram_merge(struct histogram *histogram, const struct histogram *other)
 		histogram->places[i] += other->places[i];
 }
 
-uint64_t histogram_at(const struct histogram *histogram, double share) {
+uint64_t histogram_quantile(const struct histogram *histogram, double share) {
 	double wanted = ceil(share * (double)histogram->count);
 	uint64_t seen = 0;
 

@@ -39,7 +39,7 @@ void histogram_merge(struct histogram *histogram, const struct histogram *other)
  * The least value that at least `share` (0 to 1) of all values are at or below, rounded up by at
  * most 0.2 %; 0 if there are none.
  */
-uint64_t histogram_at(const struct histogram *histogram, double share);
+uint64_t histogram_quantile(const struct histogram *histogram, double share);
 
 /* 0 if there are none. */
 double histogram_mean(const struct histogram *histogram);

@@ -16,7 +16,7 @@ static const char *const names[WORKS] = {
 
 static const struct {
 	char letter;
-	enum spread spread;
+	enum distribution distribution;
 	const char *mix;
 } letters[] = {
     {'a', SPREAD_ZIPFIAN, "get=50,put=50"},
@@ -74,20 +74,20 @@ const char *workload_parse(const char *text, struct workload *workload) {
 		return "YCSB's e scans, and there is no scan; a, b, c, d and f there are";
 	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
 		if (text[0] == letters[i].letter && text[1] == '\0') {
-			workload->spread = letters[i].spread;
+			workload->distribution = letters[i].distribution;
 			return parse_parts(letters[i].mix, workload) ? NULL : wrong_mix;
 		}
 	}
 	return parse_parts(text, workload) ? NULL : wrong_mix;
 }
 
-bool workload_parse_spread(const char *text, enum spread *spread) {
+bool workload_parse_spread(const char *text, enum distribution *distribution) {
 	if (strcmp(text, "uniform") == 0)
-		*spread = SPREAD_UNIFORM;
+		*distribution = SPREAD_UNIFORM;
 	else if (strcmp(text, "zipfian") == 0)
-		*spread = SPREAD_ZIPFIAN;
+		*distribution = SPREAD_ZIPFIAN;
 	else if (strcmp(text, "latest") == 0)
-		*spread = SPREAD_LATEST;
+		*distribution = SPREAD_LATEST;
 	else
 		return false;
 	return true;
@@ -142,7 +142,7 @@ static double area_inverse(double a) {
 	return pow(1 + a * (1 - exponent), 1 / (1 - exponent));
 }
 
-void workload_begin(struct workload *workload, uint64_t keys) {
+void workload_init(struct workload *workload, uint64_t keys) {
 	workload->keys = keys;
 	atomic_store(&workload->key_count, keys);
 	workload->curve_begin = area(1.5) - 1;
@@ -170,7 +170,7 @@ static uint64_t draw_rank(const struct workload *workload, uint64_t *seed) {
 }
 
 static uint64_t draw_key(struct workload *workload, uint64_t *seed) {
-	switch (workload->spread) {
+	switch (workload->distribution) {
 	case SPREAD_UNIFORM:
 		return draw_below(seed,
 				  atomic_load_explicit(&workload->key_count, memory_order_relaxed));

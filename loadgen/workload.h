@@ -23,7 +23,7 @@ enum work {
 };
 enum { WORKS = WORK_MODIFY + 1 };
 
-enum spread {
+enum distribution {
 	SPREAD_UNIFORM,
 	SPREAD_ZIPFIAN, /* exponent 0.99; the favourites lie scattered over all keys */
 	SPREAD_LATEST,	/* zipfian, and the newest keys are the favourites */
@@ -38,24 +38,24 @@ enum {
 struct workload {
 	unsigned shares[WORKS];
 	unsigned share_sum;
-	enum spread spread;
+	enum distribution distribution;
 	uint64_t keys;		    /* at the start: numbers 0 to keys - 1 */
 	_Atomic uint64_t key_count; /* now; threads share it */
-	/* Where the curve of the zipfian spread begins and ends: see workload.c. */
+	/* Where the curve of the zipfian distribution begins and ends: see workload.c. */
 	double curve_begin, curve_end, curve_sure;
 };
 
 /*
- * Reads "get", "get=95,put=5" or one of YCSB's letters "a" to "f", which choose a spread as well.
+ * Reads "get", "get=95,put=5" or one of YCSB's letters "a" to "f", which choose a distribution as well.
  * NULL, or what is wrong and how to mend it: a constant string.
  */
 const char *workload_parse(const char *text, struct workload *workload);
 
 /* "uniform", "zipfian", "latest". False: none of them. */
-bool workload_parse_spread(const char *text, enum spread *spread);
+bool workload_parse_spread(const char *text, enum distribution *distribution);
 
-/* Call it once the spread is chosen, with 1 to WORKLOAD_KEYS_MAX keys. */
-void workload_begin(struct workload *workload, uint64_t keys);
+/* Call it once the distribution is chosen, with 1 to WORKLOAD_KEYS_MAX keys. */
+void workload_init(struct workload *workload, uint64_t keys);
 
 /* Whether any work of it writes. */
 bool workload_writes(const struct workload *workload);

@@ -76,12 +76,12 @@ struct time_limit {
 };
 
 static struct time_limit limit_within(unsigned timeout_ms) {
-	return (struct time_limit){.deadline_ms = outside_now_ms() + timeout_ms};
+	return (struct time_limit){.deadline_ms = lock_platform_now_ms() + timeout_ms};
 }
 
 /* Not for a limit that is for ever. */
 static unsigned limit_left_ms(const struct time_limit *limit) {
-	uint64_t now_ms = outside_now_ms();
+	uint64_t now_ms = lock_platform_now_ms();
 
 	return now_ms < limit->deadline_ms ? (unsigned)(limit->deadline_ms - now_ms) : 0;
 }
@@ -188,9 +188,9 @@ static enum kv_status write_at(struct kv_lock *lock, const struct time_limit *li
 		lock->state = text == lock->id ? LOCK_HELD : LOCK_FREE;
 		lock->version = version;
 		if (lock->state == LOCK_HELD)
-			patience_took(&lock->patience, outside_now_ms());
+			lock_backoff_acquired(&lock->patience, lock_platform_now_ms());
 		else
-			patience_gave(&lock->patience, outside_now_ms());
+			lock_backoff_released(&lock->patience, lock_platform_now_ms());
 		break;
 	case KV_MAYBE:
 		if (lock->state == LOCK_FREE)
@@ -246,7 +246,7 @@ static enum kv_status look(struct kv_lock *lock, const struct time_limit *limit)
 	if (lock->state != LOCK_UNKNOWN)
 		return KV_OK;
 	if (content == CONTENT_ANOTHER)
-		patience_met(&lock->patience, lock->version);
+		lock_backoff_contended(&lock->patience, lock->version);
 	return content == CONTENT_STRANGE ? KV_INVALID : KV_BUSY;
 }
 
@@ -274,7 +274,7 @@ static enum kv_status take(struct kv_lock *lock, const struct time_limit *limit)
 		if (status == KV_OK && lock->state != LOCK_HELD)
 			status = write_at(lock, limit, lock->id);
 		if (status == KV_VERSION)
-			patience_met(&lock->patience, 0);
+			lock_backoff_contended(&lock->patience, 0);
 		if (!is_worth_a_turn(status))
 			return status;
 	}
@@ -316,12 +316,12 @@ static enum kv_status conclude(struct kv_lock *lock, enum kv_status status) {
 static bool wait_a_little(const struct time_limit *limit, unsigned pause_ms) {
 	uint32_t chance;
 
-	if (outside_chance(&chance, sizeof(chance)))
+	if (lock_platform_random(&chance, sizeof(chance)))
 		pause_ms -= chance % (pause_ms / 2 + 1);
 	if (!limit->is_for_ever && limit_left_ms(limit) < pause_ms)
 		pause_ms = limit_left_ms(limit);
 	if (pause_ms > 0)
-		outside_pause_ms(pause_ms);
+		lock_platform_sleep_ms(pause_ms);
 	return limit->is_for_ever || limit_left_ms(limit) > 0;
 }
 
@@ -330,7 +330,7 @@ static void let_others_first(struct kv_lock *lock, const struct time_limit *limi
 	unsigned pause_ms = 0;
 
 	if (lock->state == LOCK_FREE)
-		pause_ms = patience_courtesy_ms(&lock->patience, outside_now_ms());
+		pause_ms = lock_backoff_yield_ms(&lock->patience, lock_platform_now_ms());
 	if (!limit->is_for_ever && pause_ms > limit_left_ms(limit) / 2)
 		pause_ms = limit_left_ms(limit) / 2;
 	if (pause_ms > 0)
@@ -343,7 +343,7 @@ static bool make_id(char id[ID_DIGITS + 1]) {
 	static const char digits[] = "0123456789abcdef";
 	unsigned char bits[ID_BYTES];
 
-	if (!outside_chance(bits, sizeof(bits)))
+	if (!lock_platform_random(bits, sizeof(bits)))
 		return false;
 	for (size_t i = 0; i < ID_BYTES; i++) {
 		id[2 * i] = digits[bits[i] >> 4];
@@ -395,12 +395,12 @@ enum kv_status kv_lock_acquire(struct kv_lock *lock, unsigned timeout_ms) {
 	if (timeout_ms > 0)
 		limit = limit_within(timeout_ms);
 	let_others_first(lock, &limit);
-	patience_begin(&lock->patience);
+	lock_backoff_reset(&lock->patience);
 	do {
 		status = take(lock, &limit);
 		if (status != KV_BUSY && status != KV_TIMEOUT && status != KV_BADSESSION)
 			return conclude(lock, status);
-	} while (wait_a_little(&limit, patience_pause_ms(&lock->patience)));
+	} while (wait_a_little(&limit, lock_backoff_next_ms(&lock->patience)));
 	return conclude(lock, KV_TIMEOUT);
 }
 

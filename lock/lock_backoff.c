@@ -19,13 +19,13 @@ enum {
 	COURTESIES = 8,
 };
 
-void patience_begin(struct patience *patience) {
+void lock_backoff_reset(struct patience *patience) {
 	patience->backoff_ms = 0;
 	patience->seen = 0;
 	patience->has_changed = false;
 }
 
-void patience_met(struct patience *patience, uint64_t version) {
+void lock_backoff_contended(struct patience *patience, uint64_t version) {
 	if (version == 0 || (patience->seen != 0 && patience->seen != version))
 		patience->has_changed = true;
 	if (version != 0)
@@ -34,7 +34,7 @@ void patience_met(struct patience *patience, uint64_t version) {
 	patience->courtesies = COURTESIES;
 }
 
-unsigned patience_pause_ms(struct patience *patience) {
+unsigned lock_backoff_next_ms(struct patience *patience) {
 	const unsigned most_ms = patience->has_changed ? BACKOFF_CHANGING_MS : BACKOFF_MAX_MS;
 
 	patience->backoff_ms = patience->backoff_ms == 0 ? BACKOFF_MS : 2 * patience->backoff_ms;
@@ -44,17 +44,17 @@ unsigned patience_pause_ms(struct patience *patience) {
 	return patience->backoff_ms;
 }
 
-void patience_took(struct patience *patience, uint64_t now_ms) {
+void lock_backoff_acquired(struct patience *patience, uint64_t now_ms) {
 	if (!patience->is_in_row)
 		patience->row_began_ms = now_ms;
 	patience->is_in_row = true;
 }
 
-void patience_gave(struct patience *patience, uint64_t now_ms) {
+void lock_backoff_released(struct patience *patience, uint64_t now_ms) {
 	patience->gave_ms = now_ms;
 }
 
-unsigned patience_courtesy_ms(struct patience *patience, uint64_t now_ms) {
+unsigned lock_backoff_yield_ms(struct patience *patience, uint64_t now_ms) {
 	const uint64_t rested_ms = now_ms - patience->gave_ms;
 
 	if (!patience->is_in_row || patience->courtesies == 0)

@@ -30,19 +30,19 @@ struct patience {
 };
 
 /* A wait for the lock begins. */
-void patience_begin(struct patience *patience);
+void lock_backoff_reset(struct patience *patience);
 
 /* Another holds the lock, at this version; or was quicker than this handle (0). */
-void patience_met(struct patience *patience, uint64_t version);
+void lock_backoff_contended(struct patience *patience, uint64_t version);
 
 /* How long to wait before looking again, at most: it is for the caller to add jitter. */
-unsigned patience_pause_ms(struct patience *patience);
+unsigned lock_backoff_next_ms(struct patience *patience);
 
 /* The handle has taken the lock, or given it back. */
-void patience_took(struct patience *patience, uint64_t now_ms);
-void patience_gave(struct patience *patience, uint64_t now_ms);
+void lock_backoff_acquired(struct patience *patience, uint64_t now_ms);
+void lock_backoff_released(struct patience *patience, uint64_t now_ms);
 
 /* How long to leave a lock alone, at most, that this handle knows to be free; 0: take it. */
-unsigned patience_courtesy_ms(struct patience *patience, uint64_t now_ms);
+unsigned lock_backoff_yield_ms(struct patience *patience, uint64_t now_ms);
 
 #endif

@@ -8,7 +8,7 @@
 
 enum { NS_IN_MS = 1000 * 1000, MS_IN_S = 1000 };
 
-uint64_t outside_now_ms(void) {
+uint64_t lock_platform_now_ms(void) {
 	struct timespec now = {0};
 
 	/* CLOCK_MONOTONIC is there on every Linux; the call has no other way to fail. */
@@ -16,8 +16,8 @@ uint64_t outside_now_ms(void) {
 	return (uint64_t)now.tv_sec * MS_IN_S + (uint64_t)now.tv_nsec / NS_IN_MS;
 }
 
-void outside_pause_ms(uint64_t pause_ms) {
-	uint64_t until_ms = outside_now_ms() + pause_ms;
+void lock_platform_sleep_ms(uint64_t pause_ms) {
+	uint64_t until_ms = lock_platform_now_ms() + pause_ms;
 	struct timespec until = {.tv_sec = (time_t)(until_ms / MS_IN_S),
 				 .tv_nsec = (long)(until_ms % MS_IN_S) * NS_IN_MS};
 
@@ -26,7 +26,7 @@ void outside_pause_ms(uint64_t pause_ms) {
 		continue;
 }
 
-bool outside_chance(void *data, size_t size) {
+bool lock_platform_random(void *data, size_t size) {
 	ssize_t got;
 
 	/* Up to 256 bytes come whole (getrandom(2)); a signal can cut it at early boot only. */

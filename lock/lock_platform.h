@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 /* Milliseconds since some fixed moment; never goes back. */
-uint64_t outside_now_ms(void);
+uint64_t lock_platform_now_ms(void);
 
 /* Returns when that time has passed, whatever signals arrive. */
-void outside_pause_ms(uint64_t pause_ms);
+void lock_platform_sleep_ms(uint64_t pause_ms);
 
 /* Fills up to 256 bytes with random bits fit for secrets. False: the kernel has none. */
-bool outside_chance(void *data, size_t size);
+bool lock_platform_random(void *data, size_t size);
 
 #endif

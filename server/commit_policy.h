@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef SOLITUDE_H
-#define SOLITUDE_H
+#ifndef COMMIT_POLICY_H
+#define COMMIT_POLICY_H
 
 /*
  * solitude.h - whether there is anybody whom the turn could answer while a batch is written. If
@@ -19,9 +19,9 @@
 #include <stdint.h>
 
 enum {
-	SOLITUDE_TURNS = 64,	 /* in a row without anybody, and the turn waits for the disk */
-	SOLITUDE_WAIT_US = 1000, /* longer than that it does not want to wait ... */
-	SOLITUDE_SLOW = 3,	 /* ... so often in a row */
+	COMMIT_POLICY_TURNS = 64,	 /* in a row without anybody, and the turn waits for the disk */
+	COMMIT_POLICY_WAIT_US = 1000, /* longer than that it does not want to wait ... */
+	COMMIT_POLICY_SLOW = 3,	 /* ... so often in a row */
 };
 
 /* Zeros: nobody came yet. */
@@ -35,12 +35,12 @@ struct solitude {
  * A turn ran what came: whether something did (`has_calls`), and whether somebody was answered at
  * once (`has_answered`). A batch was on its way before, and is, or has been gathered, now.
  */
-void solitude_ran(struct solitude *solitude, bool has_calls, bool has_answered, bool was_writing,
+void commit_policy_observe(struct solitude *solitude, bool has_calls, bool has_answered, bool was_writing,
 		  bool is_writing);
 
-bool solitude_is(const struct solitude *solitude);
+bool commit_policy_is_inline(const struct solitude *solitude);
 
 /* The turn waited so long for the disk, and `has_company`: somebody became ready meanwhile. */
-void solitude_waited(struct solitude *solitude, uint64_t took_us, bool has_company);
+void commit_policy_synced(struct solitude *solitude, uint64_t took_us, bool has_company);
 
 #endif

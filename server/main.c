@@ -54,7 +54,7 @@ static void stop_at_once(int number) {
 
 	(void)number;
 	if (listeners != NULL)
-		listeners_abandon(listeners);
+		listeners_unlink_sockets(listeners);
 	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
 	_exit(EXIT_SUCCESS);
 }
@@ -127,14 +127,14 @@ struct house {
 };
 
 static bool make_service(struct house *house, const struct options *options) {
-	struct identity identity = {.epoch = chance_id(), .seed = chance_id()};
+	struct identity identity = {.epoch = random_id(), .seed = random_id()};
 	struct service_limits limits = {.value_max = options->value_max,
 					.memory_max = options->memory_max,
 					.sessions_max = options->sessions_max,
 					.lease_ms = options->lease_ms};
 	struct recorder recorder = {.journal = NULL};
 
-	chance_fill(identity.store, sizeof(identity.store));
+	random_bytes(identity.store, sizeof(identity.store));
 	if (options->data != NULL) {
 		memcpy(identity.store, house->recovery.store, sizeof(identity.store));
 		house->journal = journal_new();
@@ -163,7 +163,7 @@ static bool start_journal(struct house *house) {
 /* Everything that was kept, as it was. Binding comes first: it fails sooner. */
 static bool house_open(struct house *house, const struct options *options) {
 	*house = (struct house){.journal = NULL};
-	heap_open(&house->heap, options->data != NULL ? 0 : HEAP_LEFT_SMALL);
+	huge_pages_init(&house->heap, options->data != NULL ? 0 : HEAP_LEFT_SMALL);
 	if (options->data != NULL) {
 		if (!recovery_open(&house->recovery, options->data))
 			return false;
@@ -178,7 +178,7 @@ static void house_close(struct house *house) {
 		(void)journal_stop(house->journal);
 	journal_free(house->journal);
 	service_free(house->service);
-	heap_close(&house->heap);
+	huge_pages_destroy(&house->heap);
 	recovery_close(&house->recovery);
 }
 
@@ -198,10 +198,10 @@ static bool enter_rpcbind(const struct options *options, const struct listeners 
 	*registrar = NULL;
 	if (!options->use_rpcbind)
 		return true;
-	switch (registrar_start(listeners, options->program, RPCBIND_START_MS, registrar)) {
-	case REGISTRAR_DONE:
+	switch (rpcbind_register(listeners, options->program, RPCBIND_START_MS, registrar)) {
+	case RPCBIND_DONE:
 		return true;
-	case REGISTRAR_ABSENT:
+	case RPCBIND_ABSENT:
 		if (is_findable(options, listeners)) {
 			log_warn("rpcbind does not answer: clients must name the server's address "
 				 "until it does (start rpcbind, or use -n)");
@@ -209,14 +209,14 @@ static bool enter_rpcbind(const struct options *options, const struct listeners 
 		}
 		log_error("rpcbind does not answer, and no client can find a port that it does not "
 			  "know: start rpcbind, or name a port or a local socket with -l");
-		registrar_stop(*registrar, RPCBIND_STOP_MS);
+		rpcbind_unregister(*registrar, RPCBIND_STOP_MS);
 		*registrar = NULL;
 		return false;
-	case REGISTRAR_NO_MEMORY:
+	case RPCBIND_NO_MEMORY:
 		log_error("no memory to speak to rpcbind");
 		return false;
-	case REGISTRAR_TAKEN:
-	case REGISTRAR_REFUSED:
+	case RPCBIND_TAKEN:
+	case RPCBIND_REFUSED:
 		return false;
 	}
 	return false;
@@ -258,14 +258,14 @@ static bool serve(const struct options *options, struct house *house, struct lis
 		return false;
 	if (enter_rpcbind(options, listeners, &registrar)) {
 		if (say_ready(listeners)) {
-			notify("READY=1");
+			sd_notify_state("READY=1");
 			served = svc_run_turns(server);
 		}
 		/* All answers owed have left. While rpcbind is waited for nobody would be answered:
 		   peers hear now that the server is gone, not then. */
-		listeners_refuse(listeners);
+		listeners_shutdown(listeners);
 		server_free(server);
-		registrar_stop(registrar, RPCBIND_STOP_MS);
+		rpcbind_unregister(registrar, RPCBIND_STOP_MS);
 		return served;
 	}
 	server_free(server);

@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void notify(const char *state) {
+void sd_notify_state(const char *state) {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	socklen_t size;

@@ -36,7 +36,7 @@ struct server {
 	uint64_t start_ms;
 	struct streams *streams;
 	struct datagrams *datagrams[LISTENERS_MAX];
-	unsigned datagrams_count;
+	unsigned datagrams_get_stats;
 };
 
 /* --- Making one ---------------------------------------------------------------------------- */
@@ -46,19 +46,19 @@ static void count_transports(void *context, struct counters *counters) {
 	struct stream_counters streams;
 	struct datagram_counters datagrams = {0};
 
-	streams_count(server->streams, &streams);
-	for (unsigned i = 0; i < server->datagrams_count; i++)
-		datagrams_count(server->datagrams[i], &datagrams);
-	counters_add(counters, "connections", streams.connections);
-	counters_add(counters, "connections_made", streams.connections_made);
-	counters_add(counters, "connections_refused", streams.connections_refused);
-	counters_add(counters, "connections_cut", streams.connections_cut);
-	counters_add(counters, "connections_held", streams.held);
-	counters_add(counters, "connections_unsent", streams.unsent);
-	counters_add(counters, "datagrams", datagrams.received);
-	counters_add(counters, "datagrams_rubbish", datagrams.rubbish);
-	counters_add(counters, "datagrams_unsent", datagrams.unsent);
-	counters_add(counters, "uptime_ms", clock_ms() - server->start_ms);
+	streams_get_stats(server->streams, &streams);
+	for (unsigned i = 0; i < server->datagrams_get_stats; i++)
+		datagrams_get_stats(server->datagrams[i], &datagrams);
+	stats_add(counters, "connections", streams.connections);
+	stats_add(counters, "connections_made", streams.connections_made);
+	stats_add(counters, "connections_refused", streams.connections_refused);
+	stats_add(counters, "connections_cut", streams.connections_cut);
+	stats_add(counters, "connections_held", streams.held);
+	stats_add(counters, "connections_unsent", streams.unsent);
+	stats_add(counters, "datagrams", datagrams.received);
+	stats_add(counters, "datagrams_rubbish", datagrams.rubbish);
+	stats_add(counters, "datagrams_unsent", datagrams.unsent);
+	stats_add(counters, "uptime_ms", clock_ms() - server->start_ms);
 }
 
 static void signals_ready(struct watch *watch, uint32_t events) {
@@ -70,11 +70,11 @@ static void signals_ready(struct watch *watch, uint32_t events) {
 	if (read(watch->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
 	if (info.ssi_signo == SIGUSR1) {
-		(void)turn_want_snapshot(server->turn);
+		(void)turn_request_snapshot(server->turn);
 		return;
 	}
 	log_info("stopping: %s", strsignal((int)info.ssi_signo));
-	notify("STOPPING=1");
+	sd_notify_state("STOPPING=1");
 	server->is_stopping = true;
 }
 
@@ -106,8 +106,8 @@ static bool watch_news(struct server *server, struct watch *watch, int fd) {
 }
 
 static bool watch_disk(struct server *server, const struct server_options *options) {
-	if (options->heap != NULL && heap_fd(options->heap) >= 0 &&
-	    !watch_news(server, &server->heap_news, heap_fd(options->heap)))
+	if (options->heap != NULL && huge_pages_fd(options->heap) >= 0 &&
+	    !watch_news(server, &server->heap_news, huge_pages_fd(options->heap)))
 		return false;
 	return options->journal == NULL ||
 	       (watch_news(server, &server->journal_news, journal_fd(options->journal)) &&
@@ -128,7 +128,7 @@ static bool take_datagrams(struct server *server, struct listeners *listeners) {
 		listener->watch.fd = -1;
 		if (datagrams == NULL)
 			return false;
-		server->datagrams[server->datagrams_count++] = datagrams;
+		server->datagrams[server->datagrams_get_stats++] = datagrams;
 	}
 	return true;
 }
@@ -176,7 +176,7 @@ void server_free(struct server *server) {
 		return;
 	turn_free(server->turn);
 	streams_free(server->streams);
-	for (unsigned i = 0; i < server->datagrams_count; i++)
+	for (unsigned i = 0; i < server->datagrams_get_stats; i++)
 		datagrams_free(server->datagrams[i]);
 	if (server->signals.fd >= 0)
 		(void)close(server->signals.fd);
@@ -206,7 +206,7 @@ static void pause_all(struct server *server, bool is_paused) {
 		return;
 	server->is_paused = is_paused;
 	streams_pause(server->streams, is_paused);
-	for (unsigned i = 0; i < server->datagrams_count; i++)
+	for (unsigned i = 0; i < server->datagrams_get_stats; i++)
 		datagrams_pause(server->datagrams[i], is_paused);
 }
 
@@ -215,12 +215,12 @@ static void pause_all(struct server *server, bool is_paused) {
  * the next turn, where the kernel names it again: a batch must fit into a segment.
  */
 static void receive(struct server *server, const struct epoll_event *events, int count) {
-	for (int i = 0; i < count && (server->is_paused || !turn_is_behind(server->turn)); i++) {
+	for (int i = 0; i < count && (server->is_paused || !turn_is_backlogged(server->turn)); i++) {
 		struct watch *watch = events[i].data.ptr;
 
 		watch->ready(watch, events[i].events);
 	}
-	streams_run(server->streams);
+	streams_run_received(server->streams);
 }
 
 /* Whether somebody is ready but the disk and the like, of which `events` tell. */
@@ -233,7 +233,7 @@ static bool has_calls(const struct epoll_event *events, int count) {
 
 /* While nobody else could be answered, the turn waits for the disk itself, and sees who came. */
 static bool end_turn(struct server *server) {
-	bool waits = solitude_is(&server->solitude) && turn_is_writing(server->turn);
+	bool waits = commit_policy_is_inline(&server->solitude) && turn_has_pending(server->turn);
 	struct epoll_event event;
 	uint64_t began_ns;
 	bool goes_on;
@@ -242,7 +242,7 @@ static bool end_turn(struct server *server) {
 		return turn_end(server->turn, false);
 	began_ns = clock_ns();
 	goes_on = turn_end(server->turn, true);
-	solitude_waited(&server->solitude, (clock_ns() - began_ns) / 1000,
+	commit_policy_synced(&server->solitude, (clock_ns() - began_ns) / 1000,
 			has_calls(&event, epoll_wait(server->epoll, &event, 1, 0)));
 	return goes_on;
 }
@@ -262,20 +262,20 @@ bool svc_run_turns(struct server *server) {
 			return false;
 		}
 		came = has_calls(events, count);
-		was_writing = turn_is_writing(server->turn);
+		was_writing = turn_has_pending(server->turn);
 		turn_begin(server->turn, now_ms);
 		streams_set_time(server->streams, now_ms);
 		receive(server, events, count);
-		solitude_ran(&server->solitude, came,
-			     dispatch_has_answered(turn_dispatch(server->turn)), was_writing,
-			     turn_is_writing(server->turn));
+		commit_policy_observe(&server->solitude, came,
+			     dispatch_replied_immediately(turn_dispatch(server->turn)), was_writing,
+			     turn_has_pending(server->turn));
 		if (!end_turn(server))
 			return false;
-		pause_all(server, turn_is_behind(server->turn));
+		pause_all(server, turn_is_backlogged(server->turn));
 		streams_flush(server->streams);
 		/* Last: sending may begin what is due later, and run calls. */
-		due_ms = streams_tend(server->streams);
-		due_ms = earlier(due_ms, turn_tend(server->turn));
+		due_ms = streams_expire(server->streams);
+		due_ms = earlier(due_ms, turn_expire_sessions(server->turn));
 	}
 	finished = turn_stop(server->turn);
 	streams_drain(server->streams, DRAIN_MS);

@@ -28,11 +28,11 @@ struct turn {
 static void count_journal(const struct turn *turn, struct counters *counters) {
 	struct journal_counters journal;
 
-	journal_count(turn->journal, &journal);
-	counters_add(counters, "journal_batches", journal.batches);
-	counters_add(counters, "journal_bytes", journal.bytes);
-	counters_add(counters, "journal_behind", journal.behind);
-	counters_add(counters, "disk_full", journal.is_disk_full ? 1 : 0);
+	journal_get_stats(turn->journal, &journal);
+	stats_add(counters, "journal_batches", journal.batches);
+	stats_add(counters, "journal_bytes", journal.bytes);
+	stats_add(counters, "journal_behind", journal.behind);
+	stats_add(counters, "disk_full", journal.is_disk_full ? 1 : 0);
 }
 
 /* As the number of a status. */
@@ -45,18 +45,18 @@ static uint64_t snapshot_error(int error) {
 static void count_snapshots(const struct turn *turn, struct counters *counters) {
 	struct snapshotter_counters snapshots;
 
-	snapshotter_count(turn->snapshotter, &snapshots);
-	counters_add(counters, "snapshots", snapshots.published);
-	counters_add(counters, "snapshots_failed", snapshots.failed);
-	counters_add(counters, "snapshot_position", snapshots.last_position);
-	counters_add(counters, "snapshot_bytes", snapshots.last_bytes);
-	counters_add(counters, "snapshot_ms", snapshots.last_ms);
-	counters_add(counters, "snapshot_pause_us", snapshots.pause_us);
-	counters_add(counters, "snapshot_error", snapshot_error(snapshots.last_error));
-	counters_add(counters, "snapshot_under_way",
+	snapshotter_get_stats(turn->snapshotter, &snapshots);
+	stats_add(counters, "snapshots", snapshots.published);
+	stats_add(counters, "snapshots_failed", snapshots.failed);
+	stats_add(counters, "snapshot_position", snapshots.last_position);
+	stats_add(counters, "snapshot_bytes", snapshots.last_bytes);
+	stats_add(counters, "snapshot_ms", snapshots.last_ms);
+	stats_add(counters, "snapshot_pause_us", snapshots.pause_us);
+	stats_add(counters, "snapshot_error", snapshot_error(snapshots.last_error));
+	stats_add(counters, "snapshot_under_way",
 		     (turn->is_snapshot_under_way ? 1 : 0) + (turn->is_snapshot_wanted ? 1 : 0));
-	counters_add(counters, "snapshot_writing", snapshots.bytes);
-	counters_add(counters, "snapshot_expected", snapshots.bytes_about);
+	stats_add(counters, "snapshot_writing", snapshots.bytes);
+	stats_add(counters, "snapshot_expected", snapshots.bytes_about);
 }
 
 static void count(void *context, struct counters *counters) {
@@ -76,12 +76,12 @@ static enum snapshot_answer want_snapshot(void *context, uint64_t *position) {
 
 	if (turn->snapshotter == NULL)
 		return SNAPSHOT_NO_JOURNAL;
-	*position = journal_recorded(turn->journal);
-	snapshotter_count(turn->snapshotter, &snapshots);
+	*position = journal_last_position(turn->journal);
+	snapshotter_get_stats(turn->snapshotter, &snapshots);
 	/* Anybody may ask, as often as he likes: the same one is not written twice. */
 	if (snapshots.published > 0 && snapshots.last_position == *position)
 		return SNAPSHOT_BEGINS;
-	return turn_want_snapshot(turn);
+	return turn_request_snapshot(turn);
 }
 
 struct turn *turn_new(const struct turn_options *options) {
@@ -124,7 +124,7 @@ void turn_begin(struct turn *turn, uint64_t now_ms) {
 /* --- Snapshots ----------------------------------------------------------------------------------
  */
 
-enum snapshot_answer turn_want_snapshot(struct turn *turn) {
+enum snapshot_answer turn_request_snapshot(struct turn *turn) {
 	if (turn->snapshotter == NULL)
 		return SNAPSHOT_NO_JOURNAL;
 	turn->is_snapshot_wanted = turn->has_wish = true;
@@ -142,7 +142,7 @@ static bool poll_snapshot(struct turn *turn, uint64_t durable) {
 		turn->is_snapshot_under_way = true;
 		return true;
 	case SNAPSHOTTER_PUBLISHED:
-		journal_forget(turn->journal, position);
+		journal_truncate(turn->journal, position);
 		break;
 	case SNAPSHOTTER_IDLE:
 	case SNAPSHOTTER_FAILED:
@@ -160,17 +160,17 @@ static void begin_snapshot(struct turn *turn) {
 
 	if (turn->is_snapshot_under_way)
 		return;
-	journal_count(turn->journal, &journal);
+	journal_get_stats(turn->journal, &journal);
 	bytes = turn->replayed + journal.bytes;
 	if (!turn->is_snapshot_wanted &&
 	    !snapshotter_is_due(turn->snapshotter, bytes, turn->now_ms))
 		return;
-	if (turn->heap != NULL && !heap_is_ready(turn->heap))
+	if (turn->heap != NULL && !huge_pages_collapse(turn->heap))
 		return;
 	turn->is_snapshot_wanted = false;
 	/* If it fails, that was logged; whoever wants one may ask again. */
 	turn->is_snapshot_under_way = snapshotter_start(
-	    turn->snapshotter, journal_recorded(turn->journal), bytes, turn->now_ms);
+	    turn->snapshotter, journal_last_position(turn->journal), bytes, turn->now_ms);
 }
 
 /* --- The journal --------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ static void begin_snapshot(struct turn *turn) {
 
 static bool say_failure(struct turn *turn) {
 	log_error("%s: what is on the disk is not known, so kvd stops; start it again to find out",
-		  journal_failure(turn->journal));
+		  journal_error(turn->journal));
 	return false;
 }
 
@@ -202,18 +202,18 @@ bool turn_end(struct turn *turn, bool waits) {
 
 	turn->has_wish = false;
 	if (turn->heap != NULL)
-		heap_tend(turn->heap);
+		huge_pages_advise(turn->heap);
 	if (journal == NULL)
 		return true;
-	is_written = waits && journal_write(journal);
+	is_written = waits && journal_write_inline(journal);
 	durable = journal_durable(journal);
-	if (journal_failure(journal) != NULL)
+	if (journal_error(journal) != NULL)
 		return say_failure(turn);
 	/* First the disk, which then works while answers are made. */
 	if (!is_written)
-		journal_turn(journal);
+		journal_submit(journal);
 	say_room(turn);
-	dispatch_settle(turn->dispatch, durable);
+	dispatch_release_durable(turn->dispatch, durable);
 	if (turn->snapshotter == NULL)
 		return true;
 	if (!poll_snapshot(turn, durable))
@@ -222,20 +222,20 @@ bool turn_end(struct turn *turn, bool waits) {
 	return true;
 }
 
-bool turn_is_writing(const struct turn *turn) {
-	return turn->journal != NULL && journal_is_writing(turn->journal);
+bool turn_has_pending(const struct turn *turn) {
+	return turn->journal != NULL && journal_has_pending(turn->journal);
 }
 
-bool turn_is_behind(const struct turn *turn) {
-	return turn->journal != NULL && journal_is_behind(turn->journal);
+bool turn_is_backlogged(const struct turn *turn) {
+	return turn->journal != NULL && journal_is_backlogged(turn->journal);
 }
 
-uint64_t turn_tend(struct turn *turn) {
+uint64_t turn_expire_sessions(struct turn *turn) {
 	uint64_t due_ms = service_expire(turn->service, EXPIRIES_A_TURN, turn->now_ms);
 
 	/* Sessions that ended are recorded too, and so is what the transports ran meanwhile. */
 	if (turn->journal != NULL)
-		journal_turn(turn->journal);
+		journal_submit(turn->journal);
 	return turn->has_wish ? 0 : due_ms;
 }
 
@@ -244,6 +244,6 @@ bool turn_stop(struct turn *turn) {
 		return true;
 	if (!journal_stop(turn->journal))
 		return say_failure(turn);
-	dispatch_settle(turn->dispatch, journal_durable(turn->journal));
+	dispatch_release_durable(turn->dispatch, journal_durable(turn->journal));
 	return true;
 }

@@ -6,7 +6,7 @@
  * turn.h - a turn but for its sockets: the time, the calls, the journal, snapshots, leases. kvd
  * calls it around its sockets (svc_run.c), a simulation around its network:
  *
- *	turn_begin -> calls come in (dispatch_record) -> turn_end -> answers leave -> turn_tend
+ *	turn_begin -> calls come in (dispatch_record) -> turn_end -> answers leave -> turn_expire_sessions
  *
  * Answers are given to the calls' own xprt: while a call runs, in turn_end() when they waited for
  * the journal, and in turn_stop().
@@ -55,19 +55,19 @@ void turn_begin(struct turn *turn, uint64_t now_ms);
 bool turn_end(struct turn *turn, bool waits);
 
 /* Something that was recorded was not yet durable when turn_end() looked. */
-bool turn_is_writing(const struct turn *turn);
+bool turn_has_pending(const struct turn *turn);
 
 /* No more calls should be taken in until a later turn_end(): the disk cannot keep up. */
-bool turn_is_behind(const struct turn *turn);
+bool turn_is_backlogged(const struct turn *turn);
 
 /* Ends leases. Answers in how many milliseconds to come back; UINT64_MAX: never. */
-uint64_t turn_tend(struct turn *turn);
+uint64_t turn_expire_sessions(struct turn *turn);
 
 /*
  * Somebody wants a snapshot, now: it begins at the end of this turn (or soon after it, when the
  * heap is ready), or when the one under way ends. Many who ask meanwhile get the same one.
  */
-enum snapshot_answer turn_want_snapshot(struct turn *turn);
+enum snapshot_answer turn_request_snapshot(struct turn *turn);
 
 /* The last turn: makes all durable, and answers it. False: the disk failed (logged). */
 bool turn_stop(struct turn *turn);

@@ -82,7 +82,7 @@ static bool let_receive_block(int fd) {
 	       fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
 }
 
-struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program) {
+struct link *conn_new(int fd, bool is_stream, const char *name, uint32_t program) {
 	struct link *link = calloc(1, sizeof(*link));
 
 	if (link == NULL)
@@ -104,7 +104,7 @@ no_link:
 	return NULL;
 }
 
-struct link *link_hold(struct link *link) {
+struct link *conn_ref(struct link *link) {
 	atomic_fetch_add(&link->holds, 1);
 	return link;
 }
@@ -114,7 +114,7 @@ struct link *link_hold(struct link *link) {
  * moment: so only the count is looked at. The socket is closed, not shut down: the parent's
  * connection goes on.
  */
-void link_drop(struct link *link) {
+void conn_unref(struct link *link) {
 	if (link == NULL || atomic_fetch_sub(&link->holds, 1) != 1)
 		return;
 	(void)close(link->fd);
@@ -123,23 +123,23 @@ void link_drop(struct link *link) {
 	free(link);
 }
 
-const char *link_name(const struct link *link) {
+const char *conn_name(const struct link *link) {
 	return link->name;
 }
 
-uint32_t link_program(const struct link *link) {
+uint32_t conn_program(const struct link *link) {
 	return link->program;
 }
 
-bool link_is_stream(const struct link *link) {
+bool conn_is_stream(const struct link *link) {
 	return link->is_stream;
 }
 
-bool link_is_usable(const struct link *link) {
+bool conn_is_usable(const struct link *link) {
 	return !link->is_broken && !link->is_cut;
 }
 
-bool link_heard_since(const struct link *link, uint64_t since_ms) {
+bool conn_received_since(const struct link *link, uint64_t since_ms) {
 	const uint64_t heard_ms = link->heard_ms;
 
 	return heard_ms != 0 && heard_ms >= since_ms;
@@ -155,7 +155,7 @@ static void unlock(struct link *link) {
 
 	link->woken = NULL;
 	(void)pthread_mutex_unlock(&link->mutex);
-	waiters_wake(woken);
+	pending_calls_wake(woken);
 }
 
 /* --- With the mutex held: what came, and who waits for it ---------------------------------- */
@@ -185,7 +185,7 @@ static void break_link(struct link *link, const char *why) {
 }
 
 static void wake(struct link *link, struct waiter *waiter) {
-	link->woken = waiter_rouse(link->woken, waiter, false);
+	link->woken = pending_call_mark_wake(link->woken, waiter, false);
 }
 
 /* The role of the sender goes to the first one, if there is one. */
@@ -225,7 +225,7 @@ static void let_go_if_served(struct link *link, struct waiter *waiter) {
 	if (!may_go(waiter))
 		return;
 	forget(link, waiter);
-	link->woken = waiter_rouse(link->woken, waiter, true);
+	link->woken = pending_call_mark_wake(link->woken, waiter, true);
 }
 
 /* Who still waits for this message. */
@@ -260,7 +260,7 @@ static void take_record(struct link *link, struct kv_bytes whole) {
 	struct waiter *waiter = find_waiter(link, whole);
 
 	if (waiter != NULL && !serve_in_place(link, waiter, whole))
-		serve(link, waiter, record_take(&link->record, whole), whole.size);
+		serve(link, waiter, record_detach(&link->record, whole), whole.size);
 	record_reset(&link->record);
 	if (whole.size < XID_SIZE)
 		break_link(link, "a record too short for an answer came");
@@ -280,13 +280,13 @@ static void take_stream(struct link *link, const uint8_t *bytes, size_t size) {
 	struct kv_bytes whole;
 
 	do {
-		switch (record_add(&link->record, &bytes, &size, LINK_RECORD_MAX, &whole)) {
+		switch (record_feed(&link->record, &bytes, &size, LINK_RECORD_MAX, &whole)) {
 		case RECORD_MORE:
 			break;
-		case RECORD_WHOLE:
+		case RECORD_COMPLETE:
 			take_record(link, whole);
 			break;
-		case RECORD_RUBBISH:
+		case RECORD_INVALID:
 			break_link(link, "rubbish instead of a record came: is this a kv server?");
 			break;
 		case RECORD_NOMEM:
@@ -315,7 +315,7 @@ static struct iovec receive_place(struct link *link) {
 	uint8_t *place = NULL;
 	size_t room = 0;
 
-	if (link->is_stream && !record_room(&link->record, &place, &room))
+	if (link->is_stream && !record_direct_buffer(&link->record, &place, &room))
 		run_out_of_memory(link);
 	return room > 0 ? (struct iovec){.iov_base = place, .iov_len = room} : chunk;
 }
@@ -342,7 +342,7 @@ static void take(struct link *link, struct waiter *me, const uint8_t *place, ssi
 	} else if (place == link->chunk) {
 		take_stream(link, place, (size_t)came);
 	} else {
-		record_filled(&link->record, (size_t)came);
+		record_direct_filled(&link->record, (size_t)came);
 		take_stream(link, link->chunk, 0);
 	}
 }
@@ -487,7 +487,7 @@ static void await_own_message(struct link *link, struct waiter *me) {
 	while (me->is_in_hand) {
 		me->is_asleep = true;
 		unlock(link);
-		waiter_await_news(me);
+		pending_call_wait(me);
 		lock(link);
 	}
 	me->wants_to_leave = false;
@@ -506,7 +506,7 @@ static bool sleep_until_woken(struct link *link, struct waiter *me) {
 	lock(link);
 	if (!is_told && !me->is_asleep) {
 		unlock(link);
-		waiter_await_news(me);
+		pending_call_wait(me);
 		lock(link);
 	}
 	me->is_asleep = false;
@@ -551,13 +551,13 @@ static enum attempt outcome_of(const struct link *link, const struct waiter *me,
 	if (me->is_served && me->answer.data != NULL)
 		return ATTEMPT_ANSWERED;
 	if (me->is_served) {
-		reason_set("%s: no memory for the answer", link->name);
+		last_error_set("%s: no memory for the answer", link->name);
 		return ATTEMPT_NOMEM;
 	}
 	if (link->is_broken || (link->is_cut && !waiter_is_sent(me)))
-		reason_set("%s: %s", link->name, link->why);
+		last_error_set("%s: %s", link->name, link->why);
 	else
-		reason_set("%s: %s in %llu ms", link->name,
+		last_error_set("%s: %s in %llu ms", link->name,
 			   waiter_is_sent(me) ? "no answer" : "nothing could be sent",
 			   (unsigned long long)(me->now_ms - began_ms));
 	return waiter_is_sent(me) ? ATTEMPT_UNANSWERED : ATTEMPT_UNSENT;
@@ -586,7 +586,7 @@ static enum attempt converse(struct link *link, struct waiter *me) {
 	return outcome;
 }
 
-enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
+enum attempt conn_call(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
 			   struct message *came) {
 	enum attempt outcome;
 	struct waiter me;

@@ -37,22 +37,22 @@ struct message {
 
 /*
  * Takes over `fd`, connected; whether it blocks is then the link's own affair. `name` is the
- * address for people, `program` whom calls on the link are for; both are only kept for link_name()
- * and link_program(). One count is the caller's. NULL: no memory; `fd` is then closed.
+ * address for people, `program` whom calls on the link are for; both are only kept for conn_name()
+ * and conn_program(). One count is the caller's. NULL: no memory; `fd` is then closed.
  */
-struct link *link_new(int fd, bool is_stream, const char *name, uint32_t program);
+struct link *conn_new(int fd, bool is_stream, const char *name, uint32_t program);
 
 /* Another count, and one less; the last one closes the socket. Takes no lock: safe after fork. */
-struct link *link_hold(struct link *link);
-void link_drop(struct link *link);
+struct link *conn_ref(struct link *link);
+void conn_unref(struct link *link);
 
-const char *link_name(const struct link *link);
-uint32_t link_program(const struct link *link);
-bool link_is_stream(const struct link *link);
+const char *conn_name(const struct link *link);
+uint32_t conn_program(const struct link *link);
+bool conn_is_stream(const struct link *link);
 
 /* See struct transport in attempt.h. */
-bool link_is_usable(const struct link *link);
-bool link_heard_since(const struct link *link, uint64_t since_ms);
+bool conn_is_usable(const struct link *link);
+bool conn_received_since(const struct link *link, uint64_t since_ms);
 
 /*
  * Sends `sent` (at least four bytes; on a datagram link at most LINK_DATAGRAM_MAX) and waits for
@@ -62,7 +62,7 @@ bool link_heard_since(const struct link *link, uint64_t since_ms);
  * ATTEMPT_ANSWERED: *came is the message. ATTEMPT_UNSENT, ATTEMPT_UNANSWERED: see attempt.h; the
  * reason is set. ATTEMPT_NOMEM: it was sent, and there is no memory for the answer. Nothing else.
  */
-enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
+enum attempt conn_call(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
 			   struct message *came);
 
 #endif

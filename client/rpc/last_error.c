@@ -6,11 +6,11 @@
 
 static _Thread_local char reason[512];
 
-void reason_clear(void) {
+void last_error_clear(void) {
 	reason[0] = '\0';
 }
 
-void reason_set(const char *format, ...) {
+void last_error_set(const char *format, ...) {
 	va_list arguments;
 
 	va_start(arguments, format);
@@ -18,6 +18,6 @@ void reason_set(const char *format, ...) {
 	va_end(arguments);
 }
 
-const char *reason_text(void) {
+const char *last_error_text(void) {
 	return reason;
 }

@@ -8,12 +8,12 @@
  */
 
 /* Forgets it: each connect and each attempt begins so. */
-void reason_clear(void);
+void last_error_clear(void);
 
 /* Takes a printf format; what does not fit is cut off. */
-void reason_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void last_error_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* "" if there is none. Valid until this thread's next connect or attempt. */
-const char *reason_text(void);
+const char *last_error_text(void);
 
 #endif

@@ -66,7 +66,7 @@ size_t waiter_count_sent(struct waiter *waiter, size_t bytes) {
 
 /* --- Sleeping ------------------------------------------------------------------------------ */
 
-struct waiter *waiter_rouse(struct waiter *woken, struct waiter *waiter, bool is_over) {
+struct waiter *pending_call_mark_wake(struct waiter *woken, struct waiter *waiter, bool is_over) {
 	if (!waiter->is_asleep)
 		return woken;
 	waiter->is_asleep = false;
@@ -75,7 +75,7 @@ struct waiter *waiter_rouse(struct waiter *woken, struct waiter *waiter, bool is
 	return waiter;
 }
 
-void waiters_wake(struct waiter *woken) {
+void pending_calls_wake(struct waiter *woken) {
 	while (woken != NULL) {
 		/* Once it has the news its thread may be gone, and its stack with it. */
 		struct waiter *next = woken->next_woken;
@@ -104,7 +104,7 @@ bool waiter_sleep(struct waiter *me) {
 	return result == 0 && atomic_exchange(&me->is_told, false);
 }
 
-void waiter_await_news(struct waiter *me) {
+void pending_call_wait(struct waiter *me) {
 	while (sem_wait(&me->news) < 0)
 		; /* a signal came */
 	atomic_store(&me->is_told, false);

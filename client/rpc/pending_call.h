@@ -69,19 +69,19 @@ size_t waiter_count_sent(struct waiter *waiter, size_t bytes);
  * Puts it before `woken`, if it is asleep: the new list of those to be woken. One that is not
  * asleep will look for itself before it sleeps. `is_over`: it is on no list of the link any more.
  */
-struct waiter *waiter_rouse(struct waiter *woken, struct waiter *waiter, bool is_over);
+struct waiter *pending_call_mark_wake(struct waiter *woken, struct waiter *waiter, bool is_over);
 
 /* Wakes all of them. Without the mutex: each would wait for that first otherwise. */
-void waiters_wake(struct waiter *woken);
+void pending_calls_wake(struct waiter *woken);
 
 /*
  * Sleeps, without the mutex, after is_asleep was set under it, until somebody means to wake this
  * thread (true), or its deadline (false: then see under the mutex whether is_asleep still holds;
- * if not, waiter_await_news()).
+ * if not, pending_call_wait()).
  */
 bool waiter_sleep(struct waiter *me);
 
 /* The news that is meant for this thread is sure to come: waits for it. Without the mutex. */
-void waiter_await_news(struct waiter *me);
+void pending_call_wait(struct waiter *me);
 
 #endif

@@ -28,7 +28,7 @@ struct ports {
 	uint16_t v6;
 };
 
-uint64_t locate_share(uint64_t deadline_ms, size_t left) {
+uint64_t resolve_share(uint64_t deadline_ms, size_t left) {
 	uint64_t now_ms = clock_ms();
 
 	if (left <= 1 || now_ms >= deadline_ms)
@@ -57,7 +57,7 @@ static size_t resolve(const struct address *address, const char *name,
 	char text[64];
 
 	if (failure != 0) {
-		reason_set("%s: %s", name,
+		last_error_set("%s: %s", name,
 			   failure == EAI_SYSTEM ? strerror_r(errno, text, sizeof(text))
 						 : gai_strerror(failure));
 		return 0;
@@ -77,7 +77,7 @@ static size_t resolve(const struct address *address, const char *name,
 	}
 	freeaddrinfo(found);
 	if (count == 0)
-		reason_set("%s: the name has no IPv4 or IPv6 address", name);
+		last_error_set("%s: the name has no IPv4 or IPv6 address", name);
 	return count;
 }
 
@@ -129,19 +129,19 @@ static bool ask_rpcbind(const struct place *place, const char *name, uint32_t pr
 	int fd = dial(place, deadline_ms);
 
 	if (fd < 0) {
-		reason_set("%s: %s", name, strerror_r(errno, text, sizeof(text)));
+		last_error_set("%s: %s", name, strerror_r(errno, text, sizeof(text)));
 		return false;
 	}
-	link = link_new(fd, true, name, RPCBPROG);
+	link = conn_new(fd, true, name, RPCBPROG);
 	if (link == NULL) {
-		reason_set("%s: no memory", name);
+		last_error_set("%s: no memory", name);
 		return false;
 	}
-	chance_fill(&xid, sizeof(xid));
+	random_bytes(&xid, sizeof(xid));
 	caller_init(&caller, link, RPCBPROG, RPCBVERS4, xid, deadline_ms);
 	(void)clnt_call(&caller.client, RPCBPROC_DUMP, caller_no_data, &nothing,
 			(xdrproc_t)xdr_rpcblist_ptr, &list, (struct timeval){0});
-	link_drop(link);
+	conn_unref(link);
 	if (caller.outcome != ATTEMPT_ANSWERED)
 		return false;
 	for (rpcblist_ptr entry = list; entry != NULL; entry = entry->rpcb_next)
@@ -199,7 +199,7 @@ static size_t find_ports(const struct address *address, uint32_t program, uint64
 		size_t kept;
 
 		if (!ask_rpcbind(&sources[i], name, program, is_stream,
-				 locate_share(deadline_ms, source_count - i), &ports))
+				 resolve_share(deadline_ms, source_count - i), &ports))
 			continue;
 		was_answered = true;
 		kept = keep_with_port(places, count, &ports);
@@ -207,7 +207,7 @@ static size_t find_ports(const struct address *address, uint32_t program, uint64
 			return kept;
 	}
 	if (was_answered)
-		reason_set("%s knows no kv server on %s (program %lu)", name,
+		last_error_set("%s knows no kv server on %s (program %lu)", name,
 			   is_stream ? "tcp" : "udp", (unsigned long)program);
 	return 0;
 }

@@ -27,6 +27,6 @@ size_t locate(const struct address *address, const char *name, uint32_t program,
  * The deadline for the next of `left` things to be tried by `deadline_ms`: an equal share, so that
  * one that keeps silent leaves time for the others.
  */
-uint64_t locate_share(uint64_t deadline_ms, size_t left);
+uint64_t resolve_share(uint64_t deadline_ms, size_t left);
 
 #endif

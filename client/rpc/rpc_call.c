@@ -52,17 +52,17 @@ static bool encode_large(struct caller *caller, rpcproc_t procedure, xdrproc_t e
 			 void *arguments, struct kv_bytes *call) {
 	/* 0 for "no arguments" as well as for "cannot be encoded"; the encoding below tells. */
 	size_t size = CALL_HEADER_SIZE + xdr_sizeof(encode, arguments);
-	bool fits = link_is_stream(caller->link) || size <= LINK_DATAGRAM_MAX;
+	bool fits = conn_is_stream(caller->link) || size <= LINK_DATAGRAM_MAX;
 	char *data = fits ? malloc(size) : NULL;
 
 	if (fits && data == NULL) {
-		reason_set("%s: no memory to send", link_name(caller->link));
+		last_error_set("%s: no memory to send", conn_name(caller->link));
 		(void)finish(caller, ATTEMPT_NOMEM, KV_OK, RPC_SYSTEMERROR);
 		return false;
 	}
 	if (!fits || encode_into(caller, procedure, encode, arguments, data, size) == 0) {
 		free(data);
-		reason_set("%s: the call is too big to be sent", link_name(caller->link));
+		last_error_set("%s: the call is too big to be sent", conn_name(caller->link));
 		(void)finish(caller, ATTEMPT_REJECTED, KV_TOOBIG, RPC_CANTENCODEARGS);
 		return false;
 	}
@@ -87,20 +87,20 @@ static bool encode_call(struct caller *caller, rpcproc_t procedure, xdrproc_t en
 /* --- The reply ----------------------------------------------------------------------------- */
 
 static enum clnt_stat garbled(struct caller *caller, const char *what) {
-	reason_set("%s: %s", link_name(caller->link), what);
-	return finish(caller, ATTEMPT_GARBLED, KV_PROTOCOL, RPC_CANTDECODERES);
+	last_error_set("%s: %s", conn_name(caller->link), what);
+	return finish(caller, ATTEMPT_BAD_REPLY, KV_PROTOCOL, RPC_CANTDECODERES);
 }
 
 static enum clnt_stat elsewhere(struct caller *caller, const char *what,
 				enum clnt_stat rpc_status) {
-	reason_set("%s: %s (program %lu)", link_name(caller->link), what,
+	last_error_set("%s: %s (program %lu)", conn_name(caller->link), what,
 		   (unsigned long)caller->program);
-	return finish(caller, ATTEMPT_ELSEWHERE, KV_OK, rpc_status);
+	return finish(caller, ATTEMPT_WRONG_SERVER, KV_OK, rpc_status);
 }
 
 static enum clnt_stat rejected(struct caller *caller, const char *what, enum kv_status status,
 			       enum clnt_stat rpc_status) {
-	reason_set("%s: %s", link_name(caller->link), what);
+	last_error_set("%s: %s", conn_name(caller->link), what);
 	return finish(caller, ATTEMPT_REJECTED, status, rpc_status);
 }
 
@@ -115,7 +115,7 @@ static enum clnt_stat decode_results(struct caller *caller, XDR *xdrs, xdrproc_t
 		return finish(caller, ATTEMPT_ANSWERED, KV_OK, RPC_SUCCESS);
 	if (errno == ENOMEM) {
 		xdr_free(decode, results);
-		reason_set("%s: no memory for the answer", link_name(caller->link));
+		last_error_set("%s: no memory for the answer", conn_name(caller->link));
 		return finish(caller, ATTEMPT_NOMEM, KV_NOMEM, RPC_SYSTEMERROR);
 	}
 	xdr_free(decode, results);
@@ -193,7 +193,7 @@ static enum clnt_stat caller_call(CLIENT *client, rpcproc_t procedure, xdrproc_t
 	(void)timeout;
 	if (!encode_call(caller, procedure, encode, arguments, &sent, &call))
 		return caller->error.re_status;
-	switch (link_exchange(caller->link, call, caller->deadline_ms, &came)) {
+	switch (conn_call(caller->link, call, caller->deadline_ms, &came)) {
 	case ATTEMPT_ANSWERED:
 		status = decode_reply(caller, &came, decode, results);
 		break;
@@ -204,9 +204,9 @@ static enum clnt_stat caller_call(CLIENT *client, rpcproc_t procedure, xdrproc_t
 		status = finish(caller, ATTEMPT_NOMEM, KV_NOMEM, RPC_SYSTEMERROR);
 		break;
 	case ATTEMPT_UNSENT:
-	case ATTEMPT_ELSEWHERE:
+	case ATTEMPT_WRONG_SERVER:
 	case ATTEMPT_REJECTED:
-	case ATTEMPT_GARBLED:
+	case ATTEMPT_BAD_REPLY:
 		status = finish(caller, ATTEMPT_UNSENT, KV_OK, RPC_CANTSEND);
 		break;
 	}

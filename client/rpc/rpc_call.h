@@ -31,13 +31,13 @@ struct caller {
 
 	/*
 	 * What became of the call. ATTEMPT_ANSWERED: the results are decoded, to be freed with
-	 * xdr_free(); else there is nothing to free, and reason_text() says why.
+	 * xdr_free(); else there is nothing to free, and last_error_text() says why.
 	 */
 	enum attempt outcome;
 
 	/*
 	 * With ATTEMPT_REJECTED: KV_DENIED, KV_UNAVAILABLE, KV_PROTOCOL, or KV_TOOBIG if the call
-	 * does not fit the link or the wire types and was not sent. With ATTEMPT_GARBLED:
+	 * does not fit the link or the wire types and was not sent. With ATTEMPT_BAD_REPLY:
 	 * KV_PROTOCOL. With ATTEMPT_NOMEM: KV_NOMEM if it was sent. Else KV_OK.
 	 */
 	enum kv_status status;
@@ -48,7 +48,7 @@ struct caller {
 void caller_init(struct caller *caller, struct link *link, uint32_t program, uint32_t version,
 		 uint32_t xid, uint64_t deadline_ms);
 
-/* An answer that decodes but makes no sense: the outcome becomes ATTEMPT_GARBLED. */
+/* An answer that decodes but makes no sense: the outcome becomes ATTEMPT_BAD_REPLY. */
 void caller_garbled(struct caller *caller, const char *what);
 
 /* Encodes and decodes nothing: xdr_void() of libtirpc is not declared as an xdrproc_t. */

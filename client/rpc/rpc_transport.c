@@ -79,12 +79,12 @@ static struct link *connect_place(const struct connections *connections,
 	int fd = dial(place, deadline_ms);
 
 	if (fd < 0) {
-		reason_set("%s: %s", target->name, strerror_r(errno, text, sizeof(text)));
+		last_error_set("%s: %s", target->name, strerror_r(errno, text, sizeof(text)));
 		return NULL;
 	}
-	link = link_new(fd, place->is_stream, target->name, connections->program);
+	link = conn_new(fd, place->is_stream, target->name, connections->program);
 	if (link == NULL)
-		reason_set("%s: no memory for a connection", target->name);
+		last_error_set("%s: no memory for a connection", target->name);
 	return link;
 }
 
@@ -115,7 +115,7 @@ static struct link *connection_connect(void *context, size_t index, bool look_ag
 	struct link *link;
 	size_t count;
 
-	reason_clear();
+	last_error_clear();
 	if (!look_again && recall(connections, target, &places[0])) {
 		link = connect_place(connections, target, &places[0], deadline_ms);
 		if (link != NULL)
@@ -124,10 +124,10 @@ static struct link *connection_connect(void *context, size_t index, bool look_ag
 	count = locate(&target->address, target->name, connections->program, deadline_ms, places);
 	for (size_t i = 0; i < count; i++) {
 		link = connect_place(connections, target, &places[i],
-				     locate_share(deadline_ms, count - i));
+				     resolve_share(deadline_ms, count - i));
 		if (link != NULL) {
 			remember(connections, target, &places[i]);
-			reason_clear();
+			last_error_clear();
 			return link;
 		}
 	}
@@ -136,13 +136,13 @@ static struct link *connection_connect(void *context, size_t index, bool look_ag
 
 static enum attempt connection_attempt(struct link *link, const struct request *request,
 				       uint64_t deadline_ms, struct response *response) {
-	reason_clear();
-	return procedures_attempt(link, request, deadline_ms, response);
+	last_error_clear();
+	return stubs_call(link, request, deadline_ms, response);
 }
 
 static const char *connection_reason(void *context) {
 	(void)context;
-	return reason_text();
+	return last_error_text();
 }
 
 static uint64_t connection_now_ms(void *context) {
@@ -165,7 +165,7 @@ static uint64_t connection_chance(void *context) {
 	uint64_t bits;
 
 	(void)context;
-	chance_fill(&bits, sizeof(bits));
+	random_bytes(&bits, sizeof(bits));
 	return bits;
 }
 
@@ -197,11 +197,11 @@ enum kv_status connections_new(const struct kv_options *options, struct transpor
 	    .context = connections,
 	    .address_count = count,
 	    .connect = connection_connect,
-	    .hold = link_hold,
-	    .drop = link_drop,
-	    .is_stream = link_is_stream,
-	    .is_usable = link_is_usable,
-	    .heard_since = link_heard_since,
+	    .hold = conn_ref,
+	    .drop = conn_unref,
+	    .is_stream = conn_is_stream,
+	    .is_usable = conn_is_usable,
+	    .heard_since = conn_received_since,
 	    .attempt = connection_attempt,
 	    .reason = connection_reason,
 	    .now_ms = connection_now_ms,

@@ -201,8 +201,8 @@ static void stats_of(struct caller *caller, struct response *response) {
 
 	(void)kvproc_status_1(&nothing, &result, &caller->client);
 	if (is_answered(caller, result.status, response) && response->status == KV_OK &&
-	    !copy_stats(&result, link_name(caller->link), &response->stats)) {
-		reason_set("%s: no memory for the answer", link_name(caller->link));
+	    !copy_stats(&result, conn_name(caller->link), &response->stats)) {
+		last_error_set("%s: no memory for the answer", conn_name(caller->link));
 		caller->outcome = ATTEMPT_NOMEM;
 		caller->status = KV_NOMEM;
 	}
@@ -219,11 +219,11 @@ static void snapshot(struct caller *caller, const struct request *request,
 		response->current = result.position;
 }
 
-enum attempt procedures_attempt(struct link *link, const struct request *request,
+enum attempt stubs_call(struct link *link, const struct request *request,
 				uint64_t deadline_ms, struct response *response) {
 	struct caller caller;
 
-	caller_init(&caller, link, link_program(link), KV_V1, request->xid, deadline_ms);
+	caller_init(&caller, link, conn_program(link), KV_V1, request->xid, deadline_ms);
 	switch (request->kind) {
 	case REQUEST_PING:
 		ping(&caller);

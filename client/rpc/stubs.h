@@ -10,7 +10,7 @@
 #include "rpc/conn.h"
 
 /* As struct transport's `attempt`. */
-enum attempt procedures_attempt(struct link *link, const struct request *request,
+enum attempt stubs_call(struct link *link, const struct request *request,
 				uint64_t deadline_ms, struct response *response);
 
 #endif

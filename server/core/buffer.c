@@ -32,7 +32,7 @@ static struct far *far_of(struct buffer *buffer) {
 }
 
 static size_t far_block_size(size_t head_size) {
-	return memory_round(far_offset(head_size) + sizeof(struct far));
+	return mem_account_round_up(far_offset(head_size) + sizeof(struct far));
 }
 
 static size_t far_bytes_size(const struct far *far) {
@@ -42,7 +42,7 @@ static size_t far_bytes_size(const struct far *far) {
 /* With room for a struct far, too. It has no field: what is appended in it does not change it. */
 static size_t near_block_size(size_t head_size, size_t size) {
 	size_t least = far_block_size(head_size);
-	size_t block_size = memory_round(head_size + size);
+	size_t block_size = mem_account_round_up(head_size + size);
 
 	return block_size < least ? least : block_size;
 }
@@ -63,13 +63,13 @@ static size_t grown_capacity(struct buffer *buffer, size_t more) {
 	size_t needed = buffer->size + more;
 	size_t generous = buffer->size + buffer->size / 2;
 
-	return memory_round(needed > generous ? needed : generous);
+	return mem_account_round_up(needed > generous ? needed : generous);
 }
 
 struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size) {
 	bool is_far = size > NEAR_MAX;
 	size_t block_size = is_far ? far_block_size(head_size) : near_block_size(head_size, size);
-	struct buffer *buffer = memory_allocate(memory, block_size);
+	struct buffer *buffer = mem_account_alloc(memory, block_size);
 
 	assert(head_size >= sizeof(*buffer) && block_size <= UINT16_MAX && size <= INT32_MAX);
 	if (buffer == NULL)
@@ -83,38 +83,38 @@ struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size)
 	if (!is_far)
 		return buffer;
 	*far_of(buffer) = (struct far){
-	    .bytes = memory_allocate(memory, memory_round(size)),
-	    .capacity = (uint32_t)memory_round(size),
+	    .bytes = mem_account_alloc(memory, mem_account_round_up(size)),
+	    .capacity = (uint32_t)mem_account_round_up(size),
 	    .block_size = (uint16_t)block_size,
 	};
 	if (far_of(buffer)->bytes != NULL)
 		return buffer;
-	memory_free(memory, buffer, block_size);
+	mem_account_free(memory, buffer, block_size);
 	return NULL;
 }
 
 size_t buffer_cost(size_t head_size, size_t size) {
 	if (size <= NEAR_MAX)
-		return memory_cost(near_block_size(head_size, size));
-	return memory_cost(far_block_size(head_size)) + memory_cost(size);
+		return mem_account_cost(near_block_size(head_size, size));
+	return mem_account_cost(far_block_size(head_size)) + mem_account_cost(size);
 }
 
-size_t buffer_sole_bytes(struct buffer *buffer) {
+size_t buffer_exclusive_bytes(struct buffer *buffer) {
 	if (buffer->count > 1)
 		return 0;
-	return memory_cost(block_size_of(buffer)) +
-	       (buffer->is_far ? memory_cost(far_bytes_size(far_of(buffer))) : 0);
+	return mem_account_cost(block_size_of(buffer)) +
+	       (buffer->is_far ? mem_account_cost(far_bytes_size(far_of(buffer))) : 0);
 }
 
 void *buffer_bytes(struct buffer *buffer) {
 	return buffer->is_far ? far_of(buffer)->bytes : (unsigned char *)buffer + buffer->head_size;
 }
 
-bool buffer_is_for(struct buffer *buffer, size_t size) {
+bool buffer_fits_exactly(struct buffer *buffer, size_t size) {
 	if (buffer->count > 1 || buffer->is_far != (size > NEAR_MAX))
 		return false;
 	if (buffer->is_far)
-		return far_of(buffer)->capacity == memory_round(size);
+		return far_of(buffer)->capacity == mem_account_round_up(size);
 	return block_size_of(buffer) == near_block_size(buffer->head_size, size);
 }
 
@@ -123,7 +123,7 @@ static void copy(void *to, struct kv_bytes bytes) {
 		memcpy(to, bytes.data, bytes.size);
 }
 
-void buffer_rewrite(struct buffer *buffer, struct kv_bytes bytes) {
+void buffer_overwrite(struct buffer *buffer, struct kv_bytes bytes) {
 	copy(buffer_bytes(buffer), bytes);
 	buffer->size = (uint32_t)bytes.size;
 }
@@ -151,13 +151,13 @@ void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *bl
 	    .block_size = (uint16_t)block_size,
 	    .offset = (uint16_t)offset,
 	};
-	far_of(buffer)->bytes = (unsigned char *)memory_take(memory, block) + offset;
+	far_of(buffer)->bytes = (unsigned char *)mem_account_adopt(memory, block) + offset;
 }
 
 /* Moves the bytes of a near buffer into a block of their own. */
 static bool move_far(struct memory *memory, struct buffer *buffer, size_t far_capacity) {
 	size_t block_size = block_size_of(buffer);
-	unsigned char *bytes = memory_allocate(memory, far_capacity);
+	unsigned char *bytes = mem_account_alloc(memory, far_capacity);
 
 	if (bytes == NULL)
 		return false;
@@ -180,7 +180,7 @@ bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more) {
 		return move_far(memory, buffer, wanted);
 
 	struct far *far = far_of(buffer);
-	unsigned char *block = memory_resize(memory, far->bytes - far->offset, far_bytes_size(far),
+	unsigned char *block = mem_account_realloc(memory, far->bytes - far->offset, far_bytes_size(far),
 					     far->offset + wanted);
 	if (block == NULL)
 		return false;
@@ -194,9 +194,9 @@ size_t buffer_growth(struct buffer *buffer, size_t more) {
 		return 0;
 	size_t grown = grown_capacity(buffer, more);
 	if (!buffer->is_far)
-		return memory_cost(grown);
+		return mem_account_cost(grown);
 	const struct far *far = far_of(buffer);
-	return memory_cost(far->offset + grown) - memory_cost(far_bytes_size(far));
+	return mem_account_cost(far->offset + grown) - mem_account_cost(far_bytes_size(far));
 }
 
 void buffer_append(struct buffer *buffer, struct kv_bytes bytes) {
@@ -209,14 +209,14 @@ void buffer_free(struct memory *memory, struct buffer *buffer) {
 	size_t block_size = block_size_of(buffer);
 
 	if (buffer->is_far)
-		memory_free(memory, far_of(buffer)->bytes - far_of(buffer)->offset,
+		mem_account_free(memory, far_of(buffer)->bytes - far_of(buffer)->offset,
 			    far_bytes_size(far_of(buffer)));
-	memory_free(memory, buffer, block_size);
+	mem_account_free(memory, buffer, block_size);
 }
 
 /* --- Views --------------------------------------------------------------------------------- */
 
-struct view view_whole(struct buffer *buffer) {
+struct view view_all(struct buffer *buffer) {
 	return (struct view){.buffer = buffer, .size = buffer == NULL ? 0 : buffer->size};
 }
 

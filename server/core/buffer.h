@@ -49,7 +49,7 @@ struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size)
 size_t buffer_cost(size_t head_size, size_t size);
 
 /* What dropping its whole view would take off memory->used: 0 if others hold the buffer too. */
-size_t buffer_sole_bytes(struct buffer *buffer);
+size_t buffer_exclusive_bytes(struct buffer *buffer);
 
 /* The bytes of the value; valid until it grows. Of none, any pointer. */
 void *buffer_bytes(struct buffer *buffer);
@@ -58,9 +58,9 @@ void *buffer_bytes(struct buffer *buffer);
  * Whether it may be given a value of `size` bytes in the place of its own: nobody else holds it,
  * and a buffer made for so many would take as much memory.
  */
-bool buffer_is_for(struct buffer *buffer, size_t size);
+bool buffer_fits_exactly(struct buffer *buffer, size_t size);
 /* Gives it this value. */
-void buffer_rewrite(struct buffer *buffer, struct kv_bytes bytes);
+void buffer_overwrite(struct buffer *buffer, struct kv_bytes bytes);
 
 /* Whether a value can stay in the block in which it came: it is large, and little else is there. */
 bool buffer_can_adopt(const struct block *block, struct kv_bytes bytes);
@@ -84,10 +84,10 @@ void buffer_append(struct buffer *buffer, struct kv_bytes bytes);
  * The view of the whole buffer, for an owner that keeps the pointer alone. It is the owner's one
  * view, not another. NULL: an empty view.
  */
-struct view view_whole(struct buffer *buffer);
+struct view view_all(struct buffer *buffer);
 
-/* Another view of the same bytes, to be dropped with view_drop(). Of no bytes it holds nothing. */
-static inline struct view view_hold(struct view view) {
+/* Another view of the same bytes, to be dropped with view_unref(). Of no bytes it holds nothing. */
+static inline struct view view_ref(struct view view) {
 	if (view.size == 0)
 		return (struct view){0};
 	assert(view.buffer->count < UINT32_MAX);
@@ -95,11 +95,11 @@ static inline struct view view_hold(struct view view) {
 	return view;
 }
 
-/* Frees a buffer that nobody holds a view of any more: for view_drop() alone. */
+/* Frees a buffer that nobody holds a view of any more: for view_unref() alone. */
 void buffer_free(struct memory *memory, struct buffer *buffer);
 
 /* Gives a view up and empties it. The last one frees the buffer. An empty view is fine. */
-static inline void view_drop(struct memory *memory, struct view *view) {
+static inline void view_unref(struct memory *memory, struct view *view) {
 	struct buffer *buffer = view->buffer;
 
 	*view = (struct view){0};

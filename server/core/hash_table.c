@@ -65,7 +65,7 @@ static bool needs_segment(const struct table *table) {
 
 static bool set_segment_room(struct table *table, size_t room) {
 	struct table_segment **segments =
-	    memory_resize(table->memory, table->segments, table->segment_room * sizeof(*segments),
+	    mem_account_realloc(table->memory, table->segments, table->segment_room * sizeof(*segments),
 			  room * sizeof(*segments));
 
 	if (segments == NULL)
@@ -79,7 +79,7 @@ static bool add_segment(struct table *table) {
 	if (table->segment_count == table->segment_room &&
 	    !set_segment_room(table, 2 * table->segment_room))
 		return false;
-	struct table_segment *segment = memory_allocate(table->memory, sizeof(*segment));
+	struct table_segment *segment = mem_account_alloc(table->memory, sizeof(*segment));
 	if (segment == NULL)
 		return false;
 	*segment = (struct table_segment){0};
@@ -90,12 +90,12 @@ static bool add_segment(struct table *table) {
 static void drop_segment(struct table *table) {
 	struct table_segment *segment = table->segments[--table->segment_count];
 
-	memory_free(table->memory, segment, sizeof(*segment));
+	mem_account_free(table->memory, segment, sizeof(*segment));
 }
 
 static bool make_spare(struct table *table) {
 	if (table->spare == NULL) {
-		table->spare = memory_allocate(table->memory, sizeof(*table->spare));
+		table->spare = mem_account_alloc(table->memory, sizeof(*table->spare));
 		if (table->spare == NULL)
 			return false;
 		*table->spare = (struct table_line){0};
@@ -106,7 +106,7 @@ static bool make_spare(struct table *table) {
 static void free_lines(struct table *table, struct table_line *line) {
 	while (line != NULL) {
 		struct table_line *more = line->more;
-		memory_free(table->memory, line, sizeof(*line));
+		mem_account_free(table->memory, line, sizeof(*line));
 		line = more;
 	}
 }
@@ -121,7 +121,7 @@ static void give_back(struct table *table, struct table_line *lines) {
 	free_lines(table, lines);
 }
 
-bool table_open(struct table *table, struct memory *memory, table_hash hash, uint64_t seed) {
+bool hash_table_init(struct table *table, struct memory *memory, table_hash hash, uint64_t seed) {
 	*table = (struct table){
 	    .buckets = SEGMENT_SIZE,
 	    .base = SEGMENT_SIZE,
@@ -131,34 +131,34 @@ bool table_open(struct table *table, struct memory *memory, table_hash hash, uin
 	};
 	if (set_segment_room(table, SEGMENT_ROOM_MIN) && add_segment(table) && make_spare(table))
 		return true;
-	table_close(table);
+	hash_table_destroy(table);
 	return false;
 }
 
-void table_close(struct table *table) {
+void hash_table_destroy(struct table *table) {
 	for (size_t bucket = 0; bucket < table->segment_count * SEGMENT_SIZE; bucket++)
 		free_lines(table, line_at(table, bucket)->more);
 	while (table->segment_count > 0)
 		drop_segment(table);
-	memory_free(table->memory, table->segments,
+	mem_account_free(table->memory, table->segments,
 		    table->segment_room * sizeof(struct table_segment *));
-	memory_free(table->memory, table->spare, sizeof(*table->spare));
+	mem_account_free(table->memory, table->spare, sizeof(*table->spare));
 	*table = (struct table){0};
 }
 
-bool table_reserve(struct table *table) {
+bool hash_table_reserve_one(struct table *table) {
 	return make_spare(table) && (!needs_segment(table) || add_segment(table));
 }
 
-size_t table_growth(const struct table *table) {
-	size_t growth = table->spare == NULL ? memory_cost(sizeof(*table->spare)) : 0;
+size_t hash_table_reserve_cost(const struct table *table) {
+	size_t growth = table->spare == NULL ? mem_account_cost(sizeof(*table->spare)) : 0;
 
 	if (!needs_segment(table))
 		return growth;
 	size_t room_size = table->segment_room * sizeof(struct table_segment *);
 	if (table->segment_count == table->segment_room)
-		growth += memory_cost(2 * room_size) - memory_cost(room_size);
-	return growth + memory_cost(sizeof(struct table_segment));
+		growth += mem_account_cost(2 * room_size) - mem_account_cost(room_size);
+	return growth + mem_account_cost(sizeof(struct table_segment));
 }
 
 static void count_bucket(struct table *table) {
@@ -167,7 +167,7 @@ static void count_bucket(struct table *table) {
 		table->base *= 2;
 }
 
-bool table_presize(struct table *table, size_t count) {
+bool hash_table_reserve_total(struct table *table, size_t count) {
 	assert(table->count == 0);
 	while (is_split_due(table, count)) {
 		if (table->buckets == table->segment_count * SEGMENT_SIZE && !add_segment(table))
@@ -247,7 +247,7 @@ static void merge(struct table *table) {
 		(void)set_segment_room(table, table->segment_room / 2);
 }
 
-void table_insert(struct table *table, void *element) {
+void hash_table_insert(struct table *table, void *element) {
 	uint64_t hash = table->hash(table->seed, element);
 
 	assert(table->spare != NULL && !needs_segment(table));
@@ -270,7 +270,7 @@ static struct table_line *place_of(const struct table *table, uint64_t hash, con
 				return line;
 }
 
-void table_remove(struct table *table, const void *element) {
+void hash_table_remove(struct table *table, const void *element) {
 	uint64_t hash = table->hash(table->seed, element);
 	struct table_line *before = NULL;
 	struct table_line *last = line_for(table, hash);
@@ -292,13 +292,13 @@ void table_remove(struct table *table, const void *element) {
 		merge(table);
 }
 
-void table_exchange(struct table *table, uint64_t hash, const void *element, void *other) {
+void hash_table_replace(struct table *table, uint64_t hash, const void *element, void *other) {
 	unsigned place;
 
 	place_of(table, hash, element, &place)->elements[place] = other;
 }
 
-void *table_find(const struct table *table, uint64_t hash, table_match is_wanted,
+void *hash_table_find(const struct table *table, uint64_t hash, table_match is_wanted,
 		 const void *wanted) {
 	const struct table_line *line = line_for(table, hash);
 
@@ -309,14 +309,14 @@ void *table_find(const struct table *table, uint64_t hash, table_match is_wanted
 	return NULL;
 }
 
-const struct table_line *table_foresee_line(const struct table *table, uint64_t hash) {
+const struct table_line *hash_table_prefetch_bucket(const struct table *table, uint64_t hash) {
 	const struct table_line *line = line_for(table, hash);
 
 	__builtin_prefetch(line);
 	return line;
 }
 
-const struct table_line *table_foresee(const struct table_line *line, uint64_t hash, size_t size) {
+const struct table_line *hash_table_prefetch_next(const struct table_line *line, uint64_t hash, size_t size) {
 	for (unsigned i = 0; i < line->count; i++)
 		if (line->tags[i] == tag_of(hash))
 			for (size_t at = 0; at < size; at += LINE_SIZE)
@@ -326,7 +326,7 @@ const struct table_line *table_foresee(const struct table_line *line, uint64_t h
 	return line->more;
 }
 
-bool table_each(const struct table *table, void *context,
+bool hash_table_foreach(const struct table *table, void *context,
 		bool (*visit)(void *context, void *element)) {
 	for (size_t bucket = 0; bucket < table->buckets; bucket++) {
 		const struct table_line *line = line_at(table, bucket);
@@ -339,7 +339,7 @@ bool table_each(const struct table *table, void *context,
 	return true;
 }
 
-void table_drain(struct table *table, void *context,
+void hash_table_clear(struct table *table, void *context,
 		 void (*release)(void *context, void *element)) {
 	for (size_t bucket = 0; bucket < table->buckets; bucket++) {
 		struct table_line *first = line_at(table, bucket);
@@ -353,6 +353,6 @@ void table_drain(struct table *table, void *context,
 	table->count = 0;
 }
 
-uint64_t table_hash_bytes(uint64_t seed, const void *data, size_t size) {
+uint64_t hash_bytes(uint64_t seed, const void *data, size_t size) {
 	return XXH3_64bits_withSeed(data, size, seed);
 }

@@ -45,57 +45,57 @@ struct table {
 	struct memory *memory;
 };
 
-/* An empty table, to be closed with table_close(). False: no memory, and nothing to close. */
-bool table_open(struct table *table, struct memory *memory, table_hash hash, uint64_t seed);
+/* An empty table, to be closed with hash_table_destroy(). False: no memory, and nothing to close. */
+bool hash_table_init(struct table *table, struct memory *memory, table_hash hash, uint64_t seed);
 
 /* Frees the lines. Elements still in it are left alone. */
-void table_close(struct table *table);
+void hash_table_destroy(struct table *table);
 
-/* Makes sure that the next table_insert() has its memory. False: there is none. */
-bool table_reserve(struct table *table);
+/* Makes sure that the next hash_table_insert() has its memory. False: there is none. */
+bool hash_table_reserve_one(struct table *table);
 
-/* What table_reserve() would add to memory->used. The insert may give some of it back. */
-size_t table_growth(const struct table *table);
+/* What hash_table_reserve_one() would add to memory->used. The insert may give some of it back. */
+size_t hash_table_reserve_cost(const struct table *table);
 
 /*
  * Makes an empty table as large as `count` inserts would, but for the lines of crowded buckets.
  * False: no memory, and it may be a little larger.
  */
-bool table_presize(struct table *table, size_t count);
+bool hash_table_reserve_total(struct table *table, size_t count);
 
-/* Adds an element that is not in it; after table_reserve(). */
-void table_insert(struct table *table, void *element);
+/* Adds an element that is not in it; after hash_table_reserve_one(). */
+void hash_table_insert(struct table *table, void *element);
 
 /* Takes an element out that is in the table. Gives memory back as the table shrinks. */
-void table_remove(struct table *table, const void *element);
+void hash_table_remove(struct table *table, const void *element);
 
 /* Puts `other`, of the same hash, in the place of an element that is in the table. */
-void table_exchange(struct table *table, uint64_t hash, const void *element, void *other);
+void hash_table_replace(struct table *table, uint64_t hash, const void *element, void *other);
 
 /* The element of this hash that `is_wanted` says true about. NULL: there is none. */
-void *table_find(const struct table *table, uint64_t hash, table_match is_wanted,
+void *hash_table_find(const struct table *table, uint64_t hash, table_match is_wanted,
 		 const void *wanted);
 
 /*
- * Fetches into the processor's cache what table_find() of this hash reads: the first line, which is
+ * Fetches into the processor's cache what hash_table_find() of this hash reads: the first line, which is
  * answered, and when that had its time, the elements in it that may be the one, `size` bytes each.
- * table_foresee() answers the next line, to be treated alike, or NULL. Until then the table stays
+ * hash_table_prefetch_next() answers the next line, to be treated alike, or NULL. Until then the table stays
  * as it is.
  */
-const struct table_line *table_foresee_line(const struct table *table, uint64_t hash);
-const struct table_line *table_foresee(const struct table_line *line, uint64_t hash, size_t size);
+const struct table_line *hash_table_prefetch_bucket(const struct table *table, uint64_t hash);
+const struct table_line *hash_table_prefetch_next(const struct table_line *line, uint64_t hash, size_t size);
 
 /*
  * Shows each element, in no order, as long as `visit` answers true. False: it did not. Meanwhile
  * the table stays as it is.
  */
-bool table_each(const struct table *table, void *context,
+bool hash_table_foreach(const struct table *table, void *context,
 		bool (*visit)(void *context, void *element));
 
 /* Hands each element over, in no order, and leaves the table empty. `release` may free it. */
-void table_drain(struct table *table, void *context, void (*release)(void *context, void *element));
+void hash_table_clear(struct table *table, void *context, void (*release)(void *context, void *element));
 
 /* The hash of some bytes, for a table_hash: nobody who does not know the seed can guess it. */
-uint64_t table_hash_bytes(uint64_t seed, const void *data, size_t size);
+uint64_t hash_bytes(uint64_t seed, const void *data, size_t size);
 
 #endif

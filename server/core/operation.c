@@ -35,5 +35,5 @@ uint64_t operation_hash(const struct operation *operation) {
 }
 
 void reply_drop(struct memory *memory, struct reply *reply) {
-	view_drop(memory, &reply->value);
+	view_unref(memory, &reply->value);
 }

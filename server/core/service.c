@@ -42,14 +42,14 @@ struct service *service_new(const struct identity *identity, const struct servic
 	};
 	if (recorder != NULL)
 		service->recorder = *recorder;
-	if (!store_open(&service->store, &service->memory, identity->seed))
+	if (!store_init(&service->store, &service->memory, identity->seed))
 		goto no_store;
 	if (!sessions_open(&service->sessions, &service->memory, identity->seed))
 		goto no_sessions;
 	return service;
 
 no_sessions:
-	store_close(&service->store);
+	store_destroy(&service->store);
 no_store:
 	free(service);
 	return NULL;
@@ -59,7 +59,7 @@ void service_free(struct service *service) {
 	if (service == NULL)
 		return;
 	sessions_close(&service->sessions);
-	store_close(&service->store);
+	store_destroy(&service->store);
 	free(service);
 }
 
@@ -102,15 +102,15 @@ void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, u
 	/* The answer shows this one write, so it waits for no other to be durable. */
 	reply->position = entry->position;
 	reply->current = entry->version;
-	struct view value = view_whole(&entry->value);
+	struct view value = view_all(&entry->value);
 	if (value.size > reply_max)
 		reply->status = KV_TOOBIG;
 	else
-		reply->value = view_hold(value);
+		reply->value = view_ref(value);
 }
 
-void service_foresee(const struct service *service, const struct kv_bytes *keys, unsigned count) {
-	store_foresee(&service->store, keys, count);
+void service_prefetch(const struct service *service, const struct kv_bytes *keys, unsigned count) {
+	store_prefetch(&service->store, keys, count);
 }
 
 /* False: the journal has no room. */
@@ -139,7 +139,7 @@ static void apply_open(struct service *service, struct session *session, struct 
 }
 
 static void apply_end(struct service *service, enum operation_kind kind, struct session *session) {
-	session_end(&service->sessions, session);
+	session_destroy(&service->sessions, session);
 	if (kind == OPERATION_EXPIRE)
 		service->sessions_expired++;
 }
@@ -202,7 +202,7 @@ static void run_open(struct service *service, const struct operation *operation,
 	if (session == NULL)
 		return;
 	if (!make_room_for_session(service) || !record(service, operation)) {
-		session_abandon(sessions, session);
+		session_cancel(sessions, session);
 		return;
 	}
 	apply_open(service, session, reply);
@@ -264,12 +264,12 @@ static void try_write(struct service *service, const struct operation *operation
 		return;
 
 	reply->status = KV_FULL;
-	if (!store_fits(store, entry, operation))
+	if (!store_has_memory_for(store, entry, operation))
 		return;
 	if (!store_prepare(store, entry, operation, &change))
 		return;
 	if (!record(service, operation)) {
-		store_abandon(store, &change);
+		store_cancel(store, &change);
 		return;
 	}
 	apply_write(service, operation, &change, service->position, reply);
@@ -294,12 +294,12 @@ static void run_new(struct service *service, struct session *session,
 	 * A refusal that no slot remembers is no refusal: a copy could run later. Without a slot
 	 * nothing is known of this call but that.
 	 */
-	if (!session_make_way(&service->sessions, session, operation->slot)) {
+	if (!session_prepare_slot(&service->sessions, session, operation->slot)) {
 		reply->status = KV_MAYBE;
 		return;
 	}
 	try_write(service, operation, reply_max, reply);
-	session_remember(&service->sessions, session, operation, hash, reply);
+	session_cache_reply(&service->sessions, session, operation, hash, reply);
 }
 
 /* True: it was a copy, and it was answered as the first one. */
@@ -317,7 +317,7 @@ static bool run_write(struct service *service, const struct operation *operation
 		run_new(service, session, operation, hash, reply_max, reply);
 		break;
 	case ADMIT_REPLAY:
-		if (!session_recall(session, operation->slot, reply_max, reply))
+		if (!session_cached_reply(session, operation->slot, reply_max, reply))
 			reply->status = KV_MAYBE;
 		return true;
 	case ADMIT_FALSE_RETRY:
@@ -401,14 +401,14 @@ static bool replay_write(struct service *service, const struct operation *operat
 
 	if (!store_prepare(&service->store, entry, operation, &change))
 		return false;
-	if (session != NULL && !session_make_way(&service->sessions, session, operation->slot)) {
-		store_abandon(&service->store, &change);
+	if (session != NULL && !session_prepare_slot(&service->sessions, session, operation->slot)) {
+		store_cancel(&service->store, &change);
 		return false;
 	}
 	apply_write(service, operation, &change, 0, reply);
 	if (session != NULL) {
 		session_renew(&service->sessions, session, service->now_ms);
-		session_remember(&service->sessions, session, operation, operation_hash(operation),
+		session_cache_reply(&service->sessions, session, operation, operation_hash(operation),
 				 reply);
 	}
 	return true;
@@ -451,17 +451,17 @@ uint64_t service_time(const struct service *service) {
 	return service->now_ms;
 }
 
-enum state_answer service_save(const struct service *service, state_put *put, void *context) {
+enum state_result service_save(const struct service *service, state_put *put, void *context) {
 	return state_save(&service->store, &service->sessions, service->now_ms, put, context);
 }
 
-enum state_answer service_load(struct service *service, uint64_t size, state_get *get,
+enum state_result service_load(struct service *service, uint64_t size, state_get *get,
 			       void *context) {
 	return state_load(&service->store, &service->sessions, &service->now_ms, size, get,
 			  context);
 }
 
-void service_count(const struct service *service, struct service_counters *counters) {
+void service_get_stats(const struct service *service, struct service_counters *counters) {
 	*counters = (struct service_counters){
 	    .keys = service->store.entries.count,
 	    .sessions = service->sessions.by_id.count,

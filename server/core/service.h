@@ -74,8 +74,8 @@ struct memory *service_memory(struct service *service);
 void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, uint32_t reply_max,
 		 struct reply *reply);
 
-/* These keys will be named by the next calls: see store_foresee(). */
-void service_foresee(const struct service *service, const struct kv_bytes *keys, unsigned count);
+/* These keys will be named by the next calls: see store_prefetch(). */
+void service_prefetch(const struct service *service, const struct kv_bytes *keys, unsigned count);
 
 /*
  * Runs one call that may change something: PUT, APPEND, OPEN (client_id is a fresh random id to be
@@ -113,14 +113,14 @@ uint64_t service_time(const struct service *service);
 
 /* Hands over the whole state as bytes: see state.h. It changes nothing, counts of views included.
  */
-enum state_answer service_save(const struct service *service, state_put *put, void *context);
+enum state_result service_save(const struct service *service, state_put *put, void *context);
 
 /*
  * Takes the state in that service_save() handed over, of at most `size` bytes, whatever the limits
  * are now. What was written counts as durable (position 0). The service must be as service_new()
  * made it; after another answer than STATE_DONE it is only fit for service_free().
  */
-enum state_answer service_load(struct service *service, uint64_t size, state_get *get,
+enum state_result service_load(struct service *service, uint64_t size, state_get *get,
 			       void *context);
 
 /* What `kvctl status` shows. Names and meanings are listed in docs/PROTOCOL.md. */
@@ -134,6 +134,6 @@ struct service_counters {
 	uint64_t calls_replayed; /* copies answered from the duplicate cache */
 	uint64_t calls_refused;	 /* other answers of service_run() than KV_OK */
 };
-void service_count(const struct service *service, struct service_counters *counters);
+void service_get_stats(const struct service *service, struct service_counters *counters);
 
 #endif

@@ -7,11 +7,11 @@
 static uint64_t hash_id(uint64_t seed, const void *session) {
 	const uint64_t *client_id = &((const struct session *)session)->client_id;
 
-	return table_hash_bytes(seed, client_id, sizeof(*client_id));
+	return hash_bytes(seed, client_id, sizeof(*client_id));
 }
 
 static uint64_t hash_nonce(uint64_t seed, const void *session) {
-	return table_hash_bytes(seed, ((const struct session *)session)->nonce, NONCE_SIZE);
+	return hash_bytes(seed, ((const struct session *)session)->nonce, NONCE_SIZE);
 }
 
 static bool has_id(const void *session, const void *client_id) {
@@ -55,10 +55,10 @@ static void list_remove(struct session_list *list, struct session *session) {
 
 bool sessions_open(struct sessions *sessions, struct memory *memory, uint64_t seed) {
 	*sessions = (struct sessions){.memory = memory};
-	if (!table_open(&sessions->by_id, memory, hash_id, seed))
+	if (!hash_table_init(&sessions->by_id, memory, hash_id, seed))
 		return false;
-	if (!table_open(&sessions->by_nonce, memory, hash_nonce, seed)) {
-		table_close(&sessions->by_id);
+	if (!hash_table_init(&sessions->by_nonce, memory, hash_nonce, seed)) {
+		hash_table_destroy(&sessions->by_id);
 		return false;
 	}
 	return true;
@@ -68,15 +68,15 @@ void sessions_close(struct sessions *sessions) {
 	struct session *session;
 
 	while ((session = sessions_oldest(sessions)) != NULL)
-		session_end(sessions, session);
-	table_close(&sessions->by_nonce);
-	table_close(&sessions->by_id);
+		session_destroy(sessions, session);
+	hash_table_destroy(&sessions->by_nonce);
+	hash_table_destroy(&sessions->by_id);
 }
 
 static struct session *look_up(const struct sessions *sessions, uint64_t client_id) {
-	uint64_t hash = table_hash_bytes(sessions->by_id.seed, &client_id, sizeof(client_id));
+	uint64_t hash = hash_bytes(sessions->by_id.seed, &client_id, sizeof(client_id));
 
-	return table_find(&sessions->by_id, hash, has_id, &client_id);
+	return hash_table_find(&sessions->by_id, hash, has_id, &client_id);
 }
 
 struct session *sessions_find(struct sessions *sessions, uint64_t client_id) {
@@ -92,9 +92,9 @@ struct session *sessions_find(struct sessions *sessions, uint64_t client_id) {
 
 struct session *sessions_find_nonce(const struct sessions *sessions,
 				    const uint8_t nonce[NONCE_SIZE]) {
-	uint64_t hash = table_hash_bytes(sessions->by_nonce.seed, nonce, NONCE_SIZE);
+	uint64_t hash = hash_bytes(sessions->by_nonce.seed, nonce, NONCE_SIZE);
 
-	return table_find(&sessions->by_nonce, hash, has_nonce, nonce);
+	return hash_table_find(&sessions->by_nonce, hash, has_nonce, nonce);
 }
 
 struct session *sessions_oldest(const struct sessions *sessions) {
@@ -113,9 +113,9 @@ struct session *sessions_oldest(const struct sessions *sessions) {
 struct session *session_prepare(struct sessions *sessions, const struct operation *operation) {
 	uint32_t slots = operation->slots < SLOTS_MAX ? operation->slots : SLOTS_MAX;
 
-	if (!table_reserve(&sessions->by_id) || !table_reserve(&sessions->by_nonce))
+	if (!hash_table_reserve_one(&sessions->by_id) || !hash_table_reserve_one(&sessions->by_nonce))
 		return NULL;
-	struct session *session = memory_allocate(sessions->memory, sizeof(*session));
+	struct session *session = mem_account_alloc(sessions->memory, sizeof(*session));
 	if (session == NULL)
 		return NULL;
 	*session = (struct session){
@@ -126,37 +126,37 @@ struct session *session_prepare(struct sessions *sessions, const struct operatio
 	return session;
 }
 
-void session_abandon(struct sessions *sessions, struct session *session) {
-	memory_free(sessions->memory, session, sizeof(*session));
+void session_cancel(struct sessions *sessions, struct session *session) {
+	mem_account_free(sessions->memory, session, sizeof(*session));
 }
 
 void session_add(struct sessions *sessions, struct session *session, uint64_t now_ms) {
 	session->active_ms = now_ms;
-	table_insert(&sessions->by_id, session);
-	table_insert(&sessions->by_nonce, session);
+	hash_table_insert(&sessions->by_id, session);
+	hash_table_insert(&sessions->by_nonce, session);
 	list_append(list_of(sessions, session), session);
 }
 
 static void forget(struct sessions *sessions, struct slot *slot) {
 	struct view old = {.buffer = slot->old, .size = slot->old_size};
 
-	view_drop(sessions->memory, &old);
+	view_unref(sessions->memory, &old);
 	slot->old = NULL;
 	slot->old_size = 0;
 }
 
-void session_end(struct sessions *sessions, struct session *session) {
+void session_destroy(struct sessions *sessions, struct session *session) {
 	if (sessions->last == session)
 		sessions->last = NULL;
-	table_remove(&sessions->by_id, session);
-	table_remove(&sessions->by_nonce, session);
+	hash_table_remove(&sessions->by_id, session);
+	hash_table_remove(&sessions->by_nonce, session);
 	list_remove(list_of(sessions, session), session);
 	forget(sessions, &session->first);
 	for (size_t i = 0; i < session->others_count; i++)
 		forget(sessions, &session->others[i]);
-	memory_free(sessions->memory, session->others,
+	mem_account_free(sessions->memory, session->others,
 		    session->others_count * sizeof(*session->others));
-	memory_free(sessions->memory, session, sizeof(*session));
+	mem_account_free(sessions->memory, session, sizeof(*session));
 }
 
 void session_renew(struct sessions *sessions, struct session *session, uint64_t now_ms) {
@@ -205,7 +205,7 @@ static bool make_slots(struct sessions *sessions, struct session *session, uint3
 	while (count < slot)
 		count = 2 * count + 1;
 	struct slot *others =
-	    memory_resize(sessions->memory, session->others,
+	    mem_account_realloc(sessions->memory, session->others,
 			  session->others_count * sizeof(*others), count * sizeof(*others));
 	if (others == NULL)
 		return false;
@@ -216,7 +216,7 @@ static bool make_slots(struct sessions *sessions, struct session *session, uint3
 	return true;
 }
 
-bool session_make_way(struct sessions *sessions, struct session *session, uint32_t slot) {
+bool session_prepare_slot(struct sessions *sessions, struct session *session, uint32_t slot) {
 	struct slot *last = slot_at(session, slot);
 
 	assert(slot < session->slots);
@@ -226,10 +226,10 @@ bool session_make_way(struct sessions *sessions, struct session *session, uint32
 	return true;
 }
 
-void session_remember(struct sessions *sessions, struct session *session,
+void session_cache_reply(struct sessions *sessions, struct session *session,
 		      const struct operation *operation, uint64_t hash, const struct reply *reply) {
 	struct slot *slot = slot_at(session, operation->slot);
-	struct view old = view_hold(reply->value);
+	struct view old = view_ref(reply->value);
 
 	assert(slot != NULL && slot->old == NULL);
 	*slot = (struct slot){
@@ -248,7 +248,7 @@ void session_remember(struct sessions *sessions, struct session *session,
 	}
 }
 
-bool session_recall(const struct session *session, uint32_t slot, uint32_t reply_max,
+bool session_cached_reply(const struct session *session, uint32_t slot, uint32_t reply_max,
 		    struct reply *reply) {
 	const struct slot *last = slot_at((struct session *)session, slot);
 
@@ -258,7 +258,7 @@ bool session_recall(const struct session *session, uint32_t slot, uint32_t reply
 	    .status = (enum kv_status)last->status,
 	    .current = last->current,
 	    .old_version = last->had_old ? last->current - 1 : 0,
-	    .value = view_hold((struct view){.buffer = last->old, .size = last->old_size}),
+	    .value = view_ref((struct view){.buffer = last->old, .size = last->old_size}),
 	};
 	return true;
 }

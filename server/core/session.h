@@ -77,14 +77,14 @@ struct session *sessions_oldest(const struct sessions *sessions);
 
 /*
  * A session for an OPEN of a new client id and nonce, with the memory to add it. NULL: there is
- * none. Until it is added, session_abandon() gives it up.
+ * none. Until it is added, session_cancel() gives it up.
  */
 struct session *session_prepare(struct sessions *sessions, const struct operation *operation);
-void session_abandon(struct sessions *sessions, struct session *session);
+void session_cancel(struct sessions *sessions, struct session *session);
 void session_add(struct sessions *sessions, struct session *session, uint64_t now_ms);
 
 /* Ends it: takes it out and frees it, with all that it remembers. */
-void session_end(struct sessions *sessions, struct session *session);
+void session_destroy(struct sessions *sessions, struct session *session);
 
 /* What it remembers of this slot; NULL: nothing, for it has never been used. */
 const struct slot *session_slot(const struct session *session, uint32_t slot);
@@ -95,8 +95,8 @@ void session_renew(struct sessions *sessions, struct session *session, uint64_t 
 
 /* What to do with a write. */
 enum admission {
-	ADMIT_NEW,	   /* later than the last on its slot: run it, then session_remember() */
-	ADMIT_REPLAY,	   /* a copy of the last: session_recall(), run nothing */
+	ADMIT_NEW,	   /* later than the last on its slot: run it, then session_cache_reply() */
+	ADMIT_REPLAY,	   /* a copy of the last: session_cached_reply(), run nothing */
 	ADMIT_FALSE_RETRY, /* the seq of the last, but another call: KV_FALSE_RETRY */
 	ADMIT_STALE,	   /* before the last: KV_STALE; it never runs */
 	ADMIT_UNKNOWN,	   /* there is no session: KV_BADSESSION */
@@ -111,17 +111,17 @@ enum admission session_admit(const struct session *session, const struct operati
  * After ADMIT_NEW: makes sure that the slot has its memory, and forgets the old value that it
  * remembers, so that its bytes are free for this call. False: no memory, nothing is changed.
  */
-bool session_make_way(struct sessions *sessions, struct session *session, uint32_t slot);
+bool session_prepare_slot(struct sessions *sessions, struct session *session, uint32_t slot);
 
-/* The slot is taken by this call, whatever its answer. After session_make_way(). */
-void session_remember(struct sessions *sessions, struct session *session,
+/* The slot is taken by this call, whatever its answer. After session_prepare_slot(). */
+void session_cache_reply(struct sessions *sessions, struct session *session,
 		      const struct operation *operation, uint64_t hash, const struct reply *reply);
 
 /*
  * After ADMIT_REPLAY: fills `reply` as it was. False, and nothing is filled in: its old value is
  * longer than `reply_max`.
  */
-bool session_recall(const struct session *session, uint32_t slot, uint32_t reply_max,
+bool session_cached_reply(const struct session *session, uint32_t slot, uint32_t reply_max,
 		    struct reply *reply);
 
 #endif

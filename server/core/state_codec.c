@@ -125,25 +125,25 @@ static bool put(const struct saver *saver, const void *data, size_t size) {
 static bool put_count(const struct saver *saver, uint64_t count) {
 	uint8_t bytes[COUNT_SIZE];
 
-	little_put64(bytes, count);
+	le_put64(bytes, count);
 	return put(saver, bytes, sizeof(bytes));
 }
 
 static bool put_entry(void *context, struct entry *entry) {
 	struct saver *saver = context;
-	struct kv_bytes bytes = view_bytes(view_whole(&entry->value));
+	struct kv_bytes bytes = view_bytes(view_all(&entry->value));
 	struct seen *seen = NULL;
 	uint8_t head[ENTRY_SIZE];
 
 	/* Few are held by others too, and only these need be looked for. */
-	if (buffer_sole_bytes(&entry->value) == 0)
+	if (buffer_exclusive_bytes(&entry->value) == 0)
 		seen = find_seen(saver, &entry->value);
 	if (seen != NULL)
 		seen->number = ++saver->numbered;
-	little_put64(head, entry->version);
-	little_put32(head + 8, entry->value.size);
-	little_put16(head + 12, entry->key_size);
-	little_put16(head + 14, seen == NULL ? 0 : 1);
+	le_put64(head, entry->version);
+	le_put32(head + 8, entry->value.size);
+	le_put16(head + 12, entry->key_size);
+	le_put16(head + 14, seen == NULL ? 0 : 1);
 	return put(saver, head, sizeof(head)) && put(saver, entry->key, entry->key_size) &&
 	       put(saver, bytes.data, bytes.size);
 }
@@ -164,7 +164,7 @@ static bool put_kept(struct saver *saver) {
 		seen->number = ++saver->numbered;
 		struct kv_bytes bytes =
 		    view_bytes((struct view){.buffer = seen->buffer, .size = seen->size});
-		little_put32(head, seen->size);
+		le_put32(head, seen->size);
 		if (!put(saver, head, sizeof(head)) || !put(saver, bytes.data, bytes.size))
 			return false;
 	}
@@ -179,11 +179,11 @@ static bool put_slot(struct saver *saver, uint32_t number, const struct slot *sl
 	bytes[1] = slot->status;
 	bytes[2] = slot->had_old ? 1 : 0;
 	bytes[3] = 0;
-	little_put32(bytes + 4, seen == NULL ? 0 : seen->number);
-	little_put32(bytes + 8, slot->old_size);
-	little_put64(bytes + 12, slot->seq);
-	little_put64(bytes + 20, slot->hash);
-	little_put64(bytes + 28, slot->current);
+	le_put32(bytes + 4, seen == NULL ? 0 : seen->number);
+	le_put32(bytes + 8, slot->old_size);
+	le_put64(bytes + 12, slot->seq);
+	le_put64(bytes + 20, slot->hash);
+	le_put64(bytes + 28, slot->current);
 	return put(saver, bytes, sizeof(bytes));
 }
 
@@ -193,8 +193,8 @@ static bool put_session(struct saver *saver, const struct session *session) {
 
 	for (uint32_t i = 0; i < session->slots; i++)
 		used += session_slot(session, i) != NULL;
-	little_put64(head, session->client_id);
-	little_put64(head + 8, session->active_ms);
+	le_put64(head, session->client_id);
+	le_put64(head + 8, session->active_ms);
 	memcpy(head + 16, session->nonce, NONCE_SIZE);
 	head[32] = session->slots;
 	head[33] = used;
@@ -209,18 +209,18 @@ static bool put_session(struct saver *saver, const struct session *session) {
 	return true;
 }
 
-enum state_answer state_save(const struct store *store, const struct sessions *sessions,
+enum state_result state_save(const struct store *store, const struct sessions *sessions,
 			     uint64_t now_ms, state_put *put_bytes, void *context) {
 	struct saver saver = {.sessions = sessions, .put = put_bytes, .context = context};
 
 	if (!collect_seen(&saver))
 		return STATE_NO_MEMORY;
 	bool is_whole = put_count(&saver, now_ms) && put_count(&saver, store->entries.count) &&
-			store_each(store, put_entry, &saver) && put_kept(&saver) &&
+			store_foreach(store, put_entry, &saver) && put_kept(&saver) &&
 			put_count(&saver, sessions->by_id.count) &&
 			each_session(&saver, put_session);
 	free(saver.seen);
-	return is_whole ? STATE_DONE : STATE_BROKEN;
+	return is_whole ? STATE_DONE : STATE_INVALID;
 }
 
 /* --- Loading ------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ static bool take_count(struct loader *loader, size_t least, uint64_t *count) {
 
 	if (!take(loader, bytes, sizeof(bytes)))
 		return false;
-	*count = little_get64(bytes);
+	*count = le_get64(bytes);
 	return *count <= loader->left / least;
 }
 
@@ -266,9 +266,9 @@ static bool is_size(const struct loader *loader, uint32_t size) {
 }
 
 /* Gives a value the next number. */
-static enum state_answer number_value(struct loader *loader, struct view value) {
+static enum state_result number_value(struct loader *loader, struct view value) {
 	if (value.size == 0)
-		return STATE_BROKEN;
+		return STATE_INVALID;
 	if (loader->values_count == loader->values_room) {
 		size_t room = loader->values_room == 0 ? VALUES_ROOM_MIN : 2 * loader->values_room;
 		struct view *values = realloc(loader->values, room * sizeof(*values));
@@ -277,69 +277,69 @@ static enum state_answer number_value(struct loader *loader, struct view value) 
 		loader->values = values;
 		loader->values_room = room;
 	}
-	loader->values[loader->values_count++] = view_hold(value);
+	loader->values[loader->values_count++] = view_ref(value);
 	return STATE_DONE;
 }
 
-static enum state_answer load_entry(struct loader *loader) {
+static enum state_result load_entry(struct loader *loader) {
 	uint8_t head[ENTRY_SIZE];
 	unsigned char key_bytes[KEY_MAX];
 	struct kv_bytes key = {.data = key_bytes};
 
 	if (!take(loader, head, sizeof(head)))
-		return STATE_BROKEN;
-	uint64_t version = little_get64(head);
-	uint32_t size = little_get32(head + 8);
-	uint16_t is_numbered = little_get16(head + 14);
-	key.size = little_get16(head + 12);
+		return STATE_INVALID;
+	uint64_t version = le_get64(head);
+	uint32_t size = le_get32(head + 8);
+	uint16_t is_numbered = le_get16(head + 14);
+	key.size = le_get16(head + 12);
 	if (version == 0 || key.size == 0 || key.size > KEY_MAX || is_numbered > 1 ||
 	    !take(loader, key_bytes, key.size) || !is_size(loader, size) ||
 	    store_find(loader->store, key) != NULL)
-		return STATE_BROKEN;
+		return STATE_INVALID;
 	struct entry *entry = store_restore(loader->store, key, version, size);
 	if (entry == NULL)
 		return STATE_NO_MEMORY;
 	if (!take(loader, buffer_bytes(&entry->value), size))
-		return STATE_BROKEN;
-	return is_numbered == 0 ? STATE_DONE : number_value(loader, view_whole(&entry->value));
+		return STATE_INVALID;
+	return is_numbered == 0 ? STATE_DONE : number_value(loader, view_all(&entry->value));
 }
 
-static enum state_answer load_entries(struct loader *loader) {
-	enum state_answer answer = STATE_DONE;
+static enum state_result load_entries(struct loader *loader) {
+	enum state_result answer = STATE_DONE;
 	uint64_t count;
 
 	if (!take_count(loader, ENTRY_SIZE + 1, &count))
-		return STATE_BROKEN;
-	if (!table_presize(&loader->store->entries, count))
+		return STATE_INVALID;
+	if (!hash_table_reserve_total(&loader->store->entries, count))
 		return STATE_NO_MEMORY;
 	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
 		answer = load_entry(loader);
 	return answer;
 }
 
-static enum state_answer load_kept_value(struct loader *loader) {
+static enum state_result load_kept_value(struct loader *loader) {
 	struct memory *memory = loader->store->memory;
-	enum state_answer answer = STATE_BROKEN;
+	enum state_result answer = STATE_INVALID;
 	uint8_t head[KEPT_SIZE];
 
-	if (!take(loader, head, sizeof(head)) || !is_size(loader, little_get32(head)))
-		return STATE_BROKEN;
-	struct buffer *buffer = buffer_make(memory, sizeof(*buffer), little_get32(head));
+	if (!take(loader, head, sizeof(head)) || !is_size(loader, le_get32(head)))
+		return STATE_INVALID;
+	struct buffer *buffer = buffer_make(memory, sizeof(*buffer), le_get32(head));
 	if (buffer == NULL)
 		return STATE_NO_MEMORY;
-	struct view value = view_whole(buffer);
+	struct view value = view_all(buffer);
 	if (take(loader, buffer_bytes(buffer), value.size))
 		answer = number_value(loader, value);
-	view_drop(memory, &value);
+	view_unref(memory, &value);
 	return answer;
 }
 
-static enum state_answer load_kept(struct loader *loader) {
-	enum state_answer answer = STATE_DONE;
+static enum state_result load_kept(struct loader *loader) {
+	enum state_result answer = STATE_DONE;
 	uint64_t count;
 
 	if (!take_count(loader, KEPT_SIZE + 1, &count))
-		return STATE_BROKEN;
+		return STATE_INVALID;
 	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
 		answer = load_kept_value(loader);
 	return answer;
@@ -347,13 +347,13 @@ static enum state_answer load_kept(struct loader *loader) {
 
 /* The reply that a slot remembers; its value is not held. */
 static bool read_reply(const struct loader *loader, const uint8_t *bytes, struct reply *reply) {
-	uint32_t number = little_get32(bytes + 4);
-	uint32_t size = little_get32(bytes + 8);
+	uint32_t number = le_get32(bytes + 4);
+	uint32_t size = le_get32(bytes + 8);
 	bool had_old = bytes[2] == 1;
 
 	*reply = (struct reply){
 	    .status = (enum kv_status)bytes[1],
-	    .current = little_get64(bytes + 28),
+	    .current = le_get64(bytes + 28),
 	};
 	if (bytes[1] > KV_EPOCH || bytes[2] > 1 || bytes[3] != 0)
 		return false;
@@ -373,7 +373,7 @@ static bool read_reply(const struct loader *loader, const uint8_t *bytes, struct
 	return true;
 }
 
-static enum state_answer load_slots(struct loader *loader, struct session *session, uint8_t used) {
+static enum state_result load_slots(struct loader *loader, struct session *session, uint8_t used) {
 	uint32_t least = 0;
 
 	for (uint8_t i = 0; i < used; i++) {
@@ -382,39 +382,39 @@ static enum state_answer load_slots(struct loader *loader, struct session *sessi
 		struct reply reply;
 
 		if (!take(loader, bytes, sizeof(bytes)))
-			return STATE_BROKEN;
+			return STATE_INVALID;
 		call.slot = bytes[0];
-		call.seq = little_get64(bytes + 12);
+		call.seq = le_get64(bytes + 12);
 		if (call.slot < least || call.slot >= session->slots || call.seq == 0 ||
 		    !read_reply(loader, bytes, &reply))
-			return STATE_BROKEN;
+			return STATE_INVALID;
 		least = call.slot + 1;
-		if (!session_make_way(loader->sessions, session, call.slot))
+		if (!session_prepare_slot(loader->sessions, session, call.slot))
 			return STATE_NO_MEMORY;
-		session_remember(loader->sessions, session, &call, little_get64(bytes + 20),
+		session_cache_reply(loader->sessions, session, &call, le_get64(bytes + 20),
 				 &reply);
 	}
 	return STATE_DONE;
 }
 
-static enum state_answer load_session(struct loader *loader) {
+static enum state_result load_session(struct loader *loader) {
 	struct operation open = {.kind = OPERATION_OPEN};
 	uint8_t head[SESSION_SIZE];
 
 	if (!take(loader, head, sizeof(head)))
-		return STATE_BROKEN;
-	uint64_t active_ms = little_get64(head + 8);
+		return STATE_INVALID;
+	uint64_t active_ms = le_get64(head + 8);
 	uint8_t used = head[33];
 	/* Whoever wrote has used a slot, and goes to the other list by that. */
 	uint64_t *before_ms = &loader->active_ms[used > 0];
-	open.client_id = little_get64(head);
+	open.client_id = le_get64(head);
 	open.slots = head[32];
 	memcpy(open.nonce, head + 16, NONCE_SIZE);
 	if (open.client_id == 0 || open.slots == 0 || open.slots > SLOTS_MAX || used > open.slots ||
 	    active_ms < *before_ms || active_ms > loader->now_ms ||
 	    sessions_find(loader->sessions, open.client_id) != NULL ||
 	    sessions_find_nonce(loader->sessions, open.nonce) != NULL)
-		return STATE_BROKEN;
+		return STATE_INVALID;
 	*before_ms = active_ms;
 	struct session *session = session_prepare(loader->sessions, &open);
 	if (session == NULL)
@@ -423,21 +423,21 @@ static enum state_answer load_session(struct loader *loader) {
 	return load_slots(loader, session, used);
 }
 
-static enum state_answer load_sessions(struct loader *loader) {
-	enum state_answer answer = STATE_DONE;
+static enum state_result load_sessions(struct loader *loader) {
+	enum state_result answer = STATE_DONE;
 	uint64_t count;
 
 	if (!take_count(loader, SESSION_SIZE, &count))
-		return STATE_BROKEN;
-	if (!table_presize(&loader->sessions->by_id, count) ||
-	    !table_presize(&loader->sessions->by_nonce, count))
+		return STATE_INVALID;
+	if (!hash_table_reserve_total(&loader->sessions->by_id, count) ||
+	    !hash_table_reserve_total(&loader->sessions->by_nonce, count))
 		return STATE_NO_MEMORY;
 	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
 		answer = load_session(loader);
 	return answer;
 }
 
-enum state_answer state_load(struct store *store, struct sessions *sessions, uint64_t *now_ms,
+enum state_result state_load(struct store *store, struct sessions *sessions, uint64_t *now_ms,
 			     uint64_t size, state_get *get, void *context) {
 	struct loader loader = {
 	    .store = store,
@@ -449,16 +449,16 @@ enum state_answer state_load(struct store *store, struct sessions *sessions, uin
 	uint8_t time[8];
 
 	if (!take(&loader, time, sizeof(time)))
-		return STATE_BROKEN;
-	loader.now_ms = little_get64(time);
+		return STATE_INVALID;
+	loader.now_ms = le_get64(time);
 	*now_ms = loader.now_ms;
-	enum state_answer answer = load_entries(&loader);
+	enum state_result answer = load_entries(&loader);
 	if (answer == STATE_DONE)
 		answer = load_kept(&loader);
 	if (answer == STATE_DONE)
 		answer = load_sessions(&loader);
 	for (size_t i = 0; i < loader.values_count; i++)
-		view_drop(store->memory, &loader.values[i]);
+		view_unref(store->memory, &loader.values[i]);
 	free(loader.values);
 	return answer;
 }

@@ -33,9 +33,9 @@
 struct sessions;
 struct store;
 
-enum state_answer {
+enum state_result {
 	STATE_DONE,
-	STATE_BROKEN,	 /* `put` or `get` answered false, or the bytes are no state */
+	STATE_INVALID,	 /* `put` or `get` answered false, or the bytes are no state */
 	STATE_NO_MEMORY, /* nothing is known of the bytes */
 };
 
@@ -49,7 +49,7 @@ typedef bool state_get(void *context, void *data, size_t size);
  * Hands everything to `put`, in small pieces. Only reads what it saves, and the memory it takes is
  * not counted: so a forked child can do it.
  */
-enum state_answer state_save(const struct store *store, const struct sessions *sessions,
+enum state_result state_save(const struct store *store, const struct sessions *sessions,
 			     uint64_t now_ms, state_put *put, void *context);
 
 /*
@@ -57,7 +57,7 @@ enum state_answer state_save(const struct store *store, const struct sessions *s
  * claim is believed only as far as that. Takes no more than it understands: whether anything is
  * left is for the caller to see. After another answer than STATE_DONE both hold a part of it.
  */
-enum state_answer state_load(struct store *store, struct sessions *sessions, uint64_t *now_ms,
+enum state_result state_load(struct store *store, struct sessions *sessions, uint64_t *now_ms,
 			     uint64_t size, state_get *get, void *context);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-void counters_add(struct counters *counters, const char *name, uint64_t value) {
+void stats_add(struct counters *counters, const char *name, uint64_t value) {
 	assert(counters->count < COUNTERS_MAX);
 	counters->list[counters->count++] = (struct counter){.name = name, .value = value};
 }

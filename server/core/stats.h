@@ -18,6 +18,6 @@ struct counters {
 	unsigned count;
 };
 
-void counters_add(struct counters *counters, const char *name, uint64_t value);
+void stats_add(struct counters *counters, const char *name, uint64_t value);
 
 #endif

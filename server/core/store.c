@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-	FORESEEN_SIZE = 192, /* bytes of an entry: its key, and a value that is not long */
+	PREFETCH_SIZE = 192, /* bytes of an entry: its key, and a value that is not long */
 };
 
 static size_t head_size(size_t key_size) {
@@ -13,13 +13,13 @@ static size_t head_size(size_t key_size) {
 }
 
 static uint64_t hash_key(const struct store *store, struct kv_bytes key) {
-	return table_hash_bytes(store->entries.seed, key.data, key.size);
+	return hash_bytes(store->entries.seed, key.data, key.size);
 }
 
 static uint64_t hash_entry(uint64_t seed, const void *element) {
 	const struct entry *entry = element;
 
-	return table_hash_bytes(seed, entry->key, entry->key_size);
+	return hash_bytes(seed, entry->key, entry->key_size);
 }
 
 static bool has_key(const void *element, const void *wanted) {
@@ -31,44 +31,44 @@ static bool has_key(const void *element, const void *wanted) {
 
 /* The store's own view of the value. Others may hold the block for longer. */
 static void drop_entry(struct memory *memory, struct entry *entry) {
-	struct view value = view_whole(&entry->value);
+	struct view value = view_all(&entry->value);
 
-	view_drop(memory, &value);
+	view_unref(memory, &value);
 }
 
 static void release_entry(void *context, void *element) {
 	drop_entry(context, element);
 }
 
-bool store_open(struct store *store, struct memory *memory, uint64_t seed) {
+bool store_init(struct store *store, struct memory *memory, uint64_t seed) {
 	*store = (struct store){.memory = memory};
-	return table_open(&store->entries, memory, hash_entry, seed);
+	return hash_table_init(&store->entries, memory, hash_entry, seed);
 }
 
-void store_close(struct store *store) {
-	table_drain(&store->entries, store->memory, release_entry);
-	table_close(&store->entries);
+void store_destroy(struct store *store) {
+	hash_table_clear(&store->entries, store->memory, release_entry);
+	hash_table_destroy(&store->entries);
 }
 
 struct entry *store_find(const struct store *store, struct kv_bytes key) {
-	return table_find(&store->entries, hash_key(store, key), has_key, &key);
+	return hash_table_find(&store->entries, hash_key(store, key), has_key, &key);
 }
 
-void store_foresee(const struct store *store, const struct kv_bytes *keys, unsigned count) {
-	const struct table_line *lines[STORE_FORESEEN_MAX];
-	uint64_t hashes[STORE_FORESEEN_MAX];
-	unsigned left = count < STORE_FORESEEN_MAX ? count : STORE_FORESEEN_MAX;
+void store_prefetch(const struct store *store, const struct kv_bytes *keys, unsigned count) {
+	const struct table_line *lines[STORE_PREFETCH_MAX];
+	uint64_t hashes[STORE_PREFETCH_MAX];
+	unsigned left = count < STORE_PREFETCH_MAX ? count : STORE_PREFETCH_MAX;
 
 	for (unsigned i = 0; i < left; i++) {
 		hashes[i] = hash_key(store, keys[i]);
-		lines[i] = table_foresee_line(&store->entries, hashes[i]);
+		lines[i] = hash_table_prefetch_bucket(&store->entries, hashes[i]);
 	}
 	/* Of all keys one line each, then of those that have more the next. */
 	while (left > 0) {
 		unsigned more = 0;
 
 		for (unsigned i = 0; i < left; i++) {
-			lines[more] = table_foresee(lines[i], hashes[i], FORESEEN_SIZE);
+			lines[more] = hash_table_prefetch_next(lines[i], hashes[i], PREFETCH_SIZE);
 			hashes[more] = hashes[i];
 			more += lines[more] != NULL;
 		}
@@ -94,18 +94,18 @@ static bool is_adopted(const struct operation *operation) {
 static bool is_in_place(struct entry *entry, const struct operation *operation) {
 	return entry != NULL &&
 	       (operation->kind == OPERATION_APPEND ||
-		(!is_adopted(operation) && buffer_is_for(&entry->value, operation->value.size)));
+		(!is_adopted(operation) && buffer_fits_exactly(&entry->value, operation->value.size)));
 }
 
 /* What an entry for it takes. */
 static size_t entry_cost(const struct operation *operation) {
 	size_t head = head_size(operation->key.size);
 
-	return is_adopted(operation) ? buffer_cost(head, 0) + memory_cost(operation->block->size)
+	return is_adopted(operation) ? buffer_cost(head, 0) + mem_account_cost(operation->block->size)
 				     : buffer_cost(head, operation->value.size);
 }
 
-bool store_fits(const struct store *store, struct entry *entry, const struct operation *operation) {
+bool store_has_memory_for(const struct store *store, struct entry *entry, const struct operation *operation) {
 	struct memory *memory = store->memory;
 	size_t added = 0;
 	size_t freed = 0;
@@ -115,9 +115,9 @@ bool store_fits(const struct store *store, struct entry *entry, const struct ope
 	else if (operation->kind == OPERATION_APPEND)
 		added = buffer_growth(&entry->value, operation->value.size);
 	if (entry == NULL)
-		added += table_growth(&store->entries);
+		added += hash_table_reserve_cost(&store->entries);
 	else if (added > 0 && operation->kind != OPERATION_APPEND)
-		freed = buffer_sole_bytes(&entry->value);
+		freed = buffer_exclusive_bytes(&entry->value);
 	if (added <= freed || memory->used + (added - freed) <= memory->limit)
 		return true;
 	if (added - freed <= memory->limit)
@@ -145,7 +145,7 @@ bool store_prepare(struct store *store, struct entry *entry, const struct operat
 	if (is_in_place(entry, operation))
 		return operation->kind != OPERATION_APPEND ||
 		       buffer_reserve(store->memory, &entry->value, operation->value.size);
-	if (entry == NULL && !table_reserve(&store->entries))
+	if (entry == NULL && !hash_table_reserve_one(&store->entries))
 		return false;
 	change->made =
 	    make_entry(store, operation->key, is_adopted(operation) ? 0 : operation->value.size);
@@ -155,11 +155,11 @@ bool store_prepare(struct store *store, struct entry *entry, const struct operat
 		buffer_adopt(store->memory, &change->made->value, operation->block,
 			     operation->value);
 	else
-		buffer_rewrite(&change->made->value, operation->value);
+		buffer_overwrite(&change->made->value, operation->value);
 	return true;
 }
 
-void store_abandon(struct store *store, struct change *change) {
+void store_cancel(struct store *store, struct change *change) {
 	if (change->made != NULL)
 		drop_entry(store->memory, change->made);
 	*change = (struct change){0};
@@ -168,10 +168,10 @@ void store_abandon(struct store *store, struct change *change) {
 /* Puts the entry that was made into the store. */
 static struct entry *place(struct store *store, struct change *change, struct kv_bytes key) {
 	if (change->entry == NULL) {
-		table_insert(&store->entries, change->made);
+		hash_table_insert(&store->entries, change->made);
 		return change->made;
 	}
-	table_exchange(&store->entries, hash_key(store, key), change->entry, change->made);
+	hash_table_replace(&store->entries, hash_key(store, key), change->entry, change->made);
 	change->made->version = change->entry->version;
 	drop_entry(store->memory, change->entry);
 	return change->made;
@@ -185,21 +185,21 @@ void store_commit(struct store *store, struct change *change, const struct opera
 	if (operation->kind == OPERATION_APPEND && entry != NULL) {
 		reply->old_version = entry->version;
 		if (operation->want_old)
-			reply->value = view_hold(view_whole(&entry->value));
+			reply->value = view_ref(view_all(&entry->value));
 	}
 	if (change->made != NULL)
 		entry = place(store, change, operation->key);
 	else if (operation->kind == OPERATION_APPEND)
 		buffer_append(&entry->value, operation->value);
 	else
-		buffer_rewrite(&entry->value, operation->value);
+		buffer_overwrite(&entry->value, operation->value);
 	entry->version++;
 	entry->position = position;
 	reply->current = entry->version;
 	*change = (struct change){0};
 }
 
-/* What store_each() carries along. */
+/* What store_foreach() carries along. */
 struct visit {
 	store_visit *visit;
 	void *context;
@@ -211,20 +211,20 @@ static bool visit_entry(void *context, void *element) {
 	return visit->visit(visit->context, element);
 }
 
-bool store_each(const struct store *store, store_visit *visit, void *context) {
+bool store_foreach(const struct store *store, store_visit *visit, void *context) {
 	struct visit carried = {.visit = visit, .context = context};
 
-	return table_each(&store->entries, &carried, visit_entry);
+	return hash_table_foreach(&store->entries, &carried, visit_entry);
 }
 
 struct entry *store_restore(struct store *store, struct kv_bytes key, uint64_t version,
 			    size_t size) {
-	if (!table_reserve(&store->entries))
+	if (!hash_table_reserve_one(&store->entries))
 		return NULL;
 	struct entry *entry = make_entry(store, key, size);
 	if (entry == NULL)
 		return NULL;
 	entry->version = version;
-	table_insert(&store->entries, entry);
+	hash_table_insert(&store->entries, entry);
 	return entry;
 }

@@ -7,7 +7,7 @@
  *
  * A write has two steps. store_prepare() gets all the memory that it needs and may fail;
  * store_commit() then only links things together and cannot. Between them the write can be given
- * up (store_abandon()), and nothing else may be done with the store.
+ * up (store_cancel()), and nothing else may be done with the store.
  */
 
 #include "core/operation.h"
@@ -31,21 +31,21 @@ struct store {
 };
 
 /* False: no memory, and nothing to close. */
-bool store_open(struct store *store, struct memory *memory, uint64_t seed);
-void store_close(struct store *store);
+bool store_init(struct store *store, struct memory *memory, uint64_t seed);
+void store_destroy(struct store *store);
 
 /* NULL: no such key. */
 struct entry *store_find(const struct store *store, struct kv_bytes key);
 
 /* Keys; as many as the processor can fetch for at once, and more. */
-enum { STORE_FORESEEN_MAX = 32 };
+enum { STORE_PREFETCH_MAX = 32 };
 
 /*
  * Fetches into the processor's cache what calls that name these keys will read, for all of them at
- * the same time: one by one each would wait for it twice. Keys behind the first STORE_FORESEEN_MAX
+ * the same time: one by one each would wait for it twice. Keys behind the first STORE_PREFETCH_MAX
  * are left out.
  */
-void store_foresee(const struct store *store, const struct kv_bytes *keys, unsigned count);
+void store_prefetch(const struct store *store, const struct kv_bytes *keys, unsigned count);
 
 /*
  * The version table: may a write that expects this version be done on this entry (NULL: there is
@@ -57,7 +57,7 @@ enum kv_status store_check(const struct entry *entry, uint64_t expected);
  * Whether a Put or Append leaves memory->used within its limit, or lower than it is. What it frees
  * counts as free: a value that is replaced and that nobody else holds.
  */
-bool store_fits(const struct store *store, struct entry *entry, const struct operation *operation);
+bool store_has_memory_for(const struct store *store, struct entry *entry, const struct operation *operation);
 
 /* A write that has all the memory it needs. */
 struct change {
@@ -72,7 +72,7 @@ struct change {
  */
 bool store_prepare(struct store *store, struct entry *entry, const struct operation *operation,
 		   struct change *change);
-void store_abandon(struct store *store, struct change *change);
+void store_cancel(struct store *store, struct change *change);
 
 /*
  * Does it, whatever version is expected: recorded operations were checked when they were. Fills
@@ -83,7 +83,7 @@ void store_commit(struct store *store, struct change *change, const struct opera
 
 /* Shows each entry, in no order, as long as `visit` answers true. False: it did not. */
 typedef bool store_visit(void *context, struct entry *entry);
-bool store_each(const struct store *store, store_visit *visit, void *context);
+bool store_foreach(const struct store *store, store_visit *visit, void *context);
 
 /*
  * Adds an entry as it was when it was saved: it counts as durable. The key must not be there yet.

@@ -93,8 +93,8 @@ static bool send_reply(struct call *call, struct rpc_msg *reply) {
 				 .msg_iovlen = 1};
 	XDR xdrs;
 
-	wire_over(&xdrs, XDR_ENCODE, datagrams->out, WIRE_DATAGRAM_MAX);
-	if (!wire_reply(&xdrs, reply))
+	xdr_mem_init(&xdrs, XDR_ENCODE, datagrams->out, WIRE_DATAGRAM_MAX);
+	if (!xdr_inplace_replymsg(&xdrs, reply))
 		return false;
 	piece.iov_len = XDR_GETPOS(&xdrs);
 	put_local(call, &message, &control);
@@ -208,7 +208,7 @@ void datagrams_free(struct datagrams *datagrams) {
 	free(datagrams);
 }
 
-void datagrams_count(const struct datagrams *datagrams, struct datagram_counters *counters) {
+void datagrams_get_stats(const struct datagrams *datagrams, struct datagram_counters *counters) {
 	counters->received += datagrams->counters.received;
 	counters->rubbish += datagrams->counters.rubbish;
 	counters->unsent += datagrams->counters.unsent;

@@ -33,6 +33,6 @@ void datagrams_free(struct datagrams *datagrams);
 void datagrams_pause(struct datagrams *datagrams, bool is_paused);
 
 /* Adds its counters. */
-void datagrams_count(const struct datagrams *datagrams, struct datagram_counters *counters);
+void datagrams_get_stats(const struct datagrams *datagrams, struct datagram_counters *counters);
 
 #endif

@@ -144,7 +144,7 @@ static bool open_inet(struct listeners *listeners, const struct address *address
 	if (opened)
 		return true;
 	if (is_optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT)) {
-		log_detail("not listening at %s: %s", text, strerror(errno));
+		log_verbose("not listening at %s: %s", text, strerror(errno));
 		return true;
 	}
 	log_error("cannot listen at %s: %s%s", text, strerror(errno),
@@ -188,7 +188,7 @@ static bool make_way(const struct sockaddr_un *sockaddr) {
 	case OCCUPANT_NONE:
 		return true;
 	case OCCUPANT_DEAD:
-		log_detail("removing %s, left by a server that is gone", sockaddr->sun_path);
+		log_verbose("removing %s, left by a server that is gone", sockaddr->sun_path);
 		if (unlink(sockaddr->sun_path) == 0 || errno == ENOENT)
 			return true;
 		log_error("cannot remove the stale socket %s: %s", sockaddr->sun_path,
@@ -243,7 +243,7 @@ static bool open_local(struct listeners *listeners, const struct address *addres
 	(void)snprintf(sockaddr.sun_path, sizeof(sockaddr.sun_path), "%s", address->path);
 	if (!make_way(&sockaddr))
 		return false;
-	/* A signal finds the socket and knows whose it is, or finds none: listeners_abandon(). */
+	/* A signal finds the socket and knows whose it is, or finds none: listeners_unlink_sockets(). */
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	opened = bind_local(listeners, address, &sockaddr);
@@ -264,7 +264,7 @@ static bool remove_local(const struct listener *listener) {
 	return true;
 }
 
-void listeners_abandon(const struct listeners *listeners) {
+void listeners_unlink_sockets(const struct listeners *listeners) {
 	for (unsigned i = 0; i < listeners->count; i++)
 		if (listeners->list[i].address.kind == ADDRESS_LOCAL)
 			(void)remove_local(&listeners->list[i]);
@@ -318,7 +318,7 @@ bool listeners_open_default(struct listeners *listeners) {
 	if (opened && default_socket(&local))
 		opened = open_local(listeners, &local);
 	else if (opened)
-		log_detail("no local socket: XDG_RUNTIME_DIR is not set (-l local:PATH names one)");
+		log_verbose("no local socket: XDG_RUNTIME_DIR is not set (-l local:PATH names one)");
 	if (!opened)
 		listeners_close(listeners);
 	return opened;
@@ -342,7 +342,7 @@ static void watch_all(struct listeners *listeners, uint32_t events) {
  * wake the turn at once again: so nobody is looked at for a while.
  */
 static void rest(struct listeners *listeners) {
-	const struct itimerspec when = {.it_value.tv_nsec = LISTENER_REST_MS * 1000000};
+	const struct itimerspec when = {.it_value.tv_nsec = ACCEPT_BACKOFF_MS * 1000000};
 
 	if (timerfd_settime(listeners->rest.fd, 0, &when, NULL) == 0)
 		watch_all(listeners, 0);
@@ -423,7 +423,7 @@ static void listener_ready(struct watch *watch, uint32_t events) {
 		int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0)
-			streams_take(listener->streams, fd, is_tcp ? "tcp" : "local");
+			streams_add(listener->streams, fd, is_tcp ? "tcp" : "local");
 		else
 			has_more = accept_failed(listener);
 	}
@@ -462,7 +462,7 @@ bool listeners_serve(struct listeners *listeners, int epoll, struct streams *str
 	return true;
 }
 
-void listeners_refuse(struct listeners *listeners) {
+void listeners_shutdown(struct listeners *listeners) {
 	for (unsigned i = 0; i < listeners->count; i++)
 		if (listeners->list[i].address.kind != ADDRESS_UDP)
 			(void)shutdown(listeners->list[i].watch.fd, SHUT_RDWR);
@@ -473,7 +473,7 @@ void listeners_close(struct listeners *listeners) {
 		struct listener *listener = &listeners->list[i];
 
 		if (listener->address.kind == ADDRESS_LOCAL && !remove_local(listener))
-			log_detail("%s stays: it is another server's now", listener->address.path);
+			log_verbose("%s stays: it is another server's now", listener->address.path);
 		if (listener->watch.fd >= 0)
 			(void)close(listener->watch.fd);
 		if (listener->spare >= 0)

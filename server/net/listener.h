@@ -13,7 +13,7 @@
 
 struct streams;
 
-enum { LISTENERS_MAX = 64, LISTENER_REST_MS = 100 };
+enum { LISTENERS_MAX = 64, ACCEPT_BACKOFF_MS = 100 };
 
 /* One bound socket: a listening one (tcp, local), or a udp socket. */
 struct listener {
@@ -53,12 +53,12 @@ bool listeners_open_default(struct listeners *listeners);
 
 /*
  * Accepts into `streams` whatever comes in, watched in `epoll`. When the machine has no memory or
- * descriptors for more, nothing is accepted for LISTENER_REST_MS. False: logged.
+ * descriptors for more, nothing is accepted for ACCEPT_BACKOFF_MS. False: logged.
  */
 bool listeners_serve(struct listeners *listeners, int epoll, struct streams *streams);
 
 /* From now on whoever connects is refused at once. Addresses and paths stay taken. */
-void listeners_refuse(struct listeners *listeners);
+void listeners_shutdown(struct listeners *listeners);
 
 /*
  * Closes them all but udp sockets that somebody took (fd -1), and removes the local sockets, unless
@@ -71,6 +71,6 @@ void listeners_close(struct listeners *listeners);
  * nothing else. Async-signal-safe, also in the middle of any of these functions, if `listeners` was
  * zeroed before the first.
  */
-void listeners_abandon(const struct listeners *listeners);
+void listeners_unlink_sockets(const struct listeners *listeners);
 
 #endif

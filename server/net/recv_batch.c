@@ -6,14 +6,14 @@
 
 #include "rpc/prefetch.h"
 
-ssize_t arrivals_read(struct arrivals *arrivals, int fd, struct record *record) {
+ssize_t recv_batch_read(struct arrivals *arrivals, int fd, struct record *record) {
 	struct arrival *arrival = &arrivals->list[arrivals->count];
 	uint8_t *place;
 	size_t room;
 	ssize_t got;
 	bool is_direct;
 
-	if (!record_room(record, &place, &room)) {
+	if (!record_direct_buffer(record, &place, &room)) {
 		errno = ENOMEM;
 		return -1;
 	}
@@ -28,15 +28,15 @@ ssize_t arrivals_read(struct arrivals *arrivals, int fd, struct record *record) 
 	if (got <= 0)
 		return got;
 	if (is_direct)
-		record_filled(record, (size_t)got);
+		record_direct_filled(record, (size_t)got);
 	arrival->got = (size_t)got;
 	arrival->size = is_direct ? 0 : (size_t)got;
-	arrival->begins = !record_is_begun(record);
+	arrival->begins = !record_is_partial(record);
 	return got;
 }
 
-void arrivals_foresee(const struct arrivals *arrivals, const struct service *service) {
-	struct kv_bytes keys[ARRIVALS_MAX];
+void recv_batch_prefetch(const struct arrivals *arrivals, const struct service *service) {
+	struct kv_bytes keys[RECV_BATCH_MAX];
 	unsigned count = 0;
 
 	/* One alone has nothing to be fetched beside it. */
@@ -44,9 +44,9 @@ void arrivals_foresee(const struct arrivals *arrivals, const struct service *ser
 		const struct arrival *arrival = &arrivals->list[i];
 
 		if (arrival->begins &&
-		    foresight_key((struct kv_bytes){arrival->bytes, arrival->size}, &keys[count]))
+		    prefetch_key((struct kv_bytes){arrival->bytes, arrival->size}, &keys[count]))
 			count++;
 	}
 	if (count > 0)
-		service_foresee(service, keys, count);
+		service_prefetch(service, keys, count);
 }

@@ -16,8 +16,8 @@
 #include "core/service.h"
 
 enum {
-	ARRIVALS_MAX = 8,
-	ARRIVAL_SIZE = 64 * 1024, /* bytes read at once */
+	RECV_BATCH_MAX = 8,
+	RECV_BUFFER_SIZE = 64 * 1024, /* bytes read at once */
 };
 
 struct arrival {
@@ -26,24 +26,24 @@ struct arrival {
 	size_t size; /* ... and those that lie here: 0 if they went to a record of their own */
 	bool begins; /* with a record, not in the middle of one, which may be large */
 	/* Aligned as records need it: see dispatch_record(). */
-	_Alignas(8) uint8_t bytes[ARRIVAL_SIZE];
+	_Alignas(8) uint8_t bytes[RECV_BUFFER_SIZE];
 };
 
 /* Zeros: empty. Whoever reads one puts its owner there, counts it, and runs them when it is full.
  */
 struct arrivals {
 	unsigned count;
-	struct arrival list[ARRIVALS_MAX];
+	struct arrival list[RECV_BATCH_MAX];
 };
 
 /*
  * Reads once into the next arrival: large fragments to where they belong in `record`, the rest to
  * its bytes. Like recv() that does not wait; ENOMEM: there is none for the record.
  */
-ssize_t arrivals_read(struct arrivals *arrivals, int fd, struct record *record);
+ssize_t recv_batch_read(struct arrivals *arrivals, int fd, struct record *record);
 
 /* Fetches the memory for those that are one call. Of several in one, whoever runs them sees to it.
  */
-void arrivals_foresee(const struct arrivals *arrivals, const struct service *service);
+void recv_batch_prefetch(const struct arrivals *arrivals, const struct service *service);
 
 #endif

@@ -28,7 +28,7 @@ struct entry {
 
 /*
  * `mutex` guards the fields below it. The thread owns the entries; when it is stopped in time,
- * registrar_stop() frees everything, else (rpcbind is frozen) the process is about to end anyway.
+ * rpcbind_unregister() frees everything, else (rpcbind is frozen) the process is about to end anyway.
  */
 struct registrar {
 	uint32_t program;
@@ -128,7 +128,7 @@ static bool is_alive(const RPCB *map, struct netconfig *netconfig) {
 
 /* Each round would say the same: once is enough. */
 static bool is_news(const struct registrar *registrar) {
-	return !registrar->has_answered || registrar->answer == REGISTRAR_DONE;
+	return !registrar->has_answered || registrar->answer == RPCBIND_DONE;
 }
 
 /* --- One round ----------------------------------------------------------------------------- */
@@ -142,19 +142,19 @@ static enum registrar_answer displace(const struct registrar *registrar, const R
 				  "or use -P N "
 				  "or -n",
 				  registrar->program, map->r_netid, map->r_addr);
-		return REGISTRAR_TAKEN;
+		return RPCBIND_TAKEN;
 	}
-	log_detail("withdrawing the entry of a server that is gone: %s %s", map->r_netid,
+	log_verbose("withdrawing the entry of a server that is gone: %s %s", map->r_netid,
 		   map->r_addr);
 	if (rpcb_unset(registrar->program, KV_V1, netconfig))
-		return REGISTRAR_DONE;
+		return RPCBIND_DONE;
 	if (is_news(registrar))
 		log_error("rpcbind keeps a dead server's entry for program %u (%s %s, owner %s): "
 			  "remove it "
 			  "with \"rpcinfo -d %u 1\" as root, or use -P N or -n",
 			  registrar->program, map->r_netid, map->r_addr, map->r_owner,
 			  registrar->program);
-	return REGISTRAR_REFUSED;
+	return RPCBIND_REFUSED;
 }
 
 static enum registrar_answer register_entry(const struct registrar *registrar, struct entry *entry,
@@ -162,31 +162,31 @@ static enum registrar_answer register_entry(const struct registrar *registrar, s
 	struct netconfig *netconfig = getnetconfigent(entry->netid);
 	struct netbuf address = netbuf_of(entry);
 	const RPCB *map = find(maps, registrar->program, entry->netid);
-	enum registrar_answer answer = REGISTRAR_DONE;
+	enum registrar_answer answer = RPCBIND_DONE;
 
 	if (netconfig == NULL) {
 		if (!registrar->has_answered)
 			log_warn("not registered for %s: /etc/netconfig does not list it",
 				 entry->netid);
-		return REGISTRAR_DONE;
+		return RPCBIND_DONE;
 	}
 	if (entry->uaddr == NULL)
 		entry->uaddr = taddr2uaddr(netconfig, &address);
 	if (entry->uaddr == NULL)
-		answer = REGISTRAR_NO_MEMORY;
+		answer = RPCBIND_NO_MEMORY;
 	else if (map == NULL || strcmp(map->r_addr, entry->uaddr) != 0) {
 		if (map != NULL)
 			answer = displace(registrar, map, netconfig);
-		if (answer == REGISTRAR_DONE &&
+		if (answer == RPCBIND_DONE &&
 		    !rpcb_set(registrar->program, KV_V1, netconfig, &address)) {
 			if (is_news(registrar))
 				log_error(
 				    "rpcbind refuses to register program %u for %s: use -P N or -n",
 				    registrar->program, entry->netid);
-			answer = REGISTRAR_REFUSED;
+			answer = RPCBIND_REFUSED;
 		}
-		if (answer == REGISTRAR_DONE)
-			log_detail("registered program %u for %s at %s", registrar->program,
+		if (answer == RPCBIND_DONE)
+			log_verbose("registered program %u for %s at %s", registrar->program,
 				   entry->netid, entry->uaddr);
 	}
 	freenetconfigent(netconfig);
@@ -194,12 +194,12 @@ static enum registrar_answer register_entry(const struct registrar *registrar, s
 }
 
 static enum registrar_answer register_all(struct registrar *registrar) {
-	enum registrar_answer answer = REGISTRAR_DONE;
+	enum registrar_answer answer = RPCBIND_DONE;
 	rpcblist *maps;
 
 	if (!get_maps(&maps))
-		return REGISTRAR_ABSENT;
-	for (unsigned i = 0; i < registrar->entry_count && answer == REGISTRAR_DONE; i++)
+		return RPCBIND_ABSENT;
+	for (unsigned i = 0; i < registrar->entry_count && answer == RPCBIND_DONE; i++)
 		answer = register_entry(registrar, &registrar->entries[i], maps);
 	free_maps(maps);
 	return answer;
@@ -278,7 +278,7 @@ static void take_addresses(struct registrar *registrar, const struct listeners *
 		       strcmp(registrar->entries[known].netid, netid) != 0)
 			known++;
 		if (known < registrar->entry_count) {
-			log_detail("rpcbind knows one %s address only: the first one", netid);
+			log_verbose("rpcbind knows one %s address only: the first one", netid);
 			continue;
 		}
 		entry = &registrar->entries[registrar->entry_count++];
@@ -288,16 +288,16 @@ static void take_addresses(struct registrar *registrar, const struct listeners *
 	}
 }
 
-enum registrar_answer registrar_start(const struct listeners *listeners, uint32_t program,
+enum registrar_answer rpcbind_register(const struct listeners *listeners, uint32_t program,
 				      uint64_t wait_ms, struct registrar **registrar) {
 	struct registrar *made = calloc(1, sizeof(*made));
 	struct timespec until = deadline(wait_ms);
 	pthread_condattr_t attributes;
-	enum registrar_answer answer = REGISTRAR_ABSENT;
+	enum registrar_answer answer = RPCBIND_ABSENT;
 
 	*registrar = NULL;
 	if (made == NULL)
-		return REGISTRAR_NO_MEMORY;
+		return RPCBIND_NO_MEMORY;
 	made->program = program;
 	take_addresses(made, listeners);
 	(void)pthread_mutex_init(&made->mutex, NULL);
@@ -307,7 +307,7 @@ enum registrar_answer registrar_start(const struct listeners *listeners, uint32_
 	(void)pthread_condattr_destroy(&attributes);
 	if (pthread_create(&made->thread, NULL, registrar_thread, made) != 0) {
 		registrar_free(made);
-		return REGISTRAR_NO_MEMORY;
+		return RPCBIND_NO_MEMORY;
 	}
 	(void)pthread_mutex_lock(&made->mutex);
 	while (!made->has_answered &&
@@ -316,14 +316,14 @@ enum registrar_answer registrar_start(const struct listeners *listeners, uint32_
 	if (made->has_answered)
 		answer = made->answer;
 	(void)pthread_mutex_unlock(&made->mutex);
-	if (answer == REGISTRAR_DONE || answer == REGISTRAR_ABSENT)
+	if (answer == RPCBIND_DONE || answer == RPCBIND_ABSENT)
 		*registrar = made;
 	else
-		registrar_stop(made, wait_ms);
+		rpcbind_unregister(made, wait_ms);
 	return answer;
 }
 
-void registrar_stop(struct registrar *registrar, uint64_t wait_ms) {
+void rpcbind_unregister(struct registrar *registrar, uint64_t wait_ms) {
 	struct timespec until = deadline(wait_ms);
 	bool has_ended;
 

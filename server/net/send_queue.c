@@ -84,7 +84,7 @@ static int32_t *in_place(XDR *xdrs, u_int size) {
 	if (chunk == NULL)
 		return NULL;
 	write_to(xdrs, chunk);
-	return wire_next(xdrs, size);
+	return xdr_inplace_advance(xdrs, size);
 }
 
 /* Holds the value, and begins another chunk for what comes behind it. */
@@ -97,7 +97,7 @@ static bool_t put_value(XDR *xdrs) {
 	chunk = chunk_add(outbox, 0);
 	if (chunk == NULL)
 		return FALSE;
-	chunk->value = view_hold(writer->value);
+	chunk->value = view_ref(writer->value);
 	chunk->size = chunk->value.size;
 	outbox->size += chunk->size;
 	outbox->viewed += chunk->size;
@@ -118,13 +118,13 @@ static bool_t put_bytes(XDR *xdrs, const char *bytes, u_int size) {
 	while (size > xdrs->x_handy) {
 		u_int part = xdrs->x_handy;
 
-		memcpy(wire_next(xdrs, part), bytes, part);
+		memcpy(xdr_inplace_advance(xdrs, part), bytes, part);
 		bytes += part;
 		size -= part;
 		if (in_place(xdrs, 0) == NULL)
 			return FALSE;
 	}
-	memcpy(wire_next(xdrs, size), bytes, size);
+	memcpy(xdr_inplace_advance(xdrs, size), bytes, size);
 	return TRUE;
 }
 
@@ -167,7 +167,7 @@ static const struct xdr_ops writer_ops = {
     .x_destroy = destroy,
 };
 
-bool outbox_reply(struct outbox *outbox, struct rpc_msg *reply, struct view value) {
+bool send_queue_reply(struct outbox *outbox, struct rpc_msg *reply, struct view value) {
 	struct writer writer = {.outbox = outbox, .value = value};
 	XDR xdrs = {.x_op = XDR_ENCODE, .x_ops = &writer_ops, .x_public = (char *)&writer};
 	size_t before = outbox->size;
@@ -176,8 +176,8 @@ bool outbox_reply(struct outbox *outbox, struct rpc_msg *reply, struct view valu
 	if (outbox->last == NULL && chunk_add(outbox, CHUNK_SMALL) == NULL)
 		return false;
 	write_to(&xdrs, outbox->last);
-	mark = wire_next(&xdrs, RECORD_MARK_SIZE);
-	if (mark == NULL || !wire_reply(&xdrs, reply))
+	mark = xdr_inplace_advance(&xdrs, RECORD_MARK_SIZE);
+	if (mark == NULL || !xdr_inplace_replymsg(&xdrs, reply))
 		return false;
 	count_written(&xdrs);
 	record_mark(mark, outbox->size - before - RECORD_MARK_SIZE);
@@ -209,7 +209,7 @@ static void chunk_remove(struct outbox *outbox, struct memory *memory) {
 	outbox->first = chunk->next;
 	if (outbox->first == NULL)
 		outbox->last = NULL;
-	view_drop(memory, &chunk->value);
+	view_unref(memory, &chunk->value);
 	free(chunk);
 }
 
@@ -243,7 +243,7 @@ static ssize_t offer(const struct outbox *outbox, int fd, bool *all) {
 	return sendmsg(fd, &message, HOW);
 }
 
-enum outbox_sent outbox_send(struct outbox *outbox, int fd, struct memory *memory) {
+enum outbox_sent send_queue_flush(struct outbox *outbox, int fd, struct memory *memory) {
 	while (outbox->size > 0) {
 		size_t before = outbox->size;
 		bool all;
@@ -253,17 +253,17 @@ enum outbox_sent outbox_send(struct outbox *outbox, int fd, struct memory *memor
 			continue;
 		if (sent < 0)
 			return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM
-				   ? OUTBOX_FULL
-				   : OUTBOX_BROKEN;
+				   ? SEND_QUEUE_BLOCKED
+				   : SEND_QUEUE_ERROR;
 		took(outbox, (size_t)sent, memory);
 		/* Less than was offered: the socket is full, and epoll says when it is not. */
 		if (all && (size_t)sent < before)
-			return OUTBOX_FULL;
+			return SEND_QUEUE_BLOCKED;
 	}
-	return OUTBOX_EMPTY;
+	return SEND_QUEUE_EMPTY;
 }
 
-void outbox_clear(struct outbox *outbox, struct memory *memory) {
+void send_queue_clear(struct outbox *outbox, struct memory *memory) {
 	while (outbox->first != NULL)
 		chunk_remove(outbox, memory);
 	outbox->size = outbox->viewed = 0;

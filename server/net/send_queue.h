@@ -26,18 +26,18 @@ struct outbox {
  * in `value` are held, not copied, if there are many. False: it did not encode or there is no
  * memory; then the outbox ends in half a record and the stream must be closed.
  */
-bool outbox_reply(struct outbox *outbox, struct rpc_msg *reply, struct view value);
+bool send_queue_reply(struct outbox *outbox, struct rpc_msg *reply, struct view value);
 
 enum outbox_sent {
-	OUTBOX_EMPTY, /* all is with the kernel */
-	OUTBOX_FULL,  /* the kernel takes no more now */
-	OUTBOX_BROKEN,
+	SEND_QUEUE_EMPTY, /* all is with the kernel */
+	SEND_QUEUE_BLOCKED,  /* the kernel takes no more now */
+	SEND_QUEUE_ERROR,
 };
 
 /* Sends what the kernel takes, in one system call if it can. `memory` is the views'. */
-enum outbox_sent outbox_send(struct outbox *outbox, int fd, struct memory *memory);
+enum outbox_sent send_queue_flush(struct outbox *outbox, int fd, struct memory *memory);
 
 /* Forgets everything. */
-void outbox_clear(struct outbox *outbox, struct memory *memory);
+void send_queue_clear(struct outbox *outbox, struct memory *memory);
 
 #endif

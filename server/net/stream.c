@@ -54,7 +54,7 @@ struct stream {
 	bool is_closed;
 	bool is_flushing;
 
-	struct paced paced; /* in STREAM_PACE_MS it has to move STREAM_PACE_BYTES */
+	struct paced paced; /* in STREAM_STALL_TIMEOUT_MS it has to move STREAM_MIN_PROGRESS_BYTES */
 	struct stream *flushing_next;
 	struct stream *closed_next;
 	struct stream *next; /* of all */
@@ -102,13 +102,13 @@ static struct stream *of_paced(struct paced *paced) {
 static void pace(struct stream *stream, size_t bytes) {
 	if (stream->is_closed)
 		return;
-	if (!record_is_begun(&stream->record) && stream->outbox.size == 0) {
-		pacing_remove(&stream->streams->pacing, &stream->paced);
+	if (!record_is_partial(&stream->record) && stream->outbox.size == 0) {
+		timeout_list_remove(&stream->streams->pacing, &stream->paced);
 		return;
 	}
 	stream->paced.bytes += bytes;
-	if (!stream->paced.is_pacing || stream->paced.bytes >= STREAM_PACE_BYTES)
-		pacing_restart(&stream->streams->pacing, &stream->paced, stream->streams->now_ms);
+	if (!stream->paced.is_pacing || stream->paced.bytes >= STREAM_MIN_PROGRESS_BYTES)
+		timeout_list_touch(&stream->streams->pacing, &stream->paced, stream->streams->now_ms);
 }
 
 /* --- Closing ------------------------------------------------------------------------------- */
@@ -130,13 +130,13 @@ static void stream_close(struct stream *stream) {
 	if (stream->is_closed)
 		return;
 	stream->is_closed = true;
-	pacing_remove(&streams->pacing, &stream->paced);
+	timeout_list_remove(&streams->pacing, &stream->paced);
 	(void)close(stream->watch.fd);
 	record_reset(&stream->record);
 	free(stream->unparsed);
 	stream->unparsed = NULL;
 	stream->unparsed_size = 0;
-	outbox_clear(&stream->outbox, streams->memory);
+	send_queue_clear(&stream->outbox, streams->memory);
 	account(stream);
 	if (stream->previous != NULL)
 		stream->previous->next = stream->next;
@@ -153,7 +153,7 @@ static void stream_close(struct stream *stream) {
 static void stream_cut(struct stream *stream, const char *why) {
 	if (stream->is_closed)
 		return;
-	log_detail("%s connection cut: %s", stream->transport, why);
+	log_verbose("%s connection cut: %s", stream->transport, why);
 	stream->streams->counters.connections_cut++;
 	stream_close(stream);
 }
@@ -198,7 +198,7 @@ static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	reply->rm_xid = call->xid;
 	stream->owed--;
 	if (!stream->is_closed) {
-		encoded = outbox_reply(&stream->outbox, reply, call->reply.value);
+		encoded = send_queue_reply(&stream->outbox, reply, call->reply.value);
 		if (!encoded)
 			stream_cut(stream, "no memory for its answer");
 		else if (stream != streams->current)
@@ -225,7 +225,7 @@ static void run_record(struct stream *stream, struct kv_bytes record) {
 	}
 	/* In an arrival's bytes it is not ours to give. */
 	if (record.data == stream->record.data) {
-		block.data = record_take(&stream->record, record);
+		block.data = record_detach(&stream->record, record);
 		call->block = &block;
 	}
 	call->stream = stream;
@@ -244,7 +244,7 @@ static void run_record(struct stream *stream, struct kv_bytes record) {
 /* --- Records ------------------------------------------------------------------------------- */
 
 static bool is_stalled(const struct stream *stream) {
-	return stream->outbox.size > STREAM_UNREAD_MAX || stream->owed >= STREAM_OWED_MAX ||
+	return stream->outbox.size > STREAM_SENDBUF_MAX || stream->owed >= STREAM_PENDING_MAX ||
 	       stream->streams->is_paused;
 }
 
@@ -258,14 +258,14 @@ static bool is_reading(const struct stream *stream) {
 static bool take_record(struct stream *stream, const uint8_t **bytes, size_t *size) {
 	struct kv_bytes record;
 
-	switch (record_add(&stream->record, bytes, size, WIRE_RECORD_MAX, &record)) {
+	switch (record_feed(&stream->record, bytes, size, WIRE_RECORD_MAX, &record)) {
 	case RECORD_MORE:
 		return false;
-	case RECORD_WHOLE:
+	case RECORD_COMPLETE:
 		run_record(stream, record);
 		record_reset(&stream->record);
 		return !stream->is_closed;
-	case RECORD_RUBBISH:
+	case RECORD_INVALID:
 		stream_cut(stream, "its record is larger than any call, or empty without end");
 		return false;
 	case RECORD_NOMEM:
@@ -277,11 +277,11 @@ static bool take_record(struct stream *stream, const uint8_t **bytes, size_t *si
 
 /* Runs the records in `bytes`, as far as answers can be taken; answers how many bytes are left. */
 static size_t parse(struct stream *stream, const uint8_t *bytes, size_t size) {
-	const uint8_t *foreseen = bytes + record_is_begun(&stream->record); /* not its rest */
+	const uint8_t *foreseen = bytes + record_is_partial(&stream->record); /* not its rest */
 
 	do
 		if (size > 0 && bytes >= foreseen)
-			foreseen = bytes + foresight_fetch(stream->streams->service, bytes, size);
+			foreseen = bytes + prefetch_records(stream->streams->service, bytes, size);
 	while (!is_stalled(stream) && take_record(stream, &bytes, &size));
 	return stream->is_closed ? 0 : size;
 }
@@ -321,7 +321,7 @@ static void resume(struct stream *stream) {
 /* Reads once; it is run with what others sent. */
 static void receive(struct stream *stream) {
 	struct arrivals *arrivals = &stream->streams->arrivals;
-	ssize_t got = arrivals_read(arrivals, stream->watch.fd, &stream->record);
+	ssize_t got = recv_batch_read(arrivals, stream->watch.fd, &stream->record);
 
 	if (got < 0 && errno == EAGAIN)
 		return;
@@ -340,19 +340,19 @@ static void receive(struct stream *stream) {
 	struct arrival *arrival = &arrivals->list[arrivals->count++];
 	arrival->owner = stream;
 	/* What may be large is recorded before more is read: a batch must fit into a segment. */
-	if (arrivals->count == ARRIVALS_MAX || !arrival->begins)
-		streams_run(stream->streams);
+	if (arrivals->count == RECV_BATCH_MAX || !arrival->begins)
+		streams_run_received(stream->streams);
 }
 
 static void stream_flush(struct stream *stream) {
 	struct streams *streams = stream->streams;
 	size_t before = stream->outbox.size;
 
-	switch (outbox_send(&stream->outbox, stream->watch.fd, streams->memory)) {
-	case OUTBOX_EMPTY:
-	case OUTBOX_FULL:
+	switch (send_queue_flush(&stream->outbox, stream->watch.fd, streams->memory)) {
+	case SEND_QUEUE_EMPTY:
+	case SEND_QUEUE_BLOCKED:
 		break;
-	case OUTBOX_BROKEN:
+	case SEND_QUEUE_ERROR:
 		stream_close(stream);
 		return;
 	}
@@ -416,10 +416,10 @@ static void run_arrival(const struct arrival *arrival) {
 	settle(stream);
 }
 
-void streams_run(struct streams *streams) {
+void streams_run_received(struct streams *streams) {
 	struct arrivals *arrivals = &streams->arrivals;
 
-	arrivals_foresee(arrivals, streams->service);
+	recv_batch_prefetch(arrivals, streams->service);
 	for (unsigned i = 0; i < arrivals->count; i++)
 		run_arrival(&arrivals->list[i]);
 	arrivals->count = 0;
@@ -442,7 +442,7 @@ static void free_closed(struct streams *streams) {
 }
 
 void streams_flush(struct streams *streams) {
-	assert(streams->arrivals.count == 0); /* streams_run() comes first */
+	assert(streams->arrivals.count == 0); /* streams_run_received() comes first */
 	while (streams->flushing != NULL) {
 		struct stream *stream = streams->flushing;
 
@@ -471,7 +471,7 @@ void streams_pause(struct streams *streams, bool is_paused) {
 
 /* --- All of them --------------------------------------------------------------------------- */
 
-void streams_take(struct streams *streams, int fd, const char *transport) {
+void streams_add(struct streams *streams, int fd, const char *transport) {
 	struct stream *stream = NULL;
 	struct epoll_event event = {.events = EPOLLIN};
 
@@ -479,7 +479,7 @@ void streams_take(struct streams *streams, int fd, const char *transport) {
 		stream = calloc(1, sizeof(*stream));
 	if (stream == NULL) {
 		streams->counters.connections_refused++;
-		log_detail("%s connection refused: %llu are open (--max-connections)", transport,
+		log_verbose("%s connection refused: %llu are open (--max-connections)", transport,
 			   (unsigned long long)streams->counters.connections);
 		(void)close(fd);
 		return;
@@ -522,7 +522,7 @@ static void relieve(struct streams *streams) {
 	struct paced *paced = streams->pacing.first;
 
 	while (paced != NULL && is_short(streams->memory) &&
-	       streams->now_ms - paced->since_ms >= STREAM_RELIEF_MS) {
+	       streams->now_ms - paced->since_ms >= STREAM_PRESSURE_TIMEOUT_MS) {
 		struct paced *next = paced->next;
 
 		if (of_paced(paced)->outbox.viewed > 0)
@@ -533,10 +533,10 @@ static void relieve(struct streams *streams) {
 	streams->memory->wanted = 0;
 }
 
-uint64_t streams_tend(struct streams *streams) {
+uint64_t streams_expire(struct streams *streams) {
 	relieve(streams);
 	while (streams->pacing.first != NULL) {
-		uint64_t due_ms = streams->pacing.first->since_ms + STREAM_PACE_MS;
+		uint64_t due_ms = streams->pacing.first->since_ms + STREAM_STALL_TIMEOUT_MS;
 
 		if (due_ms > streams->now_ms)
 			return due_ms - streams->now_ms;
@@ -554,12 +554,12 @@ uint64_t streams_tend(struct streams *streams) {
 static bool drain(struct stream *stream) {
 	int unsent = 0;
 
-	switch (outbox_send(&stream->outbox, stream->watch.fd, stream->streams->memory)) {
-	case OUTBOX_BROKEN:
+	switch (send_queue_flush(&stream->outbox, stream->watch.fd, stream->streams->memory)) {
+	case SEND_QUEUE_ERROR:
 		return true;
-	case OUTBOX_FULL:
+	case SEND_QUEUE_BLOCKED:
 		return false;
-	case OUTBOX_EMPTY:
+	case SEND_QUEUE_EMPTY:
 		break;
 	}
 	/* Only tcp knows; others keep `unsent`. */
@@ -580,7 +580,7 @@ void streams_drain(struct streams *streams, uint64_t wait_ms) {
 	} while (!is_drained && clock_ms() < end_ms && poll(NULL, 0, DRAIN_ROUND_MS) == 0);
 }
 
-void streams_count(const struct streams *streams, struct stream_counters *counters) {
+void streams_get_stats(const struct streams *streams, struct stream_counters *counters) {
 	*counters = streams->counters;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/timeout_list.h"
 
-void pacing_remove(struct pacing *pacing, struct paced *paced) {
+void timeout_list_remove(struct pacing *pacing, struct paced *paced) {
 	if (!paced->is_pacing)
 		return;
 	if (paced->previous != NULL)
@@ -16,8 +16,8 @@ void pacing_remove(struct pacing *pacing, struct paced *paced) {
 	paced->is_pacing = false;
 }
 
-void pacing_restart(struct pacing *pacing, struct paced *paced, uint64_t now_ms) {
-	pacing_remove(pacing, paced);
+void timeout_list_touch(struct pacing *pacing, struct paced *paced, uint64_t now_ms) {
+	timeout_list_remove(pacing, paced);
 	paced->since_ms = now_ms;
 	paced->bytes = 0;
 	paced->previous = pacing->last;

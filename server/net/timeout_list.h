@@ -27,9 +27,9 @@ struct pacing {
 };
 
 /* It has to move from now on, nothing of it yet. `now_ms` does not go back. */
-void pacing_restart(struct pacing *pacing, struct paced *paced, uint64_t now_ms);
+void timeout_list_touch(struct pacing *pacing, struct paced *paced, uint64_t now_ms);
 
 /* It does not have to any more. */
-void pacing_remove(struct pacing *pacing, struct paced *paced);
+void timeout_list_remove(struct pacing *pacing, struct paced *paced);
 
 #endif

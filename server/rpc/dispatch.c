@@ -79,7 +79,7 @@ struct dispatch {
 	uint32_t program;
 	struct dispatch_others others;
 	uint64_t now_ms;
-	uint64_t durable;     /* position, see dispatch_settle() */
+	uint64_t durable;     /* position, see dispatch_release_durable() */
 	bool has_answered;    /* a call of this turn, at once */
 	struct call *waiting; /* for the journal, in the order in which they came */
 	struct call **waiting_end;
@@ -127,7 +127,7 @@ void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms) {
 	dispatch->has_answered = false;
 }
 
-bool dispatch_has_answered(const struct dispatch *dispatch) {
+bool dispatch_replied_immediately(const struct dispatch *dispatch) {
 	return dispatch->has_answered;
 }
 
@@ -255,7 +255,7 @@ static void fill_hello(struct dispatch *dispatch, const struct call *call, union
 static void run_open(struct dispatch *dispatch, struct call *call,
 		     const union arguments *arguments) {
 	struct operation operation = {
-	    .kind = OPERATION_OPEN, .client_id = chance_id(), .slots = arguments->open.slots};
+	    .kind = OPERATION_OPEN, .client_id = random_id(), .slots = arguments->open.slots};
 
 	memcpy(operation.nonce, arguments->open.nonce, NONCE_SIZE);
 	run(dispatch, call, arguments->open.epoch, &operation);
@@ -334,16 +334,16 @@ static void count(struct dispatch *dispatch) {
 	struct service_counters service;
 
 	counters->count = 0;
-	service_count(dispatch->service, &service);
-	counters_add(counters, "keys", service.keys);
-	counters_add(counters, "sessions", service.sessions);
-	counters_add(counters, "sessions_opened", service.sessions_opened);
-	counters_add(counters, "sessions_expired", service.sessions_expired);
-	counters_add(counters, "memory_used", service.memory_used);
-	counters_add(counters, "memory_max", service_limits(dispatch->service)->memory_max);
-	counters_add(counters, "calls_run", service.calls_run);
-	counters_add(counters, "calls_replayed", service.calls_replayed);
-	counters_add(counters, "calls_refused", service.calls_refused);
+	service_get_stats(dispatch->service, &service);
+	stats_add(counters, "keys", service.keys);
+	stats_add(counters, "sessions", service.sessions);
+	stats_add(counters, "sessions_opened", service.sessions_opened);
+	stats_add(counters, "sessions_expired", service.sessions_expired);
+	stats_add(counters, "memory_used", service.memory_used);
+	stats_add(counters, "memory_max", service_limits(dispatch->service)->memory_max);
+	stats_add(counters, "calls_run", service.calls_run);
+	stats_add(counters, "calls_replayed", service.calls_replayed);
+	stats_add(counters, "calls_refused", service.calls_refused);
 	dispatch->others.count(dispatch->others.context, counters);
 }
 
@@ -490,7 +490,7 @@ static void run_procedure(struct dispatch *dispatch, struct call *call,
 	dispatch->waiting_end = &call->next;
 }
 
-void dispatch_settle(struct dispatch *dispatch, uint64_t position) {
+void dispatch_release_durable(struct dispatch *dispatch, uint64_t position) {
 	struct call **link = &dispatch->waiting;
 
 	dispatch->durable = position;
@@ -558,7 +558,7 @@ static bool take_any(struct dispatch *dispatch, struct call *call, struct kv_byt
 	memset(&message, 0, sizeof(message));
 	message.rm_call.cb_cred.oa_base = dispatch->raw_credentials;
 	message.rm_call.cb_verf.oa_base = dispatch->raw_verifier;
-	wire_over(&call->arguments, XDR_DECODE, (void *)(uintptr_t)record.data, record.size);
+	xdr_mem_init(&call->arguments, XDR_DECODE, (void *)(uintptr_t)record.data, record.size);
 	if (!xdr_callmsg(&call->arguments, &message))
 		return false;
 	const struct target target = {message.rm_call.cb_prog, message.rm_call.cb_vers,
@@ -593,7 +593,7 @@ bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_byt
 		return take_any(dispatch, call, record);
 	const struct target target = {word(record, WORD_PROGRAM), word(record, WORD_VERSION),
 				      word(record, WORD_PROCEDURE)};
-	wire_over(&call->arguments, XDR_DECODE, (char *)(uintptr_t)record.data + PLAIN_SIZE,
+	xdr_mem_init(&call->arguments, XDR_DECODE, (char *)(uintptr_t)record.data + PLAIN_SIZE,
 		  record.size - PLAIN_SIZE);
 	route(dispatch, call, &target);
 	return true;

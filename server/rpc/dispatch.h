@@ -48,13 +48,13 @@ void dispatch_free(struct dispatch *dispatch);
 void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms);
 
 /* A call that ran since dispatch_set_time() did not wait for the journal, but was answered. */
-bool dispatch_has_answered(const struct dispatch *dispatch);
+bool dispatch_replied_immediately(const struct dispatch *dispatch);
 
 /*
  * The journal is durable up to `position`: answers that show no more than that leave now, and from
  * now on at once. Without a journal every answer does.
  */
-void dispatch_settle(struct dispatch *dispatch, uint64_t position);
+void dispatch_release_durable(struct dispatch *dispatch, uint64_t position);
 
 /*
  * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max, block); what of

@@ -57,13 +57,13 @@ static bool find_key(const uint8_t *call, size_t size, struct kv_bytes *key) {
 	return key->size > 0 && key->size <= KEY_MAX && key->size <= size - at - WORD;
 }
 
-unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_FORESEEN_MAX],
+unsigned prefetch_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_PREFETCH_MAX],
 			size_t *end) {
 	const uint8_t *at = bytes.data;
 	size_t left = bytes.size;
 	unsigned count = 0;
 
-	while (count < STORE_FORESEEN_MAX && left > RECORD_MARK_SIZE &&
+	while (count < STORE_PREFETCH_MAX && left > RECORD_MARK_SIZE &&
 	       (at[0] & LAST_FRAGMENT) != 0) {
 		size_t size = size_at(at);
 
@@ -77,7 +77,7 @@ unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_FORESE
 	return count;
 }
 
-bool foresight_key(struct kv_bytes bytes, struct kv_bytes *key) {
+bool prefetch_key(struct kv_bytes bytes, struct kv_bytes *key) {
 	const uint8_t *call = (const uint8_t *)bytes.data + RECORD_MARK_SIZE;
 
 	return bytes.size > RECORD_MARK_SIZE &&
@@ -85,14 +85,14 @@ bool foresight_key(struct kv_bytes bytes, struct kv_bytes *key) {
 	       find_key(call, bytes.size - RECORD_MARK_SIZE, key);
 }
 
-size_t foresight_fetch(const struct service *service, const void *bytes, size_t size) {
-	struct kv_bytes keys[STORE_FORESEEN_MAX];
+size_t prefetch_records(const struct service *service, const void *bytes, size_t size) {
+	struct kv_bytes keys[STORE_PREFETCH_MAX];
 	size_t end;
 
 	/* One alone has nothing to be fetched beside it. */
 	if (size <= RECORD_MARK_SIZE || size_at(bytes) >= size - RECORD_MARK_SIZE)
 		return 0;
-	unsigned count = foresight_keys((struct kv_bytes){.data = bytes, .size = size}, keys, &end);
-	service_foresee(service, keys, count);
+	unsigned count = prefetch_keys((struct kv_bytes){.data = bytes, .size = size}, keys, &end);
+	service_prefetch(service, keys, count);
 	return end;
 }

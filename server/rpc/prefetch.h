@@ -21,16 +21,16 @@
  * that Gets, Puts and Appends name to `keys`: they lie in `bytes`. Answers how many, and in *end
  * how many bytes it looked at: the next records are behind them.
  */
-unsigned foresight_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_FORESEEN_MAX],
+unsigned prefetch_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_PREFETCH_MAX],
 			size_t *end);
 
 /* The same of a record that came alone. False: it did not, or names no key. */
-bool foresight_key(struct kv_bytes bytes, struct kv_bytes *key);
+bool prefetch_key(struct kv_bytes bytes, struct kv_bytes *key);
 
 /*
  * Fetches the memory for the calls at the beginning of these bytes, if there is more than one.
  * Answers for how many bytes: before the calls behind them are run, it should be called again.
  */
-size_t foresight_fetch(const struct service *service, const void *bytes, size_t size);
+size_t prefetch_records(const struct service *service, const void *bytes, size_t size);
 
 #endif

@@ -10,7 +10,7 @@ _Static_assert(WIRE_RECORD_MAX > KV1_VALUE_BOUND + KV1_KEY_BOUND, "a legal call 
 /* --- An XDR over memory -------------------------------------------------------------------- */
 
 bool_t wire_get_long(XDR *xdrs, long *number) {
-	const void *place = wire_next(xdrs, BYTES_PER_XDR_UNIT);
+	const void *place = xdr_inplace_advance(xdrs, BYTES_PER_XDR_UNIT);
 	uint32_t word;
 
 	if (place == NULL)
@@ -21,7 +21,7 @@ bool_t wire_get_long(XDR *xdrs, long *number) {
 }
 
 bool_t wire_put_long(XDR *xdrs, const long *number) {
-	void *place = wire_next(xdrs, BYTES_PER_XDR_UNIT);
+	void *place = xdr_inplace_advance(xdrs, BYTES_PER_XDR_UNIT);
 	uint32_t word = htonl((uint32_t)*number);
 
 	if (place == NULL)
@@ -31,7 +31,7 @@ bool_t wire_put_long(XDR *xdrs, const long *number) {
 }
 
 static bool_t get_bytes(XDR *xdrs, char *bytes, u_int size) {
-	const void *place = wire_next(xdrs, size);
+	const void *place = xdr_inplace_advance(xdrs, size);
 
 	if (place == NULL)
 		return FALSE;
@@ -40,7 +40,7 @@ static bool_t get_bytes(XDR *xdrs, char *bytes, u_int size) {
 }
 
 static bool_t put_bytes(XDR *xdrs, const char *bytes, u_int size) {
-	void *place = wire_next(xdrs, size);
+	void *place = xdr_inplace_advance(xdrs, size);
 
 	if (place == NULL)
 		return FALSE;
@@ -63,7 +63,7 @@ static bool_t set_position(XDR *xdrs, u_int where) {
 }
 
 static int32_t *in_place(XDR *xdrs, u_int size) {
-	return xdrs->x_handy < size ? NULL : wire_next(xdrs, size);
+	return xdrs->x_handy < size ? NULL : xdr_inplace_advance(xdrs, size);
 }
 
 static void destroy(XDR *xdrs) {
@@ -81,7 +81,7 @@ static const struct xdr_ops memory_ops = {
     .x_destroy = destroy,
 };
 
-void wire_over(XDR *xdrs, enum xdr_op op, void *bytes, size_t size) {
+void xdr_mem_init(XDR *xdrs, enum xdr_op op, void *bytes, size_t size) {
 	assert((uintptr_t)bytes % BYTES_PER_XDR_UNIT == 0 && size <= UINT32_MAX);
 	*xdrs = (XDR){.x_op = op,
 		      .x_ops = &memory_ops,
@@ -100,12 +100,12 @@ static bool_t put_opaque(XDR *xdrs, const char *bytes, u_int size) {
 	       (padding == 0 || XDR_PUTBYTES(xdrs, zeros, padding));
 }
 
-bool_t wire_bytes(XDR *xdrs, char **bytes, u_int *size, u_int size_max) {
+bool_t xdr_inplace_bytes(XDR *xdrs, char **bytes, u_int *size, u_int size_max) {
 	switch (xdrs->x_op) {
 	case XDR_DECODE:
 		if (!wire_u32(xdrs, size) || *size > size_max)
 			return FALSE;
-		*bytes = wire_next(xdrs, (u_int)RNDUP(*size));
+		*bytes = xdr_inplace_advance(xdrs, (u_int)RNDUP(*size));
 		return *bytes != NULL;
 	case XDR_ENCODE:
 		return wire_u32(xdrs, size) && put_opaque(xdrs, *bytes, *size);
@@ -116,7 +116,7 @@ bool_t wire_bytes(XDR *xdrs, char **bytes, u_int *size, u_int size_max) {
 }
 
 /* RFC 5531, 9. The verifier of those that succeed is AUTH_NONE's: see authenticate(). */
-bool_t wire_reply(XDR *xdrs, struct rpc_msg *reply) {
+bool_t xdr_inplace_replymsg(XDR *xdrs, struct rpc_msg *reply) {
 	const struct accepted_reply *accepted = &reply->acpted_rply;
 	uint32_t words[WIRE_ACCEPTED_WORDS] = {
 	    htonl(reply->rm_xid), htonl(REPLY), htonl(MSG_ACCEPTED),
@@ -126,7 +126,7 @@ bool_t wire_reply(XDR *xdrs, struct rpc_msg *reply) {
 	if (reply->rm_reply.rp_stat != MSG_ACCEPTED || accepted->ar_stat != SUCCESS ||
 	    accepted->ar_verf.oa_flavor != AUTH_NONE || accepted->ar_verf.oa_length != 0)
 		return xdr_replymsg(xdrs, reply);
-	place = wire_next(xdrs, sizeof(words));
+	place = xdr_inplace_advance(xdrs, sizeof(words));
 	if (place == NULL)
 		return FALSE;
 	memcpy(place, words, sizeof(words));

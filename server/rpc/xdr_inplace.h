@@ -9,12 +9,12 @@
  * bytes exchanged for those of this file (WIRE_GENERATED, see the Makefile). Two reasons:
  *
  * - Decoding, libtirpc's xdr_bytes allocates what a length claims before it looks whether the
- * record holds that much (CVE-2017-8779), then copies. wire_bytes allocates nothing: it answers a
+ * record holds that much (CVE-2017-8779), then copies. xdr_inplace_bytes allocates nothing: it answers a
  * pointer into the record, after the record was seen to hold it.
  * - libtirpc calls through two or three functions for each word. Here a word is read or written
  *   where it lies, and most of a call is words.
  *
- * So the server's generated routines work on XDRs of the server only: those of wire_over() and of
+ * So the server's generated routines work on XDRs of the server only: those of xdr_mem_init() and of
  * outbox.c. Invariant of these: the next bytes are at x_private, x_handy of them, x_private is
  * aligned to 4 bytes between items, and x_inline answers what there is beyond x_handy. All of
  * libtirpc's own routines work on them as well.
@@ -38,18 +38,18 @@ enum {
 
 	WIRE_DATAGRAM_MAX = 65507, /* 65535 less the headers of IP and UDP */
 
-	/* The words before the results of an answer that succeeded, see wire_reply(). */
+	/* The words before the results of an answer that succeeded, see xdr_inplace_replymsg(). */
 	WIRE_ACCEPTED_WORDS = 6,
 };
 
 /* An XDR over `size` bytes (less than 4 GiB), aligned to 4, that outlive it. */
-void wire_over(XDR *xdrs, enum xdr_op op, void *bytes, size_t size);
+void xdr_mem_init(XDR *xdrs, enum xdr_op op, void *bytes, size_t size);
 
 /* What xdr_replymsg(3) does, and the same bytes. */
-bool_t wire_reply(XDR *xdrs, struct rpc_msg *reply);
+bool_t xdr_inplace_replymsg(XDR *xdrs, struct rpc_msg *reply);
 
 /* The same signature as xdr_bytes(3). What it decodes is borrowed from the record. */
-bool_t wire_bytes(XDR *xdrs, char **bytes, u_int *size, u_int size_max);
+bool_t xdr_inplace_bytes(XDR *xdrs, char **bytes, u_int *size, u_int size_max);
 
 /* The operations of the XDRs of the server that do not depend on where the bytes are. */
 bool_t wire_get_long(XDR *xdrs, long *number);
@@ -58,7 +58,7 @@ bool_t wire_put_long(XDR *xdrs, const long *number);
 /* --- Words, without a call for each -------------------------------------------------------- */
 
 /* Where the next `size` bytes are read or written; NULL: there are none, or no memory for them. */
-static inline void *wire_next(XDR *xdrs, u_int size) {
+static inline void *xdr_inplace_advance(XDR *xdrs, u_int size) {
 	char *place = xdrs->x_private;
 
 	if (xdrs->x_handy < size)
@@ -74,7 +74,7 @@ static inline bool_t wire_u32(XDR *xdrs, uint32_t *number) {
 
 	if (xdrs->x_op == XDR_FREE)
 		return TRUE;
-	place = wire_next(xdrs, sizeof(word));
+	place = xdr_inplace_advance(xdrs, sizeof(word));
 	if (place == NULL)
 		return FALSE;
 	if (xdrs->x_op == XDR_DECODE) {
@@ -93,7 +93,7 @@ static inline bool_t wire_u64(XDR *xdrs, uint64_t *number) {
 
 	if (xdrs->x_op == XDR_FREE)
 		return TRUE;
-	place = wire_next(xdrs, sizeof(words));
+	place = xdr_inplace_advance(xdrs, sizeof(words));
 	if (place == NULL)
 		return FALSE;
 	if (xdrs->x_op == XDR_DECODE) {
@@ -125,7 +125,7 @@ static inline bool_t wire_bool(XDR *xdrs, bool_t *truth) {
 #define xdr_enum wire_int
 #define xdr_u_int wire_u32
 #define xdr_bool wire_bool
-#define xdr_bytes wire_bytes
+#define xdr_bytes xdr_inplace_bytes
 /* An unsigned hyper, as one rpcgen or another calls it. */
 #define xdr_u_hyper wire_u64
 #define xdr_u_quad_t wire_u64

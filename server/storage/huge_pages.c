@@ -31,7 +31,7 @@ enum {
 	LINE_MAX_SIZE = 512,
 };
 
-void heap_open(struct heap *heap, size_t left_small) {
+void huge_pages_init(struct heap *heap, size_t left_small) {
 	*heap = (struct heap){.end = sbrk(0),
 			      .left_small = left_small,
 			      .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
@@ -41,7 +41,7 @@ void heap_open(struct heap *heap, size_t left_small) {
 	(void)mallopt(M_TRIM_THRESHOLD, KEPT);
 }
 
-void heap_close(struct heap *heap) {
+void huge_pages_destroy(struct heap *heap) {
 	atomic_store(&heap->is_closing, true);
 	if (heap->has_thread)
 		(void)pthread_join(heap->thread, NULL);
@@ -52,7 +52,7 @@ void heap_close(struct heap *heap) {
 }
 
 /* What is not touched yet when it is told gets large pages at once; the rest perhaps later. */
-void heap_tend(struct heap *heap) {
+void huge_pages_advise(struct heap *heap) {
 	/* No system call: the C library knows. */
 	char *end = sbrk(0);
 
@@ -140,7 +140,7 @@ static void *make_ready(void *argument) {
 	return NULL;
 }
 
-bool heap_is_ready(struct heap *heap) {
+bool huge_pages_collapse(struct heap *heap) {
 	uint64_t count;
 
 	if (heap->event < 0)
@@ -158,6 +158,6 @@ bool heap_is_ready(struct heap *heap) {
 	return true;
 }
 
-int heap_fd(const struct heap *heap) {
+int huge_pages_fd(const struct heap *heap) {
 	return heap->event;
 }

@@ -35,20 +35,20 @@ struct heap {
  * Before much is allocated. Once the heap has `left_small` bytes more, malloc takes memory from the
  * kernel in large steps, which cost a small server more than they are worth to it.
  */
-void heap_open(struct heap *heap, size_t left_small);
+void huge_pages_init(struct heap *heap, size_t left_small);
 /* Waits for the thread, not for long. */
-void heap_close(struct heap *heap);
+void huge_pages_destroy(struct heap *heap);
 
 /* Now and then, at least once for some MiB allocated; costs nothing if the heap has not grown. */
-void heap_tend(struct heap *heap);
+void huge_pages_advise(struct heap *heap);
 
 /*
- * Before a fork: false means that a thread is at work now; ask again when heap_fd() is readable.
+ * Before a fork: false means that a thread is at work now; ask again when huge_pages_fd() is readable.
  * It takes 0.1 to 3 s for a GiB, and nothing if all is well already. True is said once.
  */
-bool heap_is_ready(struct heap *heap);
+bool huge_pages_collapse(struct heap *heap);
 
-/* -1: heap_is_ready() is always true. */
-int heap_fd(const struct heap *heap);
+/* -1: huge_pages_collapse() is always true. */
+int huge_pages_fd(const struct heap *heap);
 
 #endif

@@ -212,7 +212,7 @@ static enum journal_work forget(struct journal *journal) {
 
 	journal->to_forget = 0;
 	take_file(journal);
-	journal_file_forget(journal->file, position);
+	journal_file_truncate(journal->file, position);
 	leave_file(journal);
 	return JOURNAL_PREPARED;
 }
@@ -294,7 +294,7 @@ static void *journal_thread(void *argument) {
 	return NULL;
 }
 
-void journal_begin(struct journal *journal, struct journal_file *file, uint64_t last) {
+void journal_start_threadless(struct journal *journal, struct journal_file *file, uint64_t last) {
 	journal->file = file;
 	journal->room = journal_file_room(file);
 	journal->segment_room = journal_file_segment_room(file);
@@ -305,7 +305,7 @@ void journal_begin(struct journal *journal, struct journal_file *file, uint64_t 
 }
 
 bool journal_start(struct journal *journal, struct journal_file *file, uint64_t last) {
-	journal_begin(journal, file, last);
+	journal_start_threadless(journal, file, last);
 	journal->has_thread = pthread_create(&journal->thread, NULL, journal_thread, journal) == 0;
 	return journal->has_thread;
 }
@@ -342,7 +342,7 @@ static void batch_clear(struct pile *batch) {
 /* "A batch is applied only if its bytes are already reserved on disk." */
 static bool reserve(void *context, const struct operation *operation) {
 	struct journal *journal = context;
-	size_t size = codec_size(operation);
+	size_t size = operation_encoded_size(operation);
 	uint64_t batch_size = journal_file_batch_size(journal->gathering.payload + size);
 	bool fits = batch_size <= journal->room;
 
@@ -358,8 +358,8 @@ static uint64_t record(void *context, const struct operation *operation, uint64_
 	struct journal *journal = context;
 	struct pile *batch = &journal->gathering;
 
-	codec_put(batch->bytes + JOURNAL_BATCH_HEADER_SIZE + batch->payload, operation, now_ms);
-	batch->payload += codec_size(operation);
+	operation_encode(batch->bytes + JOURNAL_BATCH_HEADER_SIZE + batch->payload, operation, now_ms);
+	batch->payload += operation_encoded_size(operation);
 	batch->count++;
 	/* Told at once: the rest of this turn could fill more than a segment. */
 	if (batch->payload > JOURNAL_BEHIND_MAX)
@@ -402,7 +402,7 @@ static void look(struct journal *journal) {
 	journal->is_behind = behind > JOURNAL_BEHIND_MAX || is_short;
 }
 
-void journal_turn(struct journal *journal) {
+void journal_submit(struct journal *journal) {
 	bool hands_over;
 
 	(void)pthread_mutex_lock(&journal->mutex);
@@ -423,7 +423,7 @@ static bool can_write_here(const struct journal *journal) {
 	       !journal->has_failed;
 }
 
-bool journal_write(struct journal *journal) {
+bool journal_write_inline(struct journal *journal) {
 	bool can_write;
 	bool has_more = false;
 
@@ -456,22 +456,22 @@ uint64_t journal_durable(struct journal *journal) {
 	return journal->durable_seen;
 }
 
-uint64_t journal_recorded(const struct journal *journal) {
+uint64_t journal_last_position(const struct journal *journal) {
 	return journal->recorded;
 }
 
-bool journal_is_writing(const struct journal *journal) {
+bool journal_has_pending(const struct journal *journal) {
 	return journal->recorded > journal->durable_seen;
 }
 
-void journal_forget(struct journal *journal, uint64_t position) {
+void journal_truncate(struct journal *journal, uint64_t position) {
 	(void)pthread_mutex_lock(&journal->mutex);
 	journal->to_forget = position;
 	(void)pthread_cond_broadcast(&journal->changed);
 	(void)pthread_mutex_unlock(&journal->mutex);
 }
 
-bool journal_is_behind(const struct journal *journal) {
+bool journal_is_backlogged(const struct journal *journal) {
 	return journal->is_behind;
 }
 
@@ -479,7 +479,7 @@ bool journal_is_full(const struct journal *journal) {
 	return journal->is_full;
 }
 
-const char *journal_failure(struct journal *journal) {
+const char *journal_error(struct journal *journal) {
 	bool has_failed;
 
 	(void)pthread_mutex_lock(&journal->mutex);
@@ -520,7 +520,7 @@ bool journal_stop(struct journal *journal) {
 	return !journal->has_failed;
 }
 
-void journal_count(struct journal *journal, struct journal_counters *counters) {
+void journal_get_stats(struct journal *journal, struct journal_counters *counters) {
 	(void)pthread_mutex_lock(&journal->mutex);
 	*counters = (struct journal_counters){
 	    .batches = journal->batches,

@@ -103,7 +103,7 @@ bool journal_file_check(struct disk *disk, uint8_t store[STORE_ID_SIZE], uint64_
 
 	if (good && end.has_store)
 		memcpy(store, end.store, STORE_ID_SIZE);
-	journal_end_free(&end);
+	journal_scan_free(&end);
 	return good;
 }
 
@@ -121,7 +121,7 @@ struct journal_file *journal_file_open(struct disk *disk,
 	}
 	if (!journal_read(disk, after, apply, NULL, context, found, &end, why) ||
 	    !make_durable(disk, &end.last_batch, why) || !clean_up(disk, &end, why)) {
-		journal_end_free(&end);
+		journal_scan_free(&end);
 		free(file);
 		return NULL;
 	}
@@ -141,7 +141,7 @@ struct journal_file *journal_file_open(struct disk *disk,
 	file->last_segment = end.last_segment - (end.is_last_empty ? 1 : 0);
 	file->firsts = end.firsts;
 	end.firsts = NULL;
-	journal_end_free(&end);
+	journal_scan_free(&end);
 	return file;
 }
 
@@ -248,7 +248,7 @@ static bool begin_segment(struct journal_file *file, uint64_t first, char why[JO
 	assert(file->is_spare_ready);
 	memcpy(header.store, file->store, STORE_ID_SIZE);
 	segment_name(header.number, name);
-	segment_header_put(bytes, &header);
+	segment_header_encode(bytes, &header);
 	if (!keep_first(file, first))
 		return failed(why, "begin", name, -ENOMEM);
 	error = disk->write(disk->context, file->spare, bytes, sizeof(bytes), 0);
@@ -288,7 +288,7 @@ static bool write_batch(struct journal_file *file, enum batch_kind kind, uint8_t
 
 	memset(batch + BATCH_HEADER_SIZE + payload_size, 0,
 	       size - BATCH_HEADER_SIZE - payload_size);
-	batch_put(batch, &header);
+	batch_header_encode(batch, &header);
 	error = disk->write(disk->context, file->current, batch, size, file->offset);
 	if (error == 0)
 		error = disk->sync(disk->context, file->current);
@@ -317,7 +317,7 @@ bool journal_file_append(struct journal_file *file, uint8_t *batch, size_t paylo
 /* --- The end of segments, and of it all ---------------------------------------------------------
  */
 
-void journal_file_forget(struct journal_file *file, uint64_t position) {
+void journal_file_truncate(struct journal_file *file, uint64_t position) {
 	struct disk *disk = file->disk;
 
 	/* A segment is no longer needed once the next one begins at or before what is needed. */

@@ -114,7 +114,7 @@ enum journal_spare journal_file_make_spare(struct journal_file *file);
 /*
  * Writes and syncs a batch of `count` operations, those behind the last. Goes on in the spare
  * segment (which must be there) if it does not fit. `batch` has JOURNAL_BATCH_HEADER_SIZE bytes to
- * be written to, then the payload, which is codec_put()'s bytes, then 8 bytes to be written to.
+ * be written to, then the payload, which is operation_encode()'s bytes, then 8 bytes to be written to.
  * False: it may or may not be there, and `why` says what failed: the process must stop, and a
  * restart finds out.
  */
@@ -124,7 +124,7 @@ bool journal_file_append(struct journal_file *file, uint8_t *batch, size_t paylo
 /*
  * A snapshot that is durable holds everything up to `position`: segments that hold nothing else go.
  */
-void journal_file_forget(struct journal_file *file, uint64_t position);
+void journal_file_truncate(struct journal_file *file, uint64_t position);
 
 /*
  * Marks a clean stop (unless the last append failed, or the mark is there) and frees. NULL is fine.

@@ -30,28 +30,28 @@ uint32_t crc32c(uint32_t before, const void *data, size_t size) {
 	return ~state;
 }
 
-void segment_header_put(uint8_t to[SEGMENT_HEADER_SIZE], const struct segment_header *header) {
+void segment_header_encode(uint8_t to[SEGMENT_HEADER_SIZE], const struct segment_header *header) {
 	memset(to, 0, SEGMENT_HEADER_SIZE);
 	memcpy(to, segment_magic, sizeof(segment_magic));
-	little_put32(to + 12, header->format);
+	le_put32(to + 12, header->format);
 	memcpy(to + 16, header->store, STORE_ID_SIZE);
-	little_put64(to + 32, header->number);
-	little_put64(to + 40, header->first);
-	little_put64(to + 48, header->salt);
-	little_put64(to + 56, header->size);
-	little_put32(to + AT_SEGMENT_CHECKSUM,
+	le_put64(to + 32, header->number);
+	le_put64(to + 40, header->first);
+	le_put64(to + 48, header->salt);
+	le_put64(to + 56, header->size);
+	le_put32(to + AT_SEGMENT_CHECKSUM,
 		     crc32c(0, to + AT_SEGMENT_CHECKED, SEGMENT_HEADER_SIZE - AT_SEGMENT_CHECKED));
 }
 
-bool segment_header_get(const uint8_t from[SEGMENT_HEADER_SIZE], struct segment_header *header) {
-	*header = (struct segment_header){.format = little_get32(from + 12),
-					  .number = little_get64(from + 32),
-					  .first = little_get64(from + 40),
-					  .salt = little_get64(from + 48),
-					  .size = little_get64(from + 56)};
+bool segment_header_decode(const uint8_t from[SEGMENT_HEADER_SIZE], struct segment_header *header) {
+	*header = (struct segment_header){.format = le_get32(from + 12),
+					  .number = le_get64(from + 32),
+					  .first = le_get64(from + 40),
+					  .salt = le_get64(from + 48),
+					  .size = le_get64(from + 56)};
 	memcpy(header->store, from + 16, STORE_ID_SIZE);
 	return memcmp(from, segment_magic, sizeof(segment_magic)) == 0 &&
-	       little_get32(from + AT_SEGMENT_CHECKSUM) ==
+	       le_get32(from + AT_SEGMENT_CHECKSUM) ==
 		   crc32c(0, from + AT_SEGMENT_CHECKED, SEGMENT_HEADER_SIZE - AT_SEGMENT_CHECKED);
 }
 
@@ -60,37 +60,37 @@ static uint32_t batch_checksum(const uint8_t *from, size_t payload_size) {
 		      BATCH_HEADER_SIZE - AT_BATCH_CHECKED + payload_size);
 }
 
-void batch_put(uint8_t *to, const struct batch_header *header) {
-	little_put32(to, batch_magic);
-	little_put32(to + 8, header->payload_size);
-	little_put32(to + 12, (uint32_t)header->kind);
-	little_put64(to + 16, header->salt);
-	little_put64(to + 24, header->segment);
-	little_put64(to + 32, header->offset);
-	little_put64(to + 40, header->first);
-	little_put32(to + 48, header->count);
-	little_put32(to + 52, 0);
-	little_put32(to + AT_BATCH_CHECKSUM, batch_checksum(to, header->payload_size));
+void batch_header_encode(uint8_t *to, const struct batch_header *header) {
+	le_put32(to, batch_magic);
+	le_put32(to + 8, header->payload_size);
+	le_put32(to + 12, (uint32_t)header->kind);
+	le_put64(to + 16, header->salt);
+	le_put64(to + 24, header->segment);
+	le_put64(to + 32, header->offset);
+	le_put64(to + 40, header->first);
+	le_put32(to + 48, header->count);
+	le_put32(to + 52, 0);
+	le_put32(to + AT_BATCH_CHECKSUM, batch_checksum(to, header->payload_size));
 }
 
-bool batch_header_get(const uint8_t from[BATCH_HEADER_SIZE], struct batch_header *header) {
+bool batch_header_decode(const uint8_t from[BATCH_HEADER_SIZE], struct batch_header *header) {
 	/* First, for it is asked at every eighth byte of a segment. */
-	if (little_get32(from) != batch_magic)
+	if (le_get32(from) != batch_magic)
 		return false;
-	*header = (struct batch_header){.kind = (enum batch_kind)little_get32(from + 12),
-					.payload_size = little_get32(from + 8),
-					.salt = little_get64(from + 16),
-					.segment = little_get64(from + 24),
-					.offset = little_get64(from + 32),
-					.first = little_get64(from + 40),
-					.count = little_get32(from + 48)};
+	*header = (struct batch_header){.kind = (enum batch_kind)le_get32(from + 12),
+					.payload_size = le_get32(from + 8),
+					.salt = le_get64(from + 16),
+					.segment = le_get64(from + 24),
+					.offset = le_get64(from + 32),
+					.first = le_get64(from + 40),
+					.count = le_get32(from + 48)};
 	if (header->kind == BATCH_END)
 		return header->payload_size == 0 && header->count == 0;
 	return header->kind == BATCH_OPERATIONS && header->payload_size <= BATCH_PAYLOAD_MAX;
 }
 
-bool batch_is_whole(const uint8_t *from, const struct batch_header *header) {
-	return little_get32(from + AT_BATCH_CHECKSUM) == batch_checksum(from, header->payload_size);
+bool batch_checksum_ok(const uint8_t *from, const struct batch_header *header) {
+	return le_get32(from + AT_BATCH_CHECKSUM) == batch_checksum(from, header->payload_size);
 }
 
 uint64_t batch_size(size_t payload_size) {

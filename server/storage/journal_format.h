@@ -37,16 +37,16 @@ struct batch_header {
 	uint32_t count;
 };
 
-void segment_header_put(uint8_t to[SEGMENT_HEADER_SIZE], const struct segment_header *header);
+void segment_header_encode(uint8_t to[SEGMENT_HEADER_SIZE], const struct segment_header *header);
 /* False: it is no segment, or damaged. */
-bool segment_header_get(const uint8_t from[SEGMENT_HEADER_SIZE], struct segment_header *header);
+bool segment_header_decode(const uint8_t from[SEGMENT_HEADER_SIZE], struct segment_header *header);
 
 /* `to` has room for the header; the payload lies behind it, zeros to a multiple of 8 included. */
-void batch_put(uint8_t *to, const struct batch_header *header);
+void batch_header_encode(uint8_t *to, const struct batch_header *header);
 /* Reads the header alone. False: it cannot be one. Its checksum is not looked at. */
-bool batch_header_get(const uint8_t from[BATCH_HEADER_SIZE], struct batch_header *header);
+bool batch_header_decode(const uint8_t from[BATCH_HEADER_SIZE], struct batch_header *header);
 /* Whether the checksum of header and payload, as they stand behind each other, is right. */
-bool batch_is_whole(const uint8_t *from, const struct batch_header *header);
+bool batch_checksum_ok(const uint8_t *from, const struct batch_header *header);
 
 /* Bytes that it takes with its padding. */
 uint64_t batch_size(size_t payload_size);

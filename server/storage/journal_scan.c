@@ -165,7 +165,7 @@ static bool check_header(struct reader *reader, uint64_t number, struct segment 
 			 int64_t file_size) {
 	struct journal_end *end = reader->end;
 
-	if (size < SEGMENT_HEADER_SIZE || !segment_header_get(bytes, &segment->header))
+	if (size < SEGMENT_HEADER_SIZE || !segment_header_decode(bytes, &segment->header))
 		return damaged(reader, segment->name, 0, "its header is not what was written");
 	if (segment->header.format != JOURNAL_FORMAT) {
 		(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
@@ -260,11 +260,11 @@ static bool reach(const struct reader *reader, struct segment *segment, uint64_t
 static bool find_batch(const struct reader *reader, struct segment *segment, uint64_t offset,
 		       struct batch_header *header) {
 	return reach(reader, segment, offset + BATCH_HEADER_SIZE) &&
-	       batch_header_get(segment->bytes + offset, header) &&
+	       batch_header_decode(segment->bytes + offset, header) &&
 	       header->salt == segment->header.salt && header->segment == segment->header.number &&
 	       header->offset == offset &&
 	       reach(reader, segment, offset + batch_size(header->payload_size)) &&
-	       batch_is_whole(segment->bytes + offset, header);
+	       batch_checksum_ok(segment->bytes + offset, header);
 }
 
 /* Hands over the operations of a batch that the caller does not know yet. */
@@ -276,7 +276,7 @@ static bool read_batch(struct reader *reader, const struct segment *segment, uin
 		uint64_t position = header->first + i;
 		struct operation operation;
 		uint64_t time_ms;
-		size_t size = codec_get(left, &operation, &time_ms);
+		size_t size = operation_decode(left, &operation, &time_ms);
 
 		if (size == 0)
 			return damaged(reader, segment->name, offset,
@@ -354,7 +354,7 @@ static bool check_rest(struct reader *reader, struct segment *segment, uint64_t 
 	if (segment->error != 0)
 		return unreadable(reader, segment, segment->error);
 	left = segment->size - offset;
-	if (left >= BATCH_HEADER_SIZE && batch_header_get(segment->bytes + offset, &header) &&
+	if (left >= BATCH_HEADER_SIZE && batch_header_decode(segment->bytes + offset, &header) &&
 	    header.salt == segment->header.salt && header.offset == offset) {
 		uint64_t torn = batch_size(header.payload_size);
 
@@ -469,7 +469,7 @@ bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, journ
 	return check_ends(&reader);
 }
 
-void journal_end_free(struct journal_end *end) {
+void journal_scan_free(struct journal_end *end) {
 	free(end->firsts);
 	free(end->stale);
 	free(end->last_batch.bytes);
@@ -477,7 +477,7 @@ void journal_end_free(struct journal_end *end) {
 	end->last_batch.bytes = NULL;
 }
 
-bool journal_peek(struct disk *disk, uint8_t store[STORE_ID_SIZE]) {
+bool journal_read_store_id(struct disk *disk, uint8_t store[STORE_ID_SIZE]) {
 	struct listing listing = {.numbers = NULL};
 	struct segment_header header;
 	uint8_t bytes[SEGMENT_HEADER_SIZE];
@@ -496,7 +496,7 @@ bool journal_peek(struct disk *disk, uint8_t store[STORE_ID_SIZE]) {
 		return false;
 	got = disk->read(disk->context, file, bytes, sizeof(bytes), 0);
 	disk->close(disk->context, file);
-	if (got != (int64_t)sizeof(bytes) || !segment_header_get(bytes, &header))
+	if (got != (int64_t)sizeof(bytes) || !segment_header_decode(bytes, &header))
 		return false;
 	memcpy(store, header.store, STORE_ID_SIZE);
 	return true;

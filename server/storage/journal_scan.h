@@ -28,15 +28,15 @@ struct journal_end {
 	struct last_batch last_batch;
 };
 
-/* See journal_file_check(). Whatever the answer, journal_end_free(). */
+/* See journal_file_check(). Whatever the answer, journal_scan_free(). */
 bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, journal_segment *segment,
 		  void *context, struct journal_found *found, struct journal_end *end,
 		  char why[JOURNAL_WHY_SIZE]);
 /* Frees what it owns; `firsts` may be taken out first. */
-void journal_end_free(struct journal_end *end);
+void journal_scan_free(struct journal_end *end);
 
 /* The store id in the last segment; false: there is none that can be read. */
-bool journal_peek(struct disk *disk, uint8_t store[STORE_ID_SIZE]);
+bool journal_read_store_id(struct disk *disk, uint8_t store[STORE_ID_SIZE]);
 
 /* "journal-0000000000000001"; false: `name` is not of that form. */
 void segment_name(uint64_t number, char name[DISK_NAME_MAX]);

@@ -25,16 +25,16 @@
 
 enum { CODEC_HEADER_SIZE = 48 };
 
-/* Bytes that codec_put() will write. */
-size_t codec_size(const struct operation *operation);
+/* Bytes that operation_encode() will write. */
+size_t operation_encoded_size(const struct operation *operation);
 
-/* Writes codec_size() bytes. */
-void codec_put(uint8_t *to, const struct operation *operation, uint64_t now_ms);
+/* Writes operation_encoded_size() bytes. */
+void operation_encode(uint8_t *to, const struct operation *operation, uint64_t now_ms);
 
 /*
  * Reads one operation from the beginning of `from`; its key and value are borrowed from there.
  * Answers how many bytes it took; 0: they are no operation.
  */
-size_t codec_get(struct kv_bytes from, struct operation *operation, uint64_t *now_ms);
+size_t operation_decode(struct kv_bytes from, struct operation *operation, uint64_t *now_ms);
 
 #endif

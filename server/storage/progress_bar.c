@@ -16,13 +16,13 @@ enum {
 
 static const char clear_line[] = "\r\033[K";
 
-void progress_begin(struct progress *progress, uint64_t total) {
+void progress_bar_init(struct progress *progress, uint64_t total) {
 	*progress = (struct progress){.is_terminal = isatty(STDERR_FILENO) == 1,
 				      .total = total,
 				      .due_ms = clock_ms() + FIRST_MS};
 }
 
-void progress_show(struct progress *progress, uint64_t done) {
+void progress_bar_update(struct progress *progress, uint64_t done) {
 	char bar[WIDTH + 1];
 	uint64_t now_ms;
 	size_t filled;
@@ -45,7 +45,7 @@ void progress_show(struct progress *progress, uint64_t done) {
 	(void)fflush(stderr);
 }
 
-void progress_end(struct progress *progress) {
+void progress_bar_clear(struct progress *progress) {
 	if (progress->is_shown)
 		(void)fputs(clear_line, stderr);
 	progress->is_shown = false;

@@ -15,9 +15,9 @@ struct progress {
 };
 
 /* For work on `total` bytes. Nothing is drawn before it has taken a while. */
-void progress_begin(struct progress *progress, uint64_t total);
-void progress_show(struct progress *progress, uint64_t done);
+void progress_bar_init(struct progress *progress, uint64_t total);
+void progress_bar_update(struct progress *progress, uint64_t done);
 /* The line is empty again. Before anything else is written there. */
-void progress_end(struct progress *progress);
+void progress_bar_clear(struct progress *progress);
 
 #endif

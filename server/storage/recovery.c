@@ -44,7 +44,7 @@ static bool is_time_to_speak(struct reading *reading) {
 
 static void tend(struct reading *reading) {
 	if (reading->heap != NULL)
-		heap_tend(reading->heap);
+		huge_pages_advise(reading->heap);
 }
 
 static void snapshot_goes_on(void *context, uint64_t done, uint64_t size) {
@@ -52,7 +52,7 @@ static void snapshot_goes_on(void *context, uint64_t done, uint64_t size) {
 
 	tend(reading);
 	if (reading->bar != NULL)
-		progress_show(reading->bar, reading->done + done);
+		progress_bar_update(reading->bar, reading->done + done);
 	else if (size > 0 && is_time_to_speak(reading))
 		log_info("reading the snapshot: %" PRIu64 " of %" PRIu64 " MiB", done >> 20,
 			 size >> 20);
@@ -74,7 +74,7 @@ static bool replay_one(void *context, uint64_t position, const struct operation 
 /* What stands on the terminal makes room for a line of the log. */
 static void clear_bar(struct reading *reading) {
 	if (reading->bar != NULL)
-		progress_end(reading->bar);
+		progress_bar_clear(reading->bar);
 }
 
 /* The snapshot to begin with; size 0: there is none. False: logged. */
@@ -82,7 +82,7 @@ static bool find_snapshot(struct disk *disk, struct reading *reading, struct sna
 	char why[SNAPSHOT_WHY_SIZE];
 
 	memset(snapshot, 0, sizeof(*snapshot));
-	switch (snapshot_newest(disk, snapshot_goes_on, reading, snapshot, why)) {
+	switch (snapshot_find_latest(disk, snapshot_goes_on, reading, snapshot, why)) {
 	case SEARCH_NONE:
 		memset(snapshot, 0, sizeof(*snapshot));
 		return true;
@@ -126,9 +126,9 @@ static bool find_store(struct recovery *recovery) {
 		return false;
 	if (recovery->snapshot.size > 0)
 		memcpy(recovery->store, recovery->snapshot.store, STORE_ID_SIZE);
-	else if (!journal_peek(&recovery->disk, recovery->store))
+	else if (!journal_read_store_id(&recovery->disk, recovery->store))
 		for (size_t i = 0; i < STORE_ID_SIZE; i += sizeof(uint64_t))
-			little_put64(recovery->store + i, recovery->options.chance());
+			le_put64(recovery->store + i, recovery->options.chance());
 	return true;
 }
 
@@ -136,8 +136,8 @@ bool recovery_open(struct recovery *recovery, const char *directory) {
 	char why[JOURNAL_WHY_SIZE];
 
 	*recovery = (struct recovery){
-	    .options = {.segment_size = JOURNAL_SEGMENT_SIZE, .chance = chance_id}};
-	recovery->has_disk = disk_open(directory, true, &recovery->disk, why, sizeof(why));
+	    .options = {.segment_size = JOURNAL_SEGMENT_SIZE, .chance = random_id}};
+	recovery->has_disk = vfs_open(directory, true, &recovery->disk, why, sizeof(why));
 	if (!recovery->has_disk) {
 		log_error("%s", why);
 		return false;
@@ -153,13 +153,13 @@ bool recovery_open_disk(struct recovery *recovery, const struct disk *disk,
 
 void recovery_close(struct recovery *recovery) {
 	if (recovery->has_disk)
-		disk_close(&recovery->disk);
+		vfs_close(&recovery->disk);
 	recovery->has_disk = false;
 }
 
 /*
  * Whether the journal's store, which is that of all its segments, is the one expected: that of the
- * snapshot; without one, what journal_peek() could read.
+ * snapshot; without one, what journal_read_store_id() could read.
  */
 static bool is_one_store(const uint8_t store[STORE_ID_SIZE], const uint8_t expected[STORE_ID_SIZE],
 			 const struct snapshot *snapshot, const struct journal_found *found) {
@@ -203,7 +203,7 @@ static void say_end(const struct journal_found *found) {
 static bool keep_store(struct disk *disk, const struct service *service) {
 	int error = snapshot_write(disk, service, 0, NULL, NULL);
 
-	if (error == 0 && snapshot_publish(disk, 0, &error) == PUBLICATION_DONE)
+	if (error == 0 && snapshot_publish(disk, 0, &error) == PUBLISH_DONE)
 		return true;
 	log_error("cannot write the id of the new store: %s: make room for it, or look at the disk",
 		  strerror(-error));
@@ -298,8 +298,8 @@ static void print_segment(void *context, const char *name, uint64_t size, uint64
 	struct reading *reading = context;
 
 	reading->done += size;
-	progress_show(reading->bar, reading->done);
-	progress_end(reading->bar);
+	progress_bar_update(reading->bar, reading->done);
+	progress_bar_clear(reading->bar);
 	print_file(reading->out, name, size, first, last);
 	(void)fputs("\n", reading->out);
 }
@@ -344,7 +344,7 @@ static void print_found(FILE *out, const struct snapshot *snapshot,
 			const struct journal_found *found, const struct service *service) {
 	struct service_counters counters;
 
-	service_count(service, &counters);
+	service_get_stats(service, &counters);
 	(void)fprintf(out,
 		      "snapshot_position %" PRIu64 "\nsnapshot_bytes %" PRIu64 "\nsegments %" PRIu64
 		      "\nfirst_operation %" PRIu64 "\nlast_operation %" PRIu64 "\nkeys %" PRIu64
@@ -384,7 +384,7 @@ bool recovery_check_disk(struct disk *disk, FILE *out) {
 					      .memory_max = SIZE_MAX / 2,
 					      .sessions_max = UINT32_MAX,
 					      .lease_ms = 1};
-	struct identity identity = {.epoch = 1, .seed = chance_id()};
+	struct identity identity = {.epoch = 1, .seed = random_id()};
 	struct progress bar;
 	struct reading reading = {.said_ms = clock_ms(), .bar = &bar, .out = out};
 	struct snapshot snapshot;
@@ -394,7 +394,7 @@ bool recovery_check_disk(struct disk *disk, FILE *out) {
 	bool sound;
 
 	(void)disk->list(disk->context, add_file, &sum);
-	progress_begin(&bar, sum.size);
+	progress_bar_init(&bar, sum.size);
 	has_sound_snapshots = check_snapshots(disk, &reading, &snapshot);
 	/* An older one may serve: whether the journal is whole from there is worth knowing. */
 	if (!has_sound_snapshots && snapshot.size == 0)
@@ -409,7 +409,7 @@ bool recovery_check_disk(struct disk *disk, FILE *out) {
 	}
 	sound = load_snapshot(disk, &snapshot, &reading) &&
 		check_journal(disk, &snapshot, &reading, &found);
-	progress_end(&bar);
+	progress_bar_clear(&bar);
 	if (sound)
 		print_found(out, &snapshot, &found, reading.service);
 	service_free(reading.service);
@@ -421,12 +421,12 @@ bool recovery_check(const char *directory) {
 	struct disk disk;
 	bool sound;
 
-	if (!disk_open(directory, false, &disk, why, sizeof(why))) {
+	if (!vfs_open(directory, false, &disk, why, sizeof(why))) {
 		log_error("%s", why);
 		return false;
 	}
 	sound = recovery_check_disk(&disk, stdout);
-	disk_close(&disk);
+	vfs_close(&disk);
 	if (fflush(stdout) == 0 && ferror(stdout) == 0)
 		return sound;
 	log_error("cannot write to standard output: %s", strerror(errno));

@@ -115,9 +115,9 @@ enum snapshot_publication snapshot_publish(struct disk *disk, uint64_t position,
 	*error = disk->rename(disk->context, temporary_name, name);
 	/* After an input/output error nobody knows whether the name is there. */
 	if (*error < 0)
-		return *error == -EIO ? PUBLICATION_UNKNOWN : PUBLICATION_REFUSED;
+		return *error == -EIO ? PUBLISH_UNKNOWN : PUBLISH_REFUSED;
 	*error = disk->sync_names(disk->context);
-	return *error < 0 ? PUBLICATION_UNKNOWN : PUBLICATION_DONE;
+	return *error < 0 ? PUBLISH_UNKNOWN : PUBLISH_DONE;
 }
 
 bool snapshot_is_due(uint64_t journal_bytes, uint64_t snapshot_bytes) {
@@ -167,9 +167,9 @@ static bool write_chunk(struct writer *writer) {
 	uint8_t *chunk = writer->chunk;
 	size_t size = writer->used;
 
-	little_put32(chunk, (uint32_t)size);
+	le_put32(chunk, (uint32_t)size);
 	writer->checksum = chunk_checksum(writer->checksum, chunk, size);
-	little_put32(chunk + 4, writer->checksum);
+	le_put32(chunk + 4, writer->checksum);
 	writer->total += size;
 	writer->used = 0;
 	return write_next(writer, chunk, CHUNK_HEAD_SIZE + size);
@@ -197,16 +197,16 @@ static bool write_header(struct writer *writer, const struct service *service, u
 	struct service_counters counters;
 	uint8_t header[HEADER_SIZE];
 
-	service_count(service, &counters);
+	service_get_stats(service, &counters);
 	memcpy(header, magic, sizeof(magic));
-	little_put32(header + 12, SNAPSHOT_FORMAT);
+	le_put32(header + 12, SNAPSHOT_FORMAT);
 	memcpy(header + 16, service_identity(service)->store, STORE_ID_SIZE);
-	little_put64(header + 32, position);
-	little_put64(header + 40, service_time(service));
-	little_put64(header + 48, counters.keys);
-	little_put64(header + 56, counters.sessions);
+	le_put64(header + 32, position);
+	le_put64(header + 40, service_time(service));
+	le_put64(header + 48, counters.keys);
+	le_put64(header + 56, counters.sessions);
 	writer->checksum = crc32c(0, header + AT_CHECKED, HEADER_SIZE - AT_CHECKED);
-	little_put32(header + AT_CHECKSUM, writer->checksum);
+	le_put32(header + AT_CHECKSUM, writer->checksum);
 	return write_next(writer, header, sizeof(header));
 }
 
@@ -215,9 +215,9 @@ static bool write_end(struct writer *writer) {
 
 	if (writer->used > 0 && !write_chunk(writer))
 		return false;
-	little_put32(chunk, 0);
-	little_put64(chunk + CHUNK_HEAD_SIZE, writer->total);
-	little_put32(chunk + 4, chunk_checksum(writer->checksum, chunk, TOTAL_SIZE));
+	le_put32(chunk, 0);
+	le_put64(chunk + CHUNK_HEAD_SIZE, writer->total);
+	le_put32(chunk + 4, chunk_checksum(writer->checksum, chunk, TOTAL_SIZE));
 	if (!write_next(writer, chunk, CHUNK_HEAD_SIZE + TOTAL_SIZE))
 		return false;
 	writer->error = writer->disk->sync(writer->disk->context, writer->file);
@@ -231,7 +231,7 @@ static void write_all(struct writer *writer, const struct service *service, uint
 	case STATE_DONE:
 		(void)write_end(writer);
 		break;
-	case STATE_BROKEN:
+	case STATE_INVALID:
 		/* put() knows why. */
 		break;
 	case STATE_NO_MEMORY:
@@ -323,17 +323,17 @@ static bool read_header(struct reader *reader, uint64_t position, struct snapsho
 	reader->offset = HEADER_SIZE;
 	reader->checksum = crc32c(0, header + AT_CHECKED, HEADER_SIZE - AT_CHECKED);
 	*snapshot = (struct snapshot){
-	    .position = little_get64(header + 32),
-	    .time_ms = little_get64(header + 40),
-	    .entries = little_get64(header + 48),
-	    .sessions = little_get64(header + 56),
+	    .position = le_get64(header + 32),
+	    .time_ms = le_get64(header + 40),
+	    .entries = le_get64(header + 48),
+	    .sessions = le_get64(header + 56),
 	    .size = reader->size,
 	};
 	memcpy(snapshot->store, header + 16, STORE_ID_SIZE);
 	if (memcmp(header, magic, sizeof(magic)) != 0 ||
-	    little_get32(header + AT_CHECKSUM) != reader->checksum)
+	    le_get32(header + AT_CHECKSUM) != reader->checksum)
 		return damaged(reader, 0, "its header is not what was written");
-	uint32_t format = little_get32(header + 12);
+	uint32_t format = le_get32(header + 12);
 	if (format != SNAPSHOT_FORMAT) {
 		(void)snprintf(reader->why, SNAPSHOT_WHY_SIZE,
 			       "%s has format %" PRIu32 ", and this kvd knows %d: use the kvd "
@@ -352,8 +352,8 @@ static bool read_end(struct reader *reader, size_t there) {
 
 	if (there < CHUNK_HEAD_SIZE + TOTAL_SIZE)
 		return damaged(reader, reader->offset, "it is cut short");
-	if (little_get32(chunk + 4) != chunk_checksum(reader->checksum, chunk, TOTAL_SIZE) ||
-	    little_get64(chunk + CHUNK_HEAD_SIZE) != reader->total)
+	if (le_get32(chunk + 4) != chunk_checksum(reader->checksum, chunk, TOTAL_SIZE) ||
+	    le_get64(chunk + CHUNK_HEAD_SIZE) != reader->total)
 		return damaged(reader, reader->offset, "its end is not what was written");
 	if (there > CHUNK_HEAD_SIZE + TOTAL_SIZE)
 		return damaged(reader, reader->offset + CHUNK_HEAD_SIZE + TOTAL_SIZE,
@@ -373,13 +373,13 @@ static bool read_chunk(struct reader *reader) {
 		return damaged(reader, reader->offset, "it is cut short");
 	if (!read_at(reader, chunk, there, reader->offset))
 		return false;
-	uint32_t size = little_get32(chunk);
+	uint32_t size = le_get32(chunk);
 	if (size == 0)
 		return read_end(reader, there);
 	if (size > CHUNK_MAX || size > there - CHUNK_HEAD_SIZE)
 		return damaged(reader, reader->offset, "a chunk has a wrong size, or is cut short");
 	reader->checksum = chunk_checksum(reader->checksum, chunk, size);
-	if (little_get32(chunk + 4) != reader->checksum)
+	if (le_get32(chunk + 4) != reader->checksum)
 		return damaged(reader, reader->offset, "a chunk is not what was written");
 	reader->offset += CHUNK_HEAD_SIZE + size;
 	reader->total += size;
@@ -453,7 +453,7 @@ bool snapshot_check(struct disk *disk, uint64_t position, snapshot_progress *pro
 	return judge(disk, position, progress, context, snapshot, why) == SOUND;
 }
 
-enum snapshot_search snapshot_newest(struct disk *disk, snapshot_progress *progress, void *context,
+enum snapshot_search snapshot_find_latest(struct disk *disk, snapshot_progress *progress, void *context,
 				     struct snapshot *snapshot, char why[SNAPSHOT_WHY_SIZE]) {
 	uint64_t positions[SNAPSHOTS_MAX];
 	int count = snapshot_list(disk, positions);
@@ -492,7 +492,7 @@ static bool read_rest(struct reader *reader, const struct snapshot *snapshot,
 		return false;
 	if (!reader->is_at_end)
 		return damaged(reader, reader->offset, "it holds more than the state");
-	service_count(service, &counters);
+	service_get_stats(service, &counters);
 	return (counters.keys == snapshot->entries && counters.sessions == snapshot->sessions) ||
 	       damaged(reader, 0, "its header does not fit what it holds");
 }
@@ -507,7 +507,7 @@ static bool load_state(struct reader *reader, uint64_t position, struct service 
 	switch (service_load(service, reader->size - reader->offset, get, reader)) {
 	case STATE_DONE:
 		return read_rest(reader, &snapshot, service);
-	case STATE_BROKEN:
+	case STATE_INVALID:
 		if (reader->verdict != SOUND)
 			return false;
 		return damaged(reader, reader->offset, "it makes no sense");

@@ -55,13 +55,13 @@ int snapshot_write(struct disk *disk, const struct service *service, uint64_t po
 		   snapshot_progress *progress, void *context);
 
 enum snapshot_publication {
-	PUBLICATION_DONE,
-	PUBLICATION_REFUSED, /* it has no name, or has it and is whole: nothing depends on it */
+	PUBLISH_DONE,
+	PUBLISH_REFUSED, /* it has no name, or has it and is whole: nothing depends on it */
 	/*
 	 * The names could not be synced, those that the journal made meanwhile neither: the process
 	 * must stop, and a restart finds out.
 	 */
-	PUBLICATION_UNKNOWN,
+	PUBLISH_UNKNOWN,
 };
 
 /*
@@ -111,7 +111,7 @@ enum snapshot_search {
  * the older one may be used only if the journal is whole from its position. If one cannot be judged
  * (it cannot be read, its format is newer), no older one is taken for it.
  */
-enum snapshot_search snapshot_newest(struct disk *disk, snapshot_progress *progress, void *context,
+enum snapshot_search snapshot_find_latest(struct disk *disk, snapshot_progress *progress, void *context,
 				     struct snapshot *snapshot, char why[SNAPSHOT_WHY_SIZE]);
 
 /*

@@ -291,9 +291,9 @@ static void *do_chore(void *argument) {
 	if (chore->publishes)
 		chore->outcome = snapshot_publish(chore->disk, chore->position, &chore->error);
 	/* What is left over does no harm, and is removed with the next one. */
-	if (chore->outcome == PUBLICATION_DONE)
+	if (chore->outcome == PUBLISH_DONE)
 		(void)snapshot_remove_others(chore->disk, chore->position);
-	else if (chore->outcome == PUBLICATION_REFUSED)
+	else if (chore->outcome == PUBLISH_REFUSED)
 		(void)snapshot_discard(chore->disk);
 	atomic_store(&chore->is_done, true);
 	/* It can only fail if the counter is full, and then the turn has been told. */
@@ -311,7 +311,7 @@ static void start_chore(struct snapshotter *snapshotter, int error) {
 	    .event = snapshotter->event,
 	    .publishes = error == 0,
 	    .error = error,
-	    .outcome = PUBLICATION_REFUSED,
+	    .outcome = PUBLISH_REFUSED,
 	};
 	snapshotter->phase = WORKING;
 	snapshotter->has_thread = pthread_create(&snapshotter->thread, NULL, do_chore, chore) == 0;
@@ -341,7 +341,7 @@ static void note_failure(struct snapshotter *snapshotter, int error, uint64_t no
 	snapshotter->counters.last_error = -error;
 	snapshotter->retry_at_ms = now_ms + snapshotter->retry_ms;
 	if (snapshotter->has_failed)
-		log_detail("no snapshot: %s; trying again in %" PRIu64 " s", reason(error),
+		log_verbose("no snapshot: %s; trying again in %" PRIu64 " s", reason(error),
 			   snapshotter->retry_ms / 1000);
 	else
 		log_warn("no snapshot: %s; kvd goes on with a longer journal, and tries again",
@@ -366,7 +366,7 @@ static void note_success(struct snapshotter *snapshotter, uint64_t now_ms) {
 	if (snapshotter->has_failed)
 		log_info("snapshots are taken again");
 	snapshotter->has_failed = false;
-	log_detail("snapshot up to operation %" PRIu64 ": %" PRIu64 " bytes in %" PRIu64 " ms",
+	log_verbose("snapshot up to operation %" PRIu64 ": %" PRIu64 " bytes in %" PRIu64 " ms",
 		   counters->last_position, counters->last_bytes, counters->last_ms);
 }
 
@@ -384,7 +384,7 @@ bool snapshotter_start(struct snapshotter *snapshotter, uint64_t position, uint6
 
 	if (snapshotter->phase != IDLE)
 		return false;
-	service_count(snapshotter->service, &counters);
+	service_get_stats(snapshotter->service, &counters);
 	snapshotter->position = position;
 	snapshotter->journal_bytes = journal_bytes;
 	snapshotter->began_ms = now_ms;
@@ -407,14 +407,14 @@ static enum snapshotter_news poll_chore(struct snapshotter *snapshotter, uint64_
 		return SNAPSHOTTER_PUBLISHING;
 	end_chore(snapshotter);
 	switch (snapshotter->chore.outcome) {
-	case PUBLICATION_DONE:
+	case PUBLISH_DONE:
 		note_success(snapshotter, now_ms);
 		*position = snapshotter->position;
 		return SNAPSHOTTER_PUBLISHED;
-	case PUBLICATION_REFUSED:
+	case PUBLISH_REFUSED:
 		note_failure(snapshotter, snapshotter->chore.error, now_ms);
 		return SNAPSHOTTER_FAILED;
-	case PUBLICATION_UNKNOWN:
+	case PUBLISH_UNKNOWN:
 		log_error("cannot sync the names in the directory: %s: what is on the disk is not "
 			  "known, so kvd stops; start it again to find out",
 			  strerror(-snapshotter->chore.error));
@@ -450,7 +450,7 @@ enum snapshotter_news snapshotter_poll(struct snapshotter *snapshotter, uint64_t
 	return SNAPSHOTTER_PUBLISHING;
 }
 
-void snapshotter_count(const struct snapshotter *snapshotter,
+void snapshotter_get_stats(const struct snapshotter *snapshotter,
 		       struct snapshotter_counters *counters) {
 	*counters = snapshotter->counters;
 	counters->is_under_way = snapshotter->phase != IDLE;

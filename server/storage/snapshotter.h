@@ -81,7 +81,7 @@ struct snapshotter_counters {
 	int last_error;	   /* an errno, if the last one to end was given up; else 0 */
 	uint64_t pause_us; /* how long the turn stood still for the one started last */
 };
-void snapshotter_count(const struct snapshotter *snapshotter,
+void snapshotter_get_stats(const struct snapshotter *snapshotter,
 		       struct snapshotter_counters *counters);
 
 #endif

@@ -215,7 +215,7 @@ static bool share_lock(struct directory *directory, const char *path, char *why,
 	return false;
 }
 
-bool disk_open(const char *path, bool is_to_be_written, struct disk *disk, char *why,
+bool vfs_open(const char *path, bool is_to_be_written, struct disk *disk, char *why,
 	       size_t why_size) {
 	struct directory *directory = malloc(sizeof(*directory));
 
@@ -248,11 +248,11 @@ bool disk_open(const char *path, bool is_to_be_written, struct disk *disk, char 
 	else if (is_to_be_written ? take_lock(directory, path, why, why_size)
 				  : share_lock(directory, path, why, why_size))
 		return true;
-	disk_close(disk);
+	vfs_close(disk);
 	return false;
 }
 
-void disk_close(struct disk *disk) {
+void vfs_close(struct disk *disk) {
 	struct directory *directory = disk->context;
 
 	if (directory == NULL)

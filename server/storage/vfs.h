@@ -52,11 +52,11 @@ struct disk {
 };
 
 /*
- * The files of a directory that exists, held by this process alone until disk_close(), or by those
+ * The files of a directory that exists, held by this process alone until vfs_close(), or by those
  * alone that only read. False: one line that says why and how to mend it is in `why`.
  */
-bool disk_open(const char *directory, bool is_to_be_written, struct disk *disk, char *why,
+bool vfs_open(const char *directory, bool is_to_be_written, struct disk *disk, char *why,
 	       size_t why_size);
-void disk_close(struct disk *disk);
+void vfs_close(struct disk *disk);
 
 #endif

@@ -66,11 +66,11 @@ static struct scene scene;
 static uint64_t last_id;
 
 /* In place of base/chance.c: the ids given out are 1, 2, ..., so that an input can name them. */
-void chance_fill(void *data, size_t size) {
+void random_bytes(void *data, size_t size) {
 	memset(data, 1, size);
 }
 
-uint64_t chance_id(void) {
+uint64_t random_id(void) {
 	return ++last_id;
 }
 
@@ -81,7 +81,7 @@ static void must(bool is_so) {
 
 static void no_others(void *context, struct counters *counters) {
 	(void)context;
-	counters_add(counters, "nothing", 0);
+	stats_add(counters, "nothing", 0);
 }
 
 static enum snapshot_answer want_snapshot(void *context, uint64_t *position) {
@@ -170,7 +170,7 @@ static void check_answer(const struct call *call, uint32_t procedure) {
 	struct rpc_msg message;
 	XDR xdrs;
 
-	wire_over(&xdrs, XDR_DECODE, scene.answer, scene.size);
+	xdr_mem_init(&xdrs, XDR_DECODE, scene.answer, scene.size);
 	memset(&message, 0, sizeof(message));
 	message.acpted_rply.ar_results.proc = (xdrproc_t)(void (*)(void))xdr_void;
 	must(xdr_replymsg(&xdrs, &message));
@@ -205,8 +205,8 @@ static bool_t take_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	scene.is_answered[call->xid] = true;
 	scene.answered++;
 	reply->rm_xid = call->xid;
-	wire_over(&xdrs, XDR_ENCODE, scene.answer, sizeof(scene.answer));
-	must(wire_reply(&xdrs, reply));
+	xdr_mem_init(&xdrs, XDR_ENCODE, scene.answer, sizeof(scene.answer));
+	must(xdr_inplace_replymsg(&xdrs, reply));
 	scene.size = XDR_GETPOS(&xdrs);
 	check_answer(call, scene.procedures[call->xid]);
 	dispatch_call_free(scene.dispatch, call);
@@ -244,7 +244,7 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 }
 
 static void catch_up(void) {
-	dispatch_settle(scene.dispatch, scene.position);
+	dispatch_release_durable(scene.dispatch, scene.position);
 	must(scene.answered == scene.asked);
 }
 

@@ -88,8 +88,8 @@ static void go_on(struct process *process) {
 		spare = journal_file_make_spare(file);
 	while (spare == SPARE_BEGUN);
 	must(spare == SPARE_READY);
-	codec_put(batch + JOURNAL_BATCH_HEADER_SIZE, &append, now_ms);
-	must(journal_file_append(file, batch, codec_size(&append), 1, why));
+	operation_encode(batch + JOURNAL_BATCH_HEADER_SIZE, &append, now_ms);
+	must(journal_file_append(file, batch, operation_encoded_size(&append), 1, why));
 	must(service_apply(process->service, &append, now_ms, NULL));
 }
 

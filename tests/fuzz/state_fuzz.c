@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	must(input.data != NULL && again.data != NULL);
 	if (size > 0)
 		memcpy(input.data, data, size);
-	enum state_answer answer = service_load(service, size, get, &input);
+	enum state_result answer = service_load(service, size, get, &input);
 	must(answer != STATE_NO_MEMORY);
 	if (answer == STATE_DONE) {
 		struct service *other = make();

@@ -28,11 +28,11 @@ enum {
 static uint64_t last_id;
 
 /* In place of base/chance.c: the ids given out are 1, 2, ..., so that an input can name them. */
-void chance_fill(void *data, size_t size) {
+void random_bytes(void *data, size_t size) {
 	memset(data, 1, size);
 }
 
-uint64_t chance_id(void) {
+uint64_t random_id(void) {
 	return ++last_id;
 }
 
@@ -78,7 +78,7 @@ static void begin(struct scene *scene) {
 
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
 		scene->peers[i] = ends[0];
-		streams_take(scene->streams, ends[1], "local");
+		streams_add(scene->streams, ends[1], "local");
 	}
 }
 
@@ -119,7 +119,7 @@ static bool turns(struct scene *scene) {
 
 			watch->ready(watch, events[i].events);
 		}
-		streams_run(scene->streams);
+		streams_run_received(scene->streams);
 		streams_flush(scene->streams);
 		if (!take_answers(scene, &took))
 			return false;

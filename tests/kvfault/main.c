@@ -161,7 +161,7 @@ static int serve(const struct options *options, char *routes[], struct network *
 
 int main(int argc, char *argv[]) {
 	static struct network network;
-	struct options options = {.seed = chance_id()};
+	struct options options = {.seed = random_id()};
 	int status = read_options(argc, argv, &options);
 
 	if (status >= 0)

@@ -226,14 +226,14 @@ static bool take(struct end *end, const uint8_t *bytes, size_t size) {
 	for (;;) {
 		struct kv_bytes whole;
 
-		switch (record_add(&end->record, &bytes, &size, MESSAGE_MAX, &whole)) {
+		switch (record_feed(&end->record, &bytes, &size, MESSAGE_MAX, &whole)) {
 		case RECORD_MORE:
 			return true;
-		case RECORD_WHOLE:
+		case RECORD_COMPLETE:
 			link_carry(&end->pair->link, says(end), whole);
 			record_reset(&end->record);
 			break;
-		case RECORD_RUBBISH:
+		case RECORD_INVALID:
 		case RECORD_NOMEM:
 			return false;
 		}

@@ -89,12 +89,12 @@ const struct net_client seams_client = {
 /* --- A link ------------------------------------------------------------------------------------
  */
 
-struct link *link_hold(struct link *link) {
+struct link *conn_ref(struct link *link) {
 	link->holders++;
 	return link;
 }
 
-void link_drop(struct link *link) {
+void conn_unref(struct link *link) {
 	if (--link->holders > 0)
 		return;
 	net_close(link->wire);
@@ -102,24 +102,24 @@ void link_drop(struct link *link) {
 	free(link);
 }
 
-const char *link_name(const struct link *link) {
-	return link_is_stream(link) ? "stream" : "datagram";
+const char *conn_name(const struct link *link) {
+	return conn_is_stream(link) ? "stream" : "datagram";
 }
 
-uint32_t link_program(const struct link *link) {
+uint32_t conn_program(const struct link *link) {
 	(void)link;
 	return 0x20004b56;
 }
 
-bool link_is_stream(const struct link *link) {
+bool conn_is_stream(const struct link *link) {
 	return wire_is_stream(link->wire);
 }
 
-bool link_is_usable(const struct link *link) {
+bool conn_is_usable(const struct link *link) {
 	return !link->is_broken;
 }
 
-bool link_heard_since(const struct link *link, uint64_t since_ms) {
+bool conn_received_since(const struct link *link, uint64_t since_ms) {
 	return link->heard_ms != 0 && link->heard_ms >= since_ms;
 }
 
@@ -131,18 +131,18 @@ static void leave(struct link *link, const struct waiter *me) {
 	*at = me->next;
 }
 
-enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
+enum attempt conn_call(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
 			   struct message *came) {
 	struct waiter me = {.next = link->waiters, .task = task_self()};
 
 	*came = (struct message){.data = NULL};
 	if (link->is_broken || world()->now_ms >= deadline_ms) {
-		reason_set("%s: nothing could be sent", link_name(link));
+		last_error_set("%s: nothing could be sent", conn_name(link));
 		return ATTEMPT_UNSENT;
 	}
 	if (!net_send(link->wire, sent.data, sent.size)) {
 		link_broke(link);
-		reason_set("%s: cut in the middle of a record", link_name(link));
+		last_error_set("%s: cut in the middle of a record", conn_name(link));
 		return ATTEMPT_UNSENT;
 	}
 	memcpy(me.xid, sent.data, XID_SIZE);
@@ -152,7 +152,7 @@ enum attempt link_exchange(struct link *link, struct kv_bytes sent, uint64_t dea
 		(void)task_sleep(deadline_ms);
 	leave(link, &me);
 	if (me.answer.data == NULL) {
-		reason_set("%s: no answer", link_name(link));
+		last_error_set("%s: no answer", conn_name(link));
 		return ATTEMPT_UNANSWERED;
 	}
 	*task_note(me.task) = me.life;
@@ -189,8 +189,8 @@ static struct link *sim_connect(void *context, size_t index, bool look_again,
 	/* To the dead all is refused, and quickly: see sim_attempt(). */
 	if (link->is_connected || link->host->is_dead)
 		return link;
-	reason_set("%s: %s", link_name(link), link->is_broken ? "refused" : "no answer");
-	link_drop(link);
+	last_error_set("%s: %s", conn_name(link), link->is_broken ? "refused" : "no answer");
+	conn_unref(link);
 	return NULL;
 }
 
@@ -204,12 +204,12 @@ static enum attempt sim_attempt(struct link *link, const struct request *request
 		response->status = KV_DENIED;
 		return ATTEMPT_REJECTED;
 	}
-	return procedures_attempt(link, request, deadline_ms, response);
+	return stubs_call(link, request, deadline_ms, response);
 }
 
 static const char *sim_reason(void *context) {
 	(void)context;
-	return reason_text();
+	return last_error_text();
 }
 
 static uint64_t sim_now_ms(void *context) {
@@ -259,11 +259,11 @@ enum kv_status connections_new(const struct kv_options *options, struct transpor
 	    .context = connections,
 	    .address_count = count,
 	    .connect = sim_connect,
-	    .hold = link_hold,
-	    .drop = link_drop,
-	    .is_stream = link_is_stream,
-	    .is_usable = link_is_usable,
-	    .heard_since = link_heard_since,
+	    .hold = conn_ref,
+	    .drop = conn_unref,
+	    .is_stream = conn_is_stream,
+	    .is_usable = conn_is_usable,
+	    .heard_since = conn_received_since,
 	    .attempt = sim_attempt,
 	    .reason = sim_reason,
 	    .now_ms = sim_now_ms,

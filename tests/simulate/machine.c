@@ -81,8 +81,8 @@ static bool_t answer(SVCXPRT *xprt, struct rpc_msg *message) {
 	XDR xdrs;
 
 	message->rm_xid = call->xid;
-	wire_over(&xdrs, XDR_ENCODE, machine->answer, ANSWER_MAX);
-	if (!wire_reply(&xdrs, message)) {
+	xdr_mem_init(&xdrs, XDR_ENCODE, machine->answer, ANSWER_MAX);
+	if (!xdr_inplace_replymsg(&xdrs, message)) {
 		world_fail("an answer cannot be encoded");
 	} else {
 		size = XDR_GETPOS(&xdrs);
@@ -154,7 +154,7 @@ static bool keep_some(void *context, size_t thing) {
 static void note_figures(const struct machine *machine) {
 	struct service_counters counters;
 
-	service_count(machine->service, &counters);
+	service_get_stats(machine->service, &counters);
 	world()->figures.expiries += counters.sessions_expired;
 	world()->figures.replays += counters.calls_replayed;
 }
@@ -393,7 +393,7 @@ static void do_turn(void *context, uint64_t life) {
 	machine->is_turn_planned = false;
 	world()->figures.turns++;
 	turn_begin(machine->turn, time_of(machine));
-	while (!turn_is_behind(machine->turn) && (letter = mail_take(&machine->inbox)) != NULL) {
+	while (!turn_is_backlogged(machine->turn) && (letter = mail_take(&machine->inbox)) != NULL) {
 		run_record(machine, letter);
 		letter_free(letter);
 	}
@@ -406,7 +406,7 @@ static void do_turn(void *context, uint64_t life) {
 		return;
 	}
 	send_answers(machine);
-	plan_tick(machine, turn_tend(machine->turn));
+	plan_tick(machine, turn_expire_sessions(machine->turn));
 	plan_step(machine);
 	if (machine->inbox.first != NULL)
 		plan_turn(machine, BEHIND_MS);
@@ -423,7 +423,7 @@ static void take(void *context, struct wire *wire, uint8_t *bytes, size_t size) 
  */
 
 static struct service *make_service(struct machine *machine) {
-	struct identity identity = {.epoch = chance_id()};
+	struct identity identity = {.epoch = random_id()};
 	const struct service_limits limits = {.value_max = machine->options.value_max,
 					      .memory_max = SIZE_MAX,
 					      .sessions_max = machine->options.sessions_max,
@@ -432,8 +432,8 @@ static struct service *make_service(struct machine *machine) {
 	struct service *service;
 	struct memory *memory;
 
-	identity.seed = chance_id();
-	chance_fill(identity.store, sizeof(identity.store));
+	identity.seed = random_id();
+	random_bytes(identity.store, sizeof(identity.store));
 	if (machine->journal != NULL) {
 		memcpy(identity.store, machine->recovery.store, sizeof(identity.store));
 		recorder = journal_recorder(machine->journal);
@@ -447,7 +447,7 @@ static struct service *make_service(struct machine *machine) {
 /* False: the disk struck, or recovery refused. */
 static bool recover(struct machine *machine) {
 	struct journal_file_options options = {.segment_size = machine->options.segment_size,
-					       .chance = chance_id};
+					       .chance = random_id};
 
 	if (!recovery_open_disk(&machine->recovery, fake_disk_of(machine->disk), &options))
 		return false;
@@ -456,7 +456,7 @@ static bool recover(struct machine *machine) {
 	if (!recovery_run(&machine->recovery, machine->service))
 		return false;
 	machine->base_ms = machine->recovery.time_ms;
-	journal_begin(machine->journal, machine->recovery.file, machine->recovery.last);
+	journal_start_threadless(machine->journal, machine->recovery.file, machine->recovery.last);
 	machine->snapshotter = or_die(snapshotter_new(&machine->recovery.disk, machine->service,
 						      machine->recovery.snapshot.size));
 	return true;

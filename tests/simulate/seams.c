@@ -36,14 +36,14 @@ uint64_t clock_ms(void) {
 	return all->clock_ms + world()->now_ms;
 }
 
-void chance_fill(void *data, size_t size) {
+void random_bytes(void *data, size_t size) {
 	uint8_t *next = data;
 
 	for (size_t i = 0; i < size; i++)
 		next[i] = (uint8_t)dice_bits(&world()->dice);
 }
 
-uint64_t chance_id(void) {
+uint64_t random_id(void) {
 	uint64_t id = dice_bits(&world()->dice);
 
 	return id != 0 ? id : 1;
@@ -77,7 +77,7 @@ void log_info(const char *format, ...) {
 	PUT_LINE(text);
 }
 
-void log_detail(const char *format, ...) {
+void log_verbose(const char *format, ...) {
 	char text[sizeof(all->error)];
 
 	PUT_LINE(text);
@@ -86,16 +86,16 @@ void log_detail(const char *format, ...) {
 /* --- lock/ -------------------------------------------------------------------------------------
  */
 
-uint64_t outside_now_ms(void) {
+uint64_t lock_platform_now_ms(void) {
 	return clock_ms();
 }
 
-void outside_pause_ms(uint64_t pause_ms) {
+void lock_platform_sleep_ms(uint64_t pause_ms) {
 	(void)task_sleep(world()->now_ms + pause_ms);
 }
 
-bool outside_chance(void *data, size_t size) {
-	chance_fill(data, size);
+bool lock_platform_random(void *data, size_t size) {
+	random_bytes(data, size);
 	return true;
 }
 
@@ -119,15 +119,15 @@ static struct waiting *waiting;
 int __wrap_pthread_cond_signal(pthread_cond_t *condition);
 int __wrap_pthread_cond_broadcast(pthread_cond_t *condition);
 
-void wait_init(pthread_cond_t *condition) {
+void cond_wait_init(pthread_cond_t *condition) {
 	(void)pthread_cond_init(condition, NULL);
 }
 
-bool wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct backoff *backoff) {
+bool cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct backoff *backoff) {
 	struct waiting me = {.next = waiting, .task = task_self(), .condition = condition};
 	struct waiting **at = &waiting;
 
-	if (backoff->deadline_ms != NO_DEADLINE && backoff_is_over(backoff))
+	if (backoff->deadline_ms != NO_DEADLINE && backoff_expired(backoff))
 		return false;
 	waiting = &me;
 	(void)pthread_mutex_unlock(mutex);
@@ -136,7 +136,7 @@ bool wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct 
 	while (*at != &me)
 		at = &(*at)->next;
 	*at = me.next;
-	return me.is_signalled || !backoff_is_over(backoff);
+	return me.is_signalled || !backoff_expired(backoff);
 }
 
 static void wake(struct waiting *one) {

@@ -99,11 +99,11 @@ static enum snapshotter_news publish(struct snapshotter *snapshotter, uint64_t n
 	int error = 0;
 
 	switch (snapshot_publish(snapshotter->disk, snapshotter->position, &error)) {
-	case PUBLICATION_DONE:
+	case PUBLISH_DONE:
 		break;
-	case PUBLICATION_REFUSED:
+	case PUBLISH_REFUSED:
 		return give_up(snapshotter, now_ms);
-	case PUBLICATION_UNKNOWN:
+	case PUBLISH_UNKNOWN:
 		log_error("cannot sync the names in the directory: %s", strerror(-error));
 		return SNAPSHOTTER_BROKEN;
 	}
@@ -140,7 +140,7 @@ enum snapshotter_news snapshotter_poll(struct snapshotter *snapshotter, uint64_t
 	return SNAPSHOTTER_PUBLISHING;
 }
 
-void snapshotter_count(const struct snapshotter *snapshotter,
+void snapshotter_get_stats(const struct snapshotter *snapshotter,
 		       struct snapshotter_counters *counters) {
 	*counters = snapshotter->counters;
 }

@@ -63,15 +63,15 @@ static unsigned take(unsigned number, const uint8_t *piece, size_t size) {
 	struct kv_bytes whole;
 
 	for (;;) {
-		switch (record_add(&record, &piece, &size, ANY, &whole)) {
+		switch (record_feed(&record, &piece, &size, ANY, &whole)) {
 		case RECORD_MORE:
 			ck_assert_uint_eq(size, 0);
 			return number;
-		case RECORD_WHOLE:
+		case RECORD_COMPLETE:
 			check_record(number++, whole);
 			record_reset(&record);
 			break;
-		case RECORD_RUBBISH:
+		case RECORD_INVALID:
 		case RECORD_NOMEM:
 			ck_abort_msg("refused");
 		}
@@ -87,7 +87,7 @@ START_TEST(records_are_the_same_however_the_stream_is_cut) {
 			number = take(number, stream + first, second - first);
 			number = take(number, stream + second, end - second);
 			ck_assert_uint_eq(number, 5);
-			ck_assert(!record_is_begun(&record));
+			ck_assert(!record_is_partial(&record));
 		}
 }
 END_TEST
@@ -99,7 +99,7 @@ START_TEST(a_record_in_one_piece_is_not_copied) {
 	put_fragment(8, true, 'a');
 	put_fragment(12, true, 'b');
 	for (size_t at = 0; end > 0; at += RECORD_MARK_SIZE + whole.size) {
-		ck_assert_int_eq(record_add(&record, &bytes, &end, ANY, &whole), RECORD_WHOLE);
+		ck_assert_int_eq(record_feed(&record, &bytes, &end, ANY, &whole), RECORD_COMPLETE);
 		ck_assert_ptr_eq(whole.data, stream + at + RECORD_MARK_SIZE);
 		ck_assert_ptr_null(record.data);
 	}
@@ -122,9 +122,9 @@ START_TEST(a_record_above_the_limit_is_rubbish_before_it_takes_memory) {
 			record_mark(stream, sizes[i]);
 			stream[0] &= is_last == 1 ? 0xff : 0x7f;
 			size = end;
-			ck_assert_int_eq(record_add(&record, &bytes, &size, SIZE_MAX_HERE, &whole),
-					 i > 0		? RECORD_RUBBISH
-					 : is_last == 1 ? RECORD_WHOLE
+			ck_assert_int_eq(record_feed(&record, &bytes, &size, SIZE_MAX_HERE, &whole),
+					 i > 0		? RECORD_INVALID
+					 : is_last == 1 ? RECORD_COMPLETE
 							: RECORD_MORE);
 			ck_assert(i == 0 || record.data == NULL);
 			record_reset(&record);
@@ -138,7 +138,7 @@ START_TEST(fragments_above_the_limit_together_are_rubbish) {
 
 	put_fragment(SIZE_MAX_HERE - 1, false, 'x');
 	put_fragment(2, true, 'y');
-	ck_assert_int_eq(record_add(&record, &bytes, &end, SIZE_MAX_HERE, &whole), RECORD_RUBBISH);
+	ck_assert_int_eq(record_feed(&record, &bytes, &end, SIZE_MAX_HERE, &whole), RECORD_INVALID);
 }
 END_TEST
 
@@ -152,9 +152,9 @@ START_TEST(empty_fragments_without_end_are_rubbish) {
 
 		end = 0;
 		put_fragment(0, false, 0);
-		state = record_add(&record, &bytes, &end, ANY, &whole);
+		state = record_feed(&record, &bytes, &end, ANY, &whole);
 	}
-	ck_assert_int_eq(state, RECORD_RUBBISH);
+	ck_assert_int_eq(state, RECORD_INVALID);
 	ck_assert_int_eq(count, RECORD_EMPTY_FRAGMENTS_MAX + 1);
 }
 END_TEST
@@ -170,17 +170,17 @@ static void feed(size_t size, bool is_last, size_t piece_max) {
 	record_mark(mark, size);
 	if (!is_last)
 		mark[0] &= 0x7f;
-	ck_assert_int_eq(record_add(&record, &bytes, &left, ANY, &whole), RECORD_MORE);
+	ck_assert_int_eq(record_feed(&record, &bytes, &left, ANY, &whole), RECORD_MORE);
 	while (arrived < size) {
 		size_t room;
 		uint8_t *place;
 
-		ck_assert(record_room(&record, &place, &room));
+		ck_assert(record_direct_buffer(&record, &place, &room));
 		left = size - arrived < piece_max ? size - arrived : piece_max;
 		if (room > 0) {
 			left = left < room ? left : room;
 			memset(place, 'x', left);
-			record_filled(&record, left);
+			record_direct_filled(&record, left);
 			arrived += left;
 			left = 0;
 		} else {
@@ -189,9 +189,9 @@ static void feed(size_t size, bool is_last, size_t piece_max) {
 			arrived += left;
 		}
 		bytes = stream;
-		ck_assert_int_eq(record_add(&record, &bytes, &left, ANY, &whole),
-				 arrived == size && is_last ? RECORD_WHOLE : RECORD_MORE);
-		/* What record_room() asks for at once is not in proportion. */
+		ck_assert_int_eq(record_feed(&record, &bytes, &left, ANY, &whole),
+				 arrived == size && is_last ? RECORD_COMPLETE : RECORD_MORE);
+		/* What record_direct_buffer() asks for at once is not in proportion. */
 		ck_assert_uint_le(record.capacity, 6 * (arrived + RECORD_DIRECT_LEAST));
 		ck_assert(record.capacity >= arrived);
 	}
@@ -219,7 +219,7 @@ START_TEST(an_empty_record_is_one) {
 	struct kv_bytes whole = {stream, 1};
 
 	put_fragment(0, true, 0);
-	ck_assert_int_eq(record_add(&record, &bytes, &end, ANY, &whole), RECORD_WHOLE);
+	ck_assert_int_eq(record_feed(&record, &bytes, &end, ANY, &whole), RECORD_COMPLETE);
 	ck_assert_uint_eq(whole.size, 0);
 }
 END_TEST

@@ -117,7 +117,7 @@ START_TEST(an_answer_to_a_get_that_only_a_write_can_get_is_a_protocol_error) {
 		fake_answers(REQUEST_GET, odd[i], 1);
 		ck_assert_int_eq(kv_get(client, key, &got), KV_PROTOCOL);
 	}
-	fake_fails(REQUEST_GET, ATTEMPT_GARBLED);
+	fake_fails(REQUEST_GET, ATTEMPT_BAD_REPLY);
 	ck_assert_int_eq(kv_get(client, key, &got), KV_PROTOCOL);
 	fake_close(client);
 }
@@ -296,7 +296,7 @@ END_TEST
 START_TEST(closing_connects_once_if_there_is_no_link_and_gives_up_if_that_fails) {
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
-	fake_fails(REQUEST_PUT, ATTEMPT_GARBLED);
+	fake_fails(REQUEST_PUT, ATTEMPT_BAD_REPLY);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	fake_close(client);
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 1);
@@ -304,7 +304,7 @@ START_TEST(closing_connects_once_if_there_is_no_link_and_gives_up_if_that_fails)
 
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
-	fake_fails(REQUEST_PUT, ATTEMPT_GARBLED);
+	fake_fails(REQUEST_PUT, ATTEMPT_BAD_REPLY);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	fake.servers[0].reach = REACH_REFUSED;
 	fake_close(client);

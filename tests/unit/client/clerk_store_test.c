@@ -282,7 +282,7 @@ END_TEST
 START_TEST(program_unavailable_in_a_call_goes_on_at_the_next_address) {
 	fake_serve(2);
 	client = fake_open(0);
-	fake_fails(REQUEST_GET, ATTEMPT_ELSEWHERE);
+	fake_fails(REQUEST_GET, ATTEMPT_WRONG_SERVER);
 	ck_assert_int_eq(get(), KV_OK);
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 1)->server, 1);
 	fake_close(client);
@@ -496,7 +496,7 @@ END_TEST
 START_TEST(a_hello_refused_by_one_server_goes_to_the_next) {
 	fake_serve(2);
 	client = fake_open(0);
-	fake_fails(REQUEST_HELLO, ATTEMPT_GARBLED);
+	fake_fails(REQUEST_HELLO, ATTEMPT_BAD_REPLY);
 	ck_assert_int_eq(get(), KV_OK);
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 0)->server, 1);
 	fake_close(client);
@@ -518,7 +518,7 @@ END_TEST
 
 START_TEST(a_peer_that_is_no_kv_server_is_a_protocol_error) {
 	client = fake_open(0);
-	fake_fails(REQUEST_HELLO, ATTEMPT_GARBLED);
+	fake_fails(REQUEST_HELLO, ATTEMPT_BAD_REPLY);
 	ck_assert_int_eq(get(), KV_PROTOCOL);
 	fake_next(REQUEST_HELLO, (struct step){.response = {.status = KV_OK, .epoch = 0}});
 	ck_assert_int_eq(get(), KV_PROTOCOL);

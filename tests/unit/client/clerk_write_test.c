@@ -149,7 +149,7 @@ END_TEST
 START_TEST(an_attempt_that_was_not_sent_does_not_count_before_badsession) {
 	client = fake_open(0);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNSENT);
-	fake_fails(REQUEST_PUT, ATTEMPT_ELSEWHERE);
+	fake_fails(REQUEST_PUT, ATTEMPT_WRONG_SERVER);
 	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_close(client);
@@ -222,7 +222,7 @@ END_TEST
 
 START_TEST(a_garbled_answer_leaves_a_write_at_maybe_and_costs_the_link) {
 	client = fake_open(0);
-	fake_fails(REQUEST_PUT, ATTEMPT_GARBLED);
+	fake_fails(REQUEST_PUT, ATTEMPT_BAD_REPLY);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	ck_assert_uint_eq(fake.connects, 2);
@@ -243,7 +243,7 @@ END_TEST
 
 START_TEST(program_unavailable_means_look_again_and_the_call_goes_on) {
 	client = fake_open(0);
-	fake_fails(REQUEST_PUT, ATTEMPT_ELSEWHERE);
+	fake_fails(REQUEST_PUT, ATTEMPT_WRONG_SERVER);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	ck_assert_uint_eq(fake.servers[0].looked_again, 1);
 	ck_assert_uint_eq(fake_log(REQUEST_PUT, 1)->link, 2);
@@ -277,7 +277,7 @@ static enum kv_status put_and_be_refused(struct step refusal, bool is_datagram) 
  */
 START_TEST(a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe) {
 	const struct step epoch = {.response.status = KV_EPOCH};
-	const struct step elsewhere = {.outcome = ATTEMPT_ELSEWHERE};
+	const struct step elsewhere = {.outcome = ATTEMPT_WRONG_SERVER};
 	const struct step rejected = {.outcome = ATTEMPT_REJECTED,
 				      .response.status = KV_UNAVAILABLE};
 	const struct step too_big = {.outcome = ATTEMPT_REJECTED, .response.status = KV_TOOBIG};

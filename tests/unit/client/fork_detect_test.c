@@ -42,9 +42,9 @@ void *__wrap_mmap(void *start, size_t size, int access, int flags, int fd, off_t
 
 /* In a child: ends it, with 0 if it is not the origin and can forget it. */
 static void tell_and_exit(struct origin *origin) {
-	bool is_here = origin_is_here(origin);
+	bool is_here = fork_detect_is_owner(origin);
 
-	origin_forget(origin);
+	fork_detect_destroy(origin);
 	_exit(is_here ? 1 : 0);
 }
 
@@ -60,14 +60,14 @@ static void check_with_fork(void) {
 	struct origin origin;
 	pid_t child;
 
-	origin_mark(&origin);
-	ck_assert(origin_is_here(&origin));
+	fork_detect_init(&origin);
+	ck_assert(fork_detect_is_owner(&origin));
 	child = fork();
 	if (child == 0)
 		tell_and_exit(&origin);
 	check_exit(child);
-	ck_assert(origin_is_here(&origin));
-	origin_forget(&origin);
+	ck_assert(fork_detect_is_owner(&origin));
+	fork_detect_destroy(&origin);
 }
 
 START_TEST(a_forked_child_is_not_the_origin) {
@@ -99,13 +99,13 @@ START_TEST(a_child_that_libc_did_not_make_is_not_the_origin) {
 	struct origin origin;
 	pid_t child;
 
-	origin_mark(&origin);
+	fork_detect_init(&origin);
 	child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 	if (child == 0)
 		tell_and_exit(&origin);
 	check_exit(child);
-	ck_assert(origin_is_here(&origin));
-	origin_forget(&origin);
+	ck_assert(fork_detect_is_owner(&origin));
+	fork_detect_destroy(&origin);
 }
 END_TEST
 
@@ -113,7 +113,7 @@ START_TEST(a_grandchild_is_not_the_origin) {
 	struct origin origin;
 	pid_t child;
 
-	origin_mark(&origin);
+	fork_detect_init(&origin);
 	child = fork();
 	if (child == 0) {
 		int status = 1;
@@ -124,7 +124,7 @@ START_TEST(a_grandchild_is_not_the_origin) {
 		_exit(waitpid(grandchild, &status, 0) == grandchild && status == 0 ? 0 : 1);
 	}
 	check_exit(child);
-	origin_forget(&origin);
+	fork_detect_destroy(&origin);
 }
 END_TEST
 
@@ -134,7 +134,7 @@ static void mark_and_fork_into_a_namespace(void) {
 	int status;
 	pid_t child;
 
-	origin_mark(&origin);
+	fork_detect_init(&origin);
 	if (getpid() != 1 || unshare(CLONE_NEWPID) != 0)
 		_exit(0);
 	child = fork();

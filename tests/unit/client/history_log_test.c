@@ -25,11 +25,11 @@ static void setup(void) {
 	ck_assert_int_ge(file, 0);
 	ck_assert_int_eq(close(file), 0);
 	ck_assert_int_eq(unlink(path), 0);
-	ck_assert_int_eq(recorder_open(path, &recorder), KV_OK);
+	ck_assert_int_eq(history_log_open(path, &recorder), KV_OK);
 }
 
 static void teardown(void) {
-	recorder_close(recorder);
+	history_log_close(recorder);
 	(void)unlink(path);
 }
 
@@ -56,7 +56,7 @@ static struct history_call call_of(enum history_op op) {
 START_TEST(a_write_is_noted_before_and_after) {
 	struct history_call call = call_of(HISTORY_PUT);
 
-	ck_assert_int_eq(recorder_begin(recorder, &call), KV_OK);
+	ck_assert_int_eq(history_log_begin(recorder, &call), KV_OK);
 	ck_assert_uint_eq(lines(), 1);
 	ck_assert_ptr_nonnull(strstr(text, "\"op\":\"put\",\"key\":\"k\",\"value\":\"v\","
 					   "\"expected\":3,\"call\":"));
@@ -64,21 +64,21 @@ START_TEST(a_write_is_noted_before_and_after) {
 	ck_assert_ptr_null(strstr(text, "status"));
 	call.status = KV_OK;
 	call.version = 4;
-	recorder_end(recorder, &call);
+	history_log_end(recorder, &call);
 	ck_assert_uint_eq(lines(), 2);
 	ck_assert_ptr_nonnull(strstr(text, "\"status\":\"KV_OK\",\"version\":4,\"call\":"));
 	ck_assert_ptr_nonnull(strstr(text, "\"return\":"));
-	ck_assert_int_eq(recorder_error(recorder), 0);
+	ck_assert_int_eq(history_log_error(recorder), 0);
 }
 END_TEST
 
 START_TEST(a_get_is_noted_after_it_only) {
 	struct history_call call = call_of(HISTORY_GET);
 
-	ck_assert_int_eq(recorder_begin(recorder, &call), KV_OK);
+	ck_assert_int_eq(history_log_begin(recorder, &call), KV_OK);
 	ck_assert_uint_eq(lines(), 0);
 	call.status = KV_NOKEY;
-	recorder_end(recorder, &call);
+	history_log_end(recorder, &call);
 	ck_assert_uint_eq(lines(), 1);
 }
 END_TEST
@@ -89,14 +89,14 @@ START_TEST(the_file_is_appended_to_and_for_its_owner_only) {
 	struct history_call second = call_of(HISTORY_PUT);
 	struct stat found;
 
-	ck_assert_int_eq(recorder_open(path, &other), KV_OK);
-	ck_assert_int_eq(recorder_begin(recorder, &first), KV_OK);
-	ck_assert_int_eq(recorder_begin(other, &second), KV_OK);
+	ck_assert_int_eq(history_log_open(path, &other), KV_OK);
+	ck_assert_int_eq(history_log_begin(recorder, &first), KV_OK);
+	ck_assert_int_eq(history_log_begin(other, &second), KV_OK);
 	ck_assert_uint_eq(lines(), 2);
 	ck_assert_uint_ne(first.client, second.client);
 	ck_assert_int_eq(stat(path, &found), 0);
 	ck_assert_int_eq(found.st_mode & 0777, 0600);
-	recorder_close(other);
+	history_log_close(other);
 }
 END_TEST
 
@@ -105,7 +105,7 @@ START_TEST(no_two_calls_of_a_client_have_the_same_time) {
 
 	for (int i = 0; i < 100000; i++) {
 		struct history_call call = call_of(HISTORY_GET);
-		ck_assert_int_eq(recorder_begin(recorder, &call), KV_OK);
+		ck_assert_int_eq(history_log_begin(recorder, &call), KV_OK);
 		ck_assert_uint_gt(call.call_ns, last_ns);
 		last_ns = call.call_ns;
 	}
@@ -117,12 +117,12 @@ START_TEST(a_write_that_cannot_be_noted_is_not_to_be_sent) {
 	struct history_call put = call_of(HISTORY_PUT);
 	struct history_call get = call_of(HISTORY_GET);
 
-	ck_assert_int_eq(recorder_open("/dev/full", &full), KV_OK);
-	ck_assert_int_eq(recorder_begin(full, &get), KV_OK);
-	ck_assert_int_eq(recorder_error(full), 0);
-	ck_assert_int_eq(recorder_begin(full, &put), KV_INVALID);
-	ck_assert_int_eq(recorder_error(full), ENOSPC);
-	recorder_close(full);
+	ck_assert_int_eq(history_log_open("/dev/full", &full), KV_OK);
+	ck_assert_int_eq(history_log_begin(full, &get), KV_OK);
+	ck_assert_int_eq(history_log_error(full), 0);
+	ck_assert_int_eq(history_log_begin(full, &put), KV_INVALID);
+	ck_assert_int_eq(history_log_error(full), ENOSPC);
+	history_log_close(full);
 }
 END_TEST
 
@@ -130,7 +130,7 @@ START_TEST(a_file_that_cannot_be_opened_is_told) {
 	struct recorder *none = NULL;
 
 	errno = 0;
-	ck_assert_int_eq(recorder_open("/nonexistent/history", &none), KV_INVALID);
+	ck_assert_int_eq(history_log_open("/nonexistent/history", &none), KV_INVALID);
 	ck_assert_int_eq(errno, ENOENT);
 	ck_assert_ptr_null(none);
 }
@@ -140,12 +140,12 @@ START_TEST(without_a_path_nothing_is_noted) {
 	struct recorder *none = NULL;
 	struct history_call put = call_of(HISTORY_PUT);
 
-	ck_assert_int_eq(recorder_open(NULL, &none), KV_OK);
+	ck_assert_int_eq(history_log_open(NULL, &none), KV_OK);
 	ck_assert_ptr_null(none);
-	ck_assert_int_eq(recorder_begin(none, &put), KV_OK);
-	recorder_end(none, &put);
-	ck_assert_int_eq(recorder_error(none), 0);
-	recorder_close(none);
+	ck_assert_int_eq(history_log_begin(none, &put), KV_OK);
+	history_log_end(none, &put);
+	ck_assert_int_eq(history_log_error(none), 0);
+	history_log_close(none);
 }
 END_TEST
 

@@ -86,7 +86,7 @@ static struct message place_for_answer(void *place, size_t room) {
 static void *exchange(void *message) {
 	static const uint8_t call[CALL_SIZE]; /* its xid is 0 */
 
-	ck_assert_int_eq(link_exchange(link_under_test, (struct kv_bytes){call, sizeof(call)},
+	ck_assert_int_eq(conn_call(link_under_test, (struct kv_bytes){call, sizeof(call)},
 				       clock_ms() + LONG_MS, message),
 			 ATTEMPT_ANSWERED);
 	return NULL;

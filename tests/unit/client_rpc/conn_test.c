@@ -36,9 +36,9 @@ START_TEST(an_answer_reaches_its_caller) {
 	call_finish(&call);
 	call_check_answered(&call, "yes");
 	ck_assert_str_eq(call.reason, "");
-	ck_assert(link_is_usable(link_under_test));
-	ck_assert(link_heard_since(link_under_test, before_ms));
-	ck_assert(!link_heard_since(link_under_test, clock_ms() + 1));
+	ck_assert(conn_is_usable(link_under_test));
+	ck_assert(conn_received_since(link_under_test, before_ms));
+	ck_assert(!conn_received_since(link_under_test, clock_ms() + 1));
 }
 END_TEST
 
@@ -125,7 +125,7 @@ static void check_broken(struct call *call, const char *why) {
 	ck_assert_int_eq(call->outcome, ATTEMPT_UNANSWERED);
 	ck_assert_ptr_nonnull(strstr(call->reason, why));
 	ck_assert_ptr_null(call->came.data);
-	ck_assert(!link_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(link_under_test));
 }
 
 START_TEST(a_hang_up_in_the_middle_of_an_answer_wakes_everybody) {
@@ -173,7 +173,7 @@ START_TEST(a_silent_peer_costs_the_deadline_and_the_link_stays) {
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
 	ck_assert_ptr_nonnull(strstr(call.reason, "test: no answer in "));
-	ck_assert(link_is_usable(link_under_test));
+	ck_assert(conn_is_usable(link_under_test));
 }
 END_TEST
 
@@ -186,7 +186,7 @@ START_TEST(a_wait_in_recv_ends_at_the_deadline) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
-	ck_assert(link_is_usable(link_under_test));
+	ck_assert(conn_is_usable(link_under_test));
 }
 END_TEST
 
@@ -231,7 +231,7 @@ START_TEST(a_trickle_does_not_extend_the_deadline) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
-	link_drop(link_under_test);
+	conn_unref(link_under_test);
 	link_under_test = NULL;
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 }
@@ -244,7 +244,7 @@ START_TEST(a_record_cut_by_the_deadline_is_unsent_and_the_last_of_its_link) {
 	call_start(&call);
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
-	ck_assert(!link_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(link_under_test));
 	next = call_new(2, 40, LONG_MS);
 	call_start(&next);
 	call_finish(&next);
@@ -281,7 +281,7 @@ START_TEST(a_sender_that_gets_no_turn_is_unsent_and_the_link_stays) {
 	call_finish(&second);
 	ck_assert_int_eq(second.outcome, ATTEMPT_UNSENT);
 	ck_assert_ptr_nonnull(strstr(second.reason, "nothing could be sent"));
-	ck_assert(link_is_usable(link_under_test));
+	ck_assert(conn_is_usable(link_under_test));
 	hang_up();
 	call_finish(&first);
 	ck_assert_int_eq(first.outcome, ATTEMPT_UNSENT);
@@ -297,7 +297,7 @@ START_TEST(a_hang_up_while_idle_is_noticed_before_anything_is_sent) {
 	call_start(&call);
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
-	ck_assert(!link_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(link_under_test));
 }
 END_TEST
 
@@ -329,7 +329,7 @@ START_TEST(a_deadline_that_has_passed_sends_nothing) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
 	ck_assert_int_eq(recv(peer, &byte, 1, MSG_DONTWAIT), -1);
-	ck_assert(link_is_usable(link_under_test));
+	ck_assert(conn_is_usable(link_under_test));
 }
 END_TEST
 
@@ -457,7 +457,7 @@ START_TEST(a_child_that_drops_its_link_leaves_the_parents_alone) {
 
 	ck_assert_int_ge(child, 0);
 	if (child == 0) {
-		link_drop(link_under_test);
+		conn_unref(link_under_test);
 		_exit(0);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -484,7 +484,7 @@ START_TEST(a_datagram_reaches_its_caller_and_strays_are_dropped) {
 	ck_assert_int_eq(send(peer, "\0\0\0\5five", 8, 0), 8);
 	call_finish(&call);
 	call_check_answered(&call, "five");
-	ck_assert(!link_is_stream(link_under_test));
+	ck_assert(!conn_is_stream(link_under_test));
 }
 END_TEST
 

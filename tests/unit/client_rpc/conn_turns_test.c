@@ -278,7 +278,7 @@ START_TEST(when_a_sender_gives_up_the_next_one_sends) {
 	set_refusing(false);
 	ck_assert_uint_eq(read_call(), 2);
 	answer(&second, "yes");
-	ck_assert(link_is_usable(link_under_test));
+	ck_assert(conn_is_usable(link_under_test));
 }
 END_TEST
 
@@ -323,7 +323,7 @@ START_TEST(one_whose_time_is_up_while_another_sends_it_was_sent) {
 	ck_assert_int_eq(calls[2].outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_eq(read_call(), 1);
 	ck_assert_uint_eq(read_call(), 2);
-	ck_assert(link_is_usable(link_under_test));
+	ck_assert(conn_is_usable(link_under_test));
 	answer(&calls[0], "zero");
 	answer(&calls[1], "one");
 }
@@ -359,7 +359,7 @@ START_TEST(a_hang_up_reaches_the_queue) {
 		call_finish(&calls[i]);
 		ck_assert_int_eq(calls[i].outcome, ATTEMPT_UNSENT);
 	}
-	ck_assert(!link_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(link_under_test));
 }
 END_TEST
 

@@ -23,7 +23,7 @@ void open_stream(void) {
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	ck_assert_int_eq(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
-	link_under_test = link_new(ends[0], true, "test", 7);
+	link_under_test = conn_new(ends[0], true, "test", 7);
 	ck_assert_ptr_nonnull(link_under_test);
 	peer = ends[1];
 }
@@ -44,7 +44,7 @@ void open_tcp(void) {
 	ck_assert_int_ge(peer, 0);
 	(void)close(listener);
 	link_fd = fd;
-	link_under_test = link_new(fd, true, "test", 7);
+	link_under_test = conn_new(fd, true, "test", 7);
 	ck_assert_ptr_nonnull(link_under_test);
 }
 
@@ -60,7 +60,7 @@ void open_datagram(void) {
 	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, size), 0);
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
 	ck_assert_int_eq(connect(peer, (struct sockaddr *)&address, size), 0);
-	link_under_test = link_new(fd, false, "test", 7);
+	link_under_test = conn_new(fd, false, "test", 7);
 	ck_assert_ptr_nonnull(link_under_test);
 }
 
@@ -72,7 +72,7 @@ void hang_up(void) {
 
 void close_all(void) {
 	hang_up();
-	link_drop(link_under_test);
+	conn_unref(link_under_test);
 	link_under_test = NULL;
 }
 
@@ -85,11 +85,11 @@ void *call_run(void *argument) {
 
 	ck_assert_ptr_nonnull(bytes);
 	memcpy(bytes, &xid, sizeof(xid));
-	reason_clear();
+	last_error_clear();
 	call->outcome =
-	    link_exchange(link_under_test, (struct kv_bytes){.data = bytes, .size = call->size},
+	    conn_call(link_under_test, (struct kv_bytes){.data = bytes, .size = call->size},
 			  call->deadline_ms, &call->came);
-	(void)snprintf(call->reason, sizeof(call->reason), "%s", reason_text());
+	(void)snprintf(call->reason, sizeof(call->reason), "%s", last_error_text());
 	free(bytes);
 	return NULL;
 }

@@ -22,14 +22,14 @@ static struct view made(struct kv_bytes bytes) {
 
 	ck_assert_ptr_nonnull(buffer);
 	memset(buffer + 1, 'h', HEAD_SIZE - sizeof(*buffer));
-	buffer_rewrite(buffer, bytes);
-	return view_whole(buffer);
+	buffer_overwrite(buffer, bytes);
+	return view_all(buffer);
 }
 
 static void append(struct view *view, struct kv_bytes bytes) {
 	ck_assert(buffer_reserve(&memory, view->buffer, bytes.size));
 	buffer_append(view->buffer, bytes);
-	*view = view_whole(view->buffer);
+	*view = view_all(view->buffer);
 }
 
 static void assert_head(const struct buffer *buffer) {
@@ -45,7 +45,7 @@ START_TEST(a_view_sees_a_copy_of_its_bytes) {
 
 	bytes[0] = 'x';
 	ck_assert(is_text(view, "abc"));
-	view_drop(&memory, &view);
+	view_unref(&memory, &view);
 	ck_assert_ptr_null(view.buffer);
 	ck_assert_uint_eq(view.size, 0);
 }
@@ -55,22 +55,22 @@ START_TEST(a_view_of_no_bytes_keeps_no_buffer_alive) {
 	struct view view = made(text(""));
 
 	ck_assert(buffer_reserve(&memory, view.buffer, 100));
-	struct view held = view_hold(view);
+	struct view held = view_ref(view);
 	ck_assert_ptr_null(held.buffer);
-	view_drop(&memory, &view);
+	view_unref(&memory, &view);
 	ck_assert_uint_eq(memory.used, 0);
-	view_drop(&memory, &held);
+	view_unref(&memory, &held);
 }
 END_TEST
 
 START_TEST(the_last_view_frees_the_buffer) {
 	struct view first = made(zeros(5000));
-	struct view second = view_hold(first);
+	struct view second = view_ref(first);
 	size_t before = memory.used;
 
-	view_drop(&memory, &first);
+	view_unref(&memory, &first);
 	ck_assert_uint_eq(memory.used, before);
-	view_drop(&memory, &second);
+	view_unref(&memory, &second);
 	ck_assert_uint_eq(memory.used, 0);
 }
 END_TEST
@@ -85,17 +85,17 @@ START_TEST(an_old_view_stays_what_it_was_whatever_is_appended) {
 	for (size_t i = 0; i < STEPS; i++) {
 		char letter = (char)('a' + i % 26);
 		expected[i] = letter;
-		old[i] = view_hold(view);
+		old[i] = view_ref(view);
 		append(&view, (struct kv_bytes){.data = &letter, .size = 1});
 	}
 	for (size_t i = 0; i < STEPS; i++) {
 		struct kv_bytes bytes = view_bytes(old[i]);
 		ck_assert_uint_eq(bytes.size, i);
 		ck_assert(i == 0 || memcmp(bytes.data, expected, i) == 0);
-		view_drop(&memory, &old[i]);
+		view_unref(&memory, &old[i]);
 	}
 	assert_head(view.buffer);
-	view_drop(&memory, &view);
+	view_unref(&memory, &view);
 }
 END_TEST
 
@@ -114,7 +114,7 @@ START_TEST(appending_byte_by_byte_moves_a_few_times_the_bytes) {
 	}
 	ck_assert_uint_lt(moves, 60);
 	ck_assert_uint_lt(moved, 4 * BYTES);
-	view_drop(&memory, &view);
+	view_unref(&memory, &view);
 }
 END_TEST
 
@@ -124,7 +124,7 @@ START_TEST(a_thousand_appends_of_a_thousand_bytes_take_less_than_twice_as_much) 
 	for (size_t i = 0; i < 1000; i++)
 		append(&view, zeros(1000));
 	ck_assert_uint_lt(memory.used, 2000000);
-	view_drop(&memory, &view);
+	view_unref(&memory, &view);
 }
 END_TEST
 
@@ -136,7 +136,7 @@ START_TEST(what_a_buffer_costs_is_known_before_it_is_made) {
 	for (size_t i = 0; i < SIZES; i++) {
 		struct view view = made(zeros(sizes[i]));
 		ck_assert_uint_eq(memory.used, buffer_cost(HEAD_SIZE, sizes[i]));
-		view_drop(&memory, &view);
+		view_unref(&memory, &view);
 		ck_assert_uint_eq(memory.used, 0);
 	}
 }
@@ -149,18 +149,18 @@ START_TEST(what_room_costs_is_known_before_it_is_made) {
 				struct view view = made(zeros(sizes[i]));
 				struct view other = {0};
 				if (is_shared)
-					other = view_hold(view);
+					other = view_ref(view);
 				size_t before = memory.used;
 				size_t growth = buffer_growth(view.buffer, sizes[j]);
 				ck_assert(buffer_reserve(&memory, view.buffer, sizes[j]));
 				ck_assert_uint_eq(memory.used, before + growth);
 				ck_assert_uint_eq(buffer_growth(view.buffer, sizes[j]), 0);
 				buffer_append(view.buffer, zeros(sizes[j]));
-				view = view_whole(view.buffer);
+				view = view_all(view.buffer);
 				ck_assert_uint_eq(view_bytes(view).size, sizes[i] + sizes[j]);
 				ck_assert_uint_eq(view_bytes(other).size, is_shared ? sizes[i] : 0);
-				view_drop(&memory, &other);
-				view_drop(&memory, &view);
+				view_unref(&memory, &other);
+				view_unref(&memory, &view);
 				ck_assert_uint_eq(memory.used, 0);
 			}
 		}
@@ -172,11 +172,11 @@ START_TEST(what_a_drop_frees_is_known_and_nothing_if_others_hold_it) {
 	for (size_t i = 0; i < SIZES; i++) {
 		struct view view = made(zeros(sizes[i]));
 		append(&view, zeros(77));
-		struct view other = view_hold(view);
-		ck_assert_uint_eq(buffer_sole_bytes(view.buffer), 0);
-		view_drop(&memory, &other);
-		ck_assert_uint_eq(buffer_sole_bytes(view.buffer), memory.used);
-		view_drop(&memory, &view);
+		struct view other = view_ref(view);
+		ck_assert_uint_eq(buffer_exclusive_bytes(view.buffer), 0);
+		view_unref(&memory, &other);
+		ck_assert_uint_eq(buffer_exclusive_bytes(view.buffer), memory.used);
+		view_unref(&memory, &view);
 	}
 }
 END_TEST
@@ -187,16 +187,16 @@ START_TEST(a_value_is_rewritten_if_nobody_else_sees_it_and_another_would_take_as
 			struct view view = made(zeros(sizes[i]));
 			bool is_same =
 			    buffer_cost(HEAD_SIZE, sizes[i]) == buffer_cost(HEAD_SIZE, sizes[j]);
-			ck_assert(buffer_is_for(view.buffer, sizes[j]) == is_same);
-			struct view other = view_hold(view);
-			ck_assert(other.buffer == NULL || !buffer_is_for(view.buffer, sizes[j]));
-			view_drop(&memory, &other);
+			ck_assert(buffer_fits_exactly(view.buffer, sizes[j]) == is_same);
+			struct view other = view_ref(view);
+			ck_assert(other.buffer == NULL || !buffer_fits_exactly(view.buffer, sizes[j]));
+			view_unref(&memory, &other);
 			if (is_same)
-				buffer_rewrite(view.buffer, zeros(sizes[j]));
+				buffer_overwrite(view.buffer, zeros(sizes[j]));
 			ck_assert_uint_eq(view.buffer->size, sizes[is_same ? j : i]);
 			ck_assert_uint_eq(memory.used, buffer_cost(HEAD_SIZE, sizes[i]));
 			assert_head(view.buffer);
-			view_drop(&memory, &view);
+			view_unref(&memory, &view);
 		}
 	}
 }
@@ -207,8 +207,8 @@ START_TEST(a_value_that_grew_is_not_rewritten_in_room_that_it_does_not_need) {
 		struct view view = made(zeros(sizes[i]));
 		append(&view, zeros(5000));
 		append(&view, zeros(5000));
-		ck_assert(!buffer_is_for(view.buffer, sizes[i]));
-		view_drop(&memory, &view);
+		ck_assert(!buffer_fits_exactly(view.buffer, sizes[i]));
+		view_unref(&memory, &view);
 	}
 }
 END_TEST
@@ -227,15 +227,15 @@ START_TEST(without_memory_nothing_is_made_and_nothing_changed) {
 			view = made(zeros(sizes[i]));
 			struct view other = {0};
 			if (is_shared)
-				other = view_hold(view);
+				other = view_ref(view);
 			size_t before = memory.used;
 			memory.fail_in = 1;
 			ck_assert(!buffer_reserve(&memory, view.buffer, 100000));
 			ck_assert_uint_eq(memory.used, before);
 			ck_assert_uint_eq(view_bytes(view).size, sizes[i]);
 			append(&view, zeros(100000));
-			view_drop(&memory, &other);
-			view_drop(&memory, &view);
+			view_unref(&memory, &other);
+			view_unref(&memory, &view);
 		}
 	}
 }
@@ -279,7 +279,7 @@ static struct view adopted(size_t size) {
 	buffer_adopt(&memory, buffer, &block, value);
 	ck_assert_ptr_null(block.data);
 	ck_assert_ptr_eq(buffer_bytes(buffer), value.data);
-	return view_whole(buffer);
+	return view_all(buffer);
 }
 
 START_TEST(a_large_value_can_stay_in_the_block_in_which_it_came) {
@@ -288,11 +288,11 @@ START_TEST(a_large_value_can_stay_in_the_block_in_which_it_came) {
 
 		ck_assert_uint_eq(view.size, large_sizes[i]);
 		ck_assert_uint_eq(memory.used, buffer_cost(HEAD_SIZE, 0) +
-						   memory_cost(AHEAD + large_sizes[i] + BEHIND));
-		ck_assert_uint_eq(buffer_sole_bytes(view.buffer), memory.used);
+						   mem_account_cost(AHEAD + large_sizes[i] + BEHIND));
+		ck_assert_uint_eq(buffer_exclusive_bytes(view.buffer), memory.used);
 		ck_assert(is_as_it_came(view));
 		assert_head(view.buffer);
-		view_drop(&memory, &view);
+		view_unref(&memory, &view);
 		ck_assert_uint_eq(memory.used, 0);
 	}
 }
@@ -304,7 +304,7 @@ START_TEST(such_a_value_grows_as_any_other) {
 	for (size_t i = 0; i < LARGE_SIZES; i++)
 		for (size_t k = 0; k < sizeof(more) / sizeof(more[0]); k++) {
 			struct view view = adopted(large_sizes[i]);
-			struct view old = view_hold(view);
+			struct view old = view_ref(view);
 			size_t before = memory.used;
 			size_t growth = buffer_growth(view.buffer, more[k]);
 
@@ -317,9 +317,9 @@ START_TEST(such_a_value_grows_as_any_other) {
 			ck_assert_uint_eq(view.size, large_sizes[i] + more[k]);
 			ck_assert_uint_eq(old.size, large_sizes[i]);
 			ck_assert(is_as_it_came(old));
-			view_drop(&memory, &old);
-			ck_assert_uint_eq(buffer_sole_bytes(view.buffer), memory.used);
-			view_drop(&memory, &view);
+			view_unref(&memory, &old);
+			ck_assert_uint_eq(buffer_exclusive_bytes(view.buffer), memory.used);
+			view_unref(&memory, &view);
 			ck_assert_uint_eq(memory.used, 0);
 		}
 }
@@ -348,10 +348,10 @@ END_TEST
 START_TEST(a_block_counts_what_malloc_takes_for_it) {
 	for (size_t size = 1; size < 3000; size++) {
 		void *block = malloc(size);
-		ck_assert_uint_le(malloc_usable_size(block) + MEMORY_HEADER, memory_cost(size));
+		ck_assert_uint_le(malloc_usable_size(block) + MEMORY_HEADER, mem_account_cost(size));
 		free(block);
-		ck_assert_uint_eq(memory_cost(memory_round(size)), memory_cost(size));
-		ck_assert_uint_ge(memory_round(size), size);
+		ck_assert_uint_eq(mem_account_cost(mem_account_round_up(size)), mem_account_cost(size));
+		ck_assert_uint_ge(mem_account_round_up(size), size);
 	}
 }
 END_TEST

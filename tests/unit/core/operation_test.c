@@ -14,8 +14,8 @@ START_TEST(the_hash_is_of_the_bytes_that_the_header_tells) {
 	};
 	struct operation call = append_call(1, 1, "key", "value");
 
-	little_put64(bytes + 16, XXH3_64bits("key", 3));
-	little_put64(bytes + 24, XXH3_64bits("value", 5));
+	le_put64(bytes + 16, XXH3_64bits("key", 3));
+	le_put64(bytes + 24, XXH3_64bits("value", 5));
 
 	call.expected = 0x0102030405060708;
 	ck_assert_uint_eq(operation_hash(&call), XXH3_64bits(bytes, sizeof(bytes)));

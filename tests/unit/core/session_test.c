@@ -39,8 +39,8 @@ static void take(struct session *session, uint32_t slot, uint64_t seq, uint64_t 
 	const struct reply reply = {.status = KV_OK, .current = seq};
 
 	ck_assert_int_eq(session_admit(session, &operation, hash), ADMIT_NEW);
-	ck_assert(session_make_way(&sessions, session, slot));
-	session_remember(&sessions, session, &operation, hash, &reply);
+	ck_assert(session_prepare_slot(&sessions, session, slot));
+	session_cache_reply(&sessions, session, &operation, hash, &reply);
 }
 
 static enum admission admit(struct session *session, uint32_t slot, uint64_t seq, uint64_t hash) {
@@ -125,7 +125,7 @@ START_TEST(slots_know_nothing_of_each_other) {
 	for (uint32_t slot = 0; slot < SLOTS_MAX; slot++) {
 		struct reply reply;
 		ck_assert_int_eq(admit(session, slot, 100 + slot, slot), ADMIT_REPLAY);
-		ck_assert(session_recall(session, slot, 0, &reply));
+		ck_assert(session_cached_reply(session, slot, 0, &reply));
 		ck_assert_uint_eq(reply.current, 100 + slot);
 		ck_assert_int_eq(admit(other, slot, 1, slot), ADMIT_NEW);
 	}
@@ -171,21 +171,21 @@ START_TEST(a_slot_forgets_its_old_value_to_make_way) {
 
 	struct buffer *old = buffer_make(&memory, sizeof(*old), 3);
 	ck_assert_ptr_nonnull(old);
-	buffer_rewrite(old, text("old"));
-	reply.value = view_whole(old);
-	ck_assert(session_make_way(&sessions, session, 0));
-	session_remember(&sessions, session, &operation, 9, &reply);
+	buffer_overwrite(old, text("old"));
+	reply.value = view_all(old);
+	ck_assert(session_prepare_slot(&sessions, session, 0));
+	session_cache_reply(&sessions, session, &operation, 9, &reply);
 	reply_drop(&memory, &reply);
 	size_t before = memory.used;
 
-	ck_assert(session_recall(session, 0, 3, &reply));
+	ck_assert(session_cached_reply(session, 0, 3, &reply));
 	ck_assert(is_text(reply.value, "old"));
 	ck_assert_uint_eq(reply.old_version, 1);
 	reply_drop(&memory, &reply);
-	ck_assert(!session_recall(session, 0, 2, &reply));
+	ck_assert(!session_cached_reply(session, 0, 2, &reply));
 	ck_assert_uint_eq(memory.used, before);
 
-	ck_assert(session_make_way(&sessions, session, 0));
+	ck_assert(session_prepare_slot(&sessions, session, 0));
 	ck_assert_uint_eq(memory.used, before - buffer_cost(sizeof(*old), 3));
 }
 END_TEST
@@ -195,7 +195,7 @@ START_TEST(without_memory_for_a_slot_nothing_is_changed) {
 
 	take(session, 1, 5, 9);
 	memory.fail_in = 1;
-	ck_assert(!session_make_way(&sessions, session, 3));
+	ck_assert(!session_prepare_slot(&sessions, session, 3));
 	ck_assert_int_eq(admit(session, 1, 5, 9), ADMIT_REPLAY);
 	take(session, 3, 5, 9);
 }
@@ -218,7 +218,7 @@ START_TEST(a_session_is_found_by_its_id_and_by_its_nonce_until_it_ends) {
 	(void)added(8, 4, 0);
 	ck_assert_ptr_eq(sessions_find(&sessions, 7), session);
 	ck_assert_ptr_eq(sessions_find_nonce(&sessions, nonce), session);
-	session_end(&sessions, session);
+	session_destroy(&sessions, session);
 	ck_assert_ptr_null(sessions_find(&sessions, 7));
 	ck_assert_ptr_null(sessions_find_nonce(&sessions, nonce));
 	ck_assert_ptr_nonnull(sessions_find(&sessions, 8));
@@ -235,9 +235,9 @@ START_TEST(a_session_found_again_and_again_is_not_found_once_it_ended) {
 		ck_assert_ptr_eq(sessions_find(&sessions, 2), b);
 		ck_assert_ptr_null(sessions_find(&sessions, 3));
 	}
-	session_end(&sessions, a);
+	session_destroy(&sessions, a);
 	ck_assert_ptr_eq(sessions_find(&sessions, 2), b);
-	session_end(&sessions, b);
+	session_destroy(&sessions, b);
 	/* Nothing points to where it was: the block may be another's by now. */
 	ck_assert_ptr_null(sessions.last);
 	ck_assert_ptr_null(sessions_find(&sessions, 2));
@@ -276,8 +276,8 @@ START_TEST(the_oldest_session_is_the_one_idle_for_longest) {
 	ck_assert_ptr_eq(sessions_oldest(&sessions), b);
 	ck_assert_ptr_eq(sessions.silent.oldest, c);
 	ck_assert_ptr_eq(sessions.wrote.oldest, b);
-	session_end(&sessions, c);
-	session_end(&sessions, b);
+	session_destroy(&sessions, c);
+	session_destroy(&sessions, b);
 	ck_assert_ptr_eq(sessions_oldest(&sessions), a);
 }
 END_TEST
@@ -292,7 +292,7 @@ START_TEST(a_client_that_wrote_takes_less_than_160_bytes_and_leaves_nothing) {
 	printf("figure: %zu bytes a client that wrote once\n", each);
 	ck_assert_uint_lt(each, 160);
 	while (sessions_oldest(&sessions) != NULL)
-		session_end(&sessions, sessions_oldest(&sessions));
+		session_destroy(&sessions, sessions_oldest(&sessions));
 	ck_assert_uint_eq(memory.used, before);
 }
 END_TEST

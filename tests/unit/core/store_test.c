@@ -8,11 +8,11 @@ static struct store store;
 
 static void start(void) {
 	memory = (struct memory){.limit = SIZE_MAX};
-	ck_assert(store_open(&store, &memory, 5));
+	ck_assert(store_init(&store, &memory, 5));
 }
 
 static void nothing_is_left(void) {
-	store_close(&store);
+	store_destroy(&store);
 	ck_assert_uint_eq(memory.used, 0);
 }
 
@@ -62,7 +62,7 @@ static void holds(const char *key, const char *value, uint64_t version) {
 	struct entry *entry = store_find(&store, text(key));
 
 	ck_assert_ptr_nonnull(entry);
-	ck_assert(is_text(view_whole(&entry->value), value));
+	ck_assert(is_text(view_all(&entry->value), value));
 	ck_assert_uint_eq(entry->version, version);
 	ck_assert_uint_eq(entry->position, 33);
 }
@@ -190,21 +190,21 @@ START_TEST(a_put_changes_nothing_that_others_see_whether_it_fits_in_place_or_not
 	struct view seen[3];
 
 	ck_assert_int_eq(put("k", "one", 0), KV_OK);
-	seen[0] = view_hold(view_whole(&store_find(&store, text("k"))->value));
+	seen[0] = view_ref(view_all(&store_find(&store, text("k"))->value));
 	ck_assert_int_eq(put("k", "two", 1), KV_OK);
 	size_t before = memory.used;
 	ck_assert_int_eq(put("k", "six", 2), KV_OK);
 	ck_assert_uint_eq(memory.used, before);
-	seen[1] = view_hold(view_whole(&store_find(&store, text("k"))->value));
+	seen[1] = view_ref(view_all(&store_find(&store, text("k"))->value));
 	ck_assert_int_eq(put("k", "a longer value that needs another block than before", 3), KV_OK);
-	seen[2] = view_hold(view_whole(&store_find(&store, text("k"))->value));
+	seen[2] = view_ref(view_all(&store_find(&store, text("k"))->value));
 	ck_assert_int_eq(put("k", "", 4), KV_OK);
 	holds("k", "", 5);
 	ck_assert(is_text(seen[0], "one"));
 	ck_assert(is_text(seen[1], "six"));
 	ck_assert(is_text(seen[2], "a longer value that needs another block than before"));
 	for (int i = 0; i < 3; i++)
-		view_drop(&memory, &seen[i]);
+		view_unref(&memory, &seen[i]);
 }
 END_TEST
 
@@ -260,20 +260,20 @@ START_TEST(a_write_given_up_leaves_no_trace) {
 	size_t before = memory.used;
 
 	ck_assert(store_prepare(&store, NULL, &operation, &change));
-	store_abandon(&store, &change);
+	store_cancel(&store, &change);
 	ck_assert_ptr_null(store_find(&store, text("k")));
 	ck_assert_uint_eq(memory.used, before);
 
 	ck_assert_int_eq(put("k", "x", 0), KV_OK);
 	before = memory.used;
 	ck_assert(store_prepare(&store, store_find(&store, text("k")), &operation, &change));
-	store_abandon(&store, &change);
+	store_cancel(&store, &change);
 	holds("k", "x", 1);
 	ck_assert_uint_eq(memory.used, before);
 
 	operation.kind = OPERATION_APPEND;
 	ck_assert(store_prepare(&store, store_find(&store, text("k")), &operation, &change));
-	store_abandon(&store, &change);
+	store_cancel(&store, &change);
 	holds("k", "x", 1);
 }
 END_TEST
@@ -307,7 +307,7 @@ START_TEST(without_memory_for_the_table_nothing_is_prepared) {
 		(void)snprintf(key, sizeof(key), "key %d", i);
 		struct operation operation = call(OPERATION_PUT, key, "some value", 0);
 		size_t before = memory.used;
-		bool grows = table_growth(&store.entries) > 0;
+		bool grows = hash_table_reserve_cost(&store.entries) > 0;
 		struct change change;
 
 		memory.fail_in = 1;
@@ -328,7 +328,7 @@ static size_t least_limit(struct entry *entry, const struct operation *operation
 
 	while (allowed - refused > 1) {
 		memory.limit = refused + (allowed - refused) / 2;
-		if (store_fits(&store, entry, operation))
+		if (store_has_memory_for(&store, entry, operation))
 			allowed = memory.limit;
 		else
 			refused = memory.limit;
@@ -349,7 +349,7 @@ static void assert_fits_what_it_takes(const struct operation *operation) {
 	ck_assert_int_eq(do_write(operation, &reply), KV_OK);
 	reply_drop(&memory, &reply);
 	if (reply.current == 1 && limit > memory.used)
-		ck_assert_uint_le(limit, memory.used + memory_cost(64));
+		ck_assert_uint_le(limit, memory.used + mem_account_cost(64));
 	else
 		ck_assert_uint_eq(limit, memory.used > before ? memory.used : 1);
 }
@@ -390,7 +390,7 @@ START_TEST(a_large_value_stays_where_it_came_and_fits_as_it_is) {
 
 		assert_fits_what_it_takes(&operation);
 		ck_assert_ptr_null(block.data);
-		view = view_whole(&store_find(&store, text(key))->value);
+		view = view_all(&store_find(&store, text(key))->value);
 		ck_assert_uint_eq(view.size, size);
 		ck_assert(view_bytes(view).data == operation.value.data);
 		ck_assert_int_eq(((const char *)view_bytes(view).data)[size - 1], (char)('a' + i));
@@ -417,11 +417,11 @@ START_TEST(the_block_goes_with_a_write_given_up_and_stays_without_memory_or_for_
 	operation.kind = OPERATION_APPEND;
 	ck_assert(store_prepare(&store, NULL, &operation, &change));
 	ck_assert_ptr_nonnull(block.data);
-	store_abandon(&store, &change);
+	store_cancel(&store, &change);
 	operation.kind = OPERATION_PUT;
 	ck_assert(store_prepare(&store, NULL, &operation, &change));
 	ck_assert_ptr_null(block.data);
-	store_abandon(&store, &change);
+	store_cancel(&store, &change);
 	ck_assert_uint_eq(memory.used, before);
 
 	operation = put_in(&block, "k", 20000, 'b');

@@ -18,7 +18,7 @@ static size_t looks; /* at elements, to compare them */
 
 static uint64_t hash_number(uint64_t seed, const void *element) {
 	hashes++;
-	return table_hash_bytes(seed, &((const struct element *)element)->number, sizeof(uint64_t));
+	return hash_bytes(seed, &((const struct element *)element)->number, sizeof(uint64_t));
 }
 
 static uint64_t hash_all_alike(uint64_t seed, const void *element) {
@@ -36,23 +36,23 @@ static void start(void) {
 	memory = (struct memory){.limit = SIZE_MAX};
 	for (size_t i = 0; i < MANY; i++)
 		elements[i] = (struct element){.number = i * 3};
-	ck_assert(table_open(&table, &memory, hash_number, 99));
+	ck_assert(hash_table_init(&table, &memory, hash_number, 99));
 }
 
 static void nothing_is_left(void) {
-	table_close(&table);
+	hash_table_destroy(&table);
 	ck_assert_uint_eq(memory.used, 0);
 }
 
 static void insert(size_t index) {
-	ck_assert(table_reserve(&table));
-	table_insert(&table, &elements[index]);
+	ck_assert(hash_table_reserve_one(&table));
+	hash_table_insert(&table, &elements[index]);
 }
 
 static bool found(size_t index) {
 	uint64_t hash = hash_number(table.seed, &elements[index]);
 
-	return table_find(&table, hash, is_same, &elements[index]) == &elements[index];
+	return hash_table_find(&table, hash, is_same, &elements[index]) == &elements[index];
 }
 
 START_TEST(what_was_inserted_is_found_at_every_size) {
@@ -71,7 +71,7 @@ START_TEST(what_was_removed_is_gone_and_the_others_are_found_at_every_size) {
 	for (size_t i = 0; i < MANY; i++)
 		insert(i);
 	for (size_t i = 0; i < MANY; i++) {
-		table_remove(&table, &elements[i]);
+		hash_table_remove(&table, &elements[i]);
 		ck_assert(!found(i));
 		ck_assert(i + 1 == MANY || (found(i + 1) && found((i + MANY) / 2)));
 	}
@@ -88,7 +88,7 @@ START_TEST(an_empty_table_is_as_small_as_a_new_one) {
 		ck_assert_uint_gt(memory.used, before + MANY * 15);
 		ck_assert_uint_lt(memory.used, before + MANY * 20);
 		for (size_t i = 0; i < MANY; i++)
-			table_remove(&table, &elements[i]);
+			hash_table_remove(&table, &elements[i]);
 		ck_assert_uint_eq(memory.used, before);
 	}
 }
@@ -104,7 +104,7 @@ START_TEST(no_insert_and_no_removal_looks_at_many) {
 	}
 	for (size_t i = 0; i < MANY; i++) {
 		hashes = 0;
-		table_remove(&table, &elements[i]);
+		hash_table_remove(&table, &elements[i]);
 		most = hashes > most ? hashes : most;
 	}
 	ck_assert_uint_lt(most, 40);
@@ -130,9 +130,9 @@ START_TEST(what_took_the_place_of_another_is_found_instead_of_it) {
 	for (size_t i = 0; i < MANY; i += 3) {
 		uint64_t hash = hash_number(table.seed, &elements[i]);
 		others[i] = elements[i];
-		table_exchange(&table, hash, &elements[i], &others[i]);
+		hash_table_replace(&table, hash, &elements[i], &others[i]);
 		ck_assert(!found(i));
-		ck_assert_ptr_eq(table_find(&table, hash, is_same, &others[i]), &others[i]);
+		ck_assert_ptr_eq(hash_table_find(&table, hash, is_same, &others[i]), &others[i]);
 		ck_assert(found(i + 1 < MANY ? i + 1 : 1));
 	}
 	ck_assert_uint_eq(table.count, MANY);
@@ -141,13 +141,13 @@ END_TEST
 
 START_TEST(after_reserve_an_insert_needs_no_memory) {
 	for (size_t i = 0; i < MANY; i++) {
-		size_t growth = table_growth(&table);
+		size_t growth = hash_table_reserve_cost(&table);
 		size_t before = memory.used;
-		ck_assert(table_reserve(&table));
-		ck_assert(table_reserve(&table));
+		ck_assert(hash_table_reserve_one(&table));
+		ck_assert(hash_table_reserve_one(&table));
 		ck_assert_uint_eq(memory.used, before + growth);
 		memory.fail_in = 1;
-		table_insert(&table, &elements[i]);
+		hash_table_insert(&table, &elements[i]);
 		ck_assert_uint_eq(memory.fail_in, 1);
 		memory.fail_in = 0;
 	}
@@ -160,7 +160,7 @@ START_TEST(without_memory_reserve_fails_and_the_table_is_as_it_was) {
 	for (size_t i = 0; i < MANY; i++) {
 		size_t before = memory.used;
 		memory.fail_in = 1;
-		if (!table_reserve(&table)) {
+		if (!hash_table_reserve_one(&table)) {
 			failures++;
 			ck_assert_uint_eq(memory.used, before);
 			ck_assert(i == 0 || found(i - 1));
@@ -175,17 +175,17 @@ END_TEST
 START_TEST(elements_of_one_hash_are_all_found) {
 	struct table alike;
 
-	ck_assert(table_open(&alike, &memory, hash_all_alike, 1));
+	ck_assert(hash_table_init(&alike, &memory, hash_all_alike, 1));
 	for (size_t i = 0; i < 2000; i++) {
-		ck_assert(table_reserve(&alike));
-		table_insert(&alike, &elements[i]);
+		ck_assert(hash_table_reserve_one(&alike));
+		hash_table_insert(&alike, &elements[i]);
 	}
 	for (size_t i = 0; i < 2000; i += 2)
-		table_remove(&alike, &elements[i]);
+		hash_table_remove(&alike, &elements[i]);
 	for (size_t i = 0; i < 2000; i++)
-		ck_assert((table_find(&alike, 12345, is_same, &elements[i]) != NULL) == (i % 2));
+		ck_assert((hash_table_find(&alike, 12345, is_same, &elements[i]) != NULL) == (i % 2));
 	ck_assert_uint_eq(alike.count, 1000);
-	table_close(&alike);
+	hash_table_destroy(&alike);
 }
 END_TEST
 
@@ -199,7 +199,7 @@ START_TEST(drain_hands_each_element_over_once) {
 
 	for (size_t i = 0; i < MANY; i++)
 		insert(i);
-	table_drain(&table, &count, mark);
+	hash_table_clear(&table, &count, mark);
 	ck_assert_uint_eq(count, MANY);
 	for (size_t i = 0; i < MANY; i++)
 		ck_assert_uint_eq(elements[i].number, UINT64_MAX);
@@ -213,7 +213,7 @@ START_TEST(a_presized_table_is_as_large_as_one_that_grew) {
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
 		nothing_is_left();
 		start();
-		ck_assert(table_presize(&table, counts[i]));
+		ck_assert(hash_table_reserve_total(&table, counts[i]));
 		size_t presized = memory.used;
 		size_t buckets = table.buckets;
 		for (size_t j = 0; j < counts[i]; j++)
@@ -237,7 +237,7 @@ END_TEST
 START_TEST(without_memory_presize_fails_and_the_table_can_be_used) {
 	for (unsigned fail_in = 1; fail_in < 8; fail_in++) {
 		memory.fail_in = fail_in;
-		ck_assert(!table_presize(&table, MANY));
+		ck_assert(!hash_table_reserve_total(&table, MANY));
 	}
 	memory.fail_in = 0;
 	for (size_t i = 0; i < MANY; i++)
@@ -259,10 +259,10 @@ START_TEST(each_element_is_shown_once_until_the_visitor_has_enough) {
 
 	for (size_t i = 0; i < MANY; i++)
 		insert(i);
-	ck_assert(table_each(&table, &left, count_up_to));
+	ck_assert(hash_table_foreach(&table, &left, count_up_to));
 	ck_assert_uint_eq(left, 1);
 	left = 10;
-	ck_assert(!table_each(&table, &left, count_up_to));
+	ck_assert(!hash_table_foreach(&table, &left, count_up_to));
 	ck_assert_uint_eq(left, 0);
 }
 END_TEST

@@ -243,7 +243,7 @@ static inline void assert_missing(struct world *world, const char *key) {
 static inline struct service_counters counters(struct world *world) {
 	struct service_counters counters;
 
-	service_count(world->service, &counters);
+	service_get_stats(world->service, &counters);
 	return counters;
 }
 

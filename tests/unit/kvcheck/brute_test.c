@@ -57,7 +57,7 @@ static bool model_takes(struct model *model, const struct history_call *call) {
 		       (call->version == 0 || call->version == model->version);
 	}
 	status = model_write(model, call);
-	if (history_meaning(call) == HISTORY_MAYBE)
+	if (history_outcome(call) == HISTORY_INDETERMINATE)
 		return true;
 	if (status != call->status)
 		return false;
@@ -69,7 +69,7 @@ static bool model_takes(struct model *model, const struct history_call *call) {
 }
 
 static uint64_t returns_at(const struct history_call *call) {
-	return history_meaning(call) == HISTORY_ANSWERED ? call->return_ns : UINT64_MAX;
+	return history_outcome(call) == HISTORY_DEFINITE ? call->return_ns : UINT64_MAX;
 }
 
 static bool has_order(struct brute *brute, const struct model *model) {
@@ -98,7 +98,7 @@ static bool has_order_from(const struct history *history, const struct model *mo
 	struct brute brute = {.history = history, .count = history_count(history)};
 
 	for (size_t i = 0; i < brute.count; i++)
-		brute.is_done[i] = history_meaning(history_at(history, i)) == HISTORY_NOTHING;
+		brute.is_done[i] = history_outcome(history_at(history, i)) == HISTORY_NO_EFFECT;
 	return has_order(&brute, model);
 }
 

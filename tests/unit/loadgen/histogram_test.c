@@ -17,16 +17,16 @@ static void empty(void) {
 START_TEST(a_share_is_the_value_that_so_many_are_at_or_below) {
 	for (uint64_t i = 1; i <= 1000; i++)
 		histogram_add(&histogram, i);
-	ck_assert_uint_eq(histogram_at(&histogram, 0.5), 500);
-	ck_assert_uint_eq(histogram_at(&histogram, 0.999), 999);
-	ck_assert_uint_eq(histogram_at(&histogram, 1), 1000);
-	ck_assert_uint_eq(histogram_at(&histogram, 0), 1);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 0.5), 500);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 0.999), 999);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 1), 1000);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 0), 1);
 	ck_assert_double_eq_tol(histogram_mean(&histogram), 500.5, 1e-9);
 }
 END_TEST
 
 START_TEST(an_empty_histogram_is_zero_everywhere) {
-	ck_assert_uint_eq(histogram_at(&histogram, 0.5), 0);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 0.5), 0);
 	ck_assert_double_eq(histogram_mean(&histogram), 0);
 }
 END_TEST
@@ -38,7 +38,7 @@ START_TEST(any_value_is_read_back_at_most_a_five_hundredth_too_high) {
 		empty();
 		histogram_add(&histogram, value);
 		histogram_add(&histogram, HISTOGRAM_MAX);
-		read = histogram_at(&histogram, 0.5);
+		read = histogram_quantile(&histogram, 0.5);
 		ck_assert_uint_ge(read, value);
 		ck_assert_uint_le(read - value, value / 500);
 	}
@@ -47,7 +47,7 @@ END_TEST
 
 START_TEST(what_is_above_the_range_counts_as_its_end) {
 	histogram_add(&histogram, UINT64_MAX);
-	ck_assert_uint_eq(histogram_at(&histogram, 1), HISTOGRAM_MAX);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 1), HISTOGRAM_MAX);
 }
 END_TEST
 
@@ -57,8 +57,8 @@ START_TEST(merged_histograms_are_as_one) {
 	histogram_add(&other, 20);
 	histogram_merge(&histogram, &other);
 	ck_assert_uint_eq(histogram.count, 3);
-	ck_assert_uint_eq(histogram_at(&histogram, 0.5), 20);
-	ck_assert_uint_eq(histogram_at(&histogram, 1), 5000000);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 0.5), 20);
+	ck_assert_uint_eq(histogram_quantile(&histogram, 1), 5000000);
 }
 END_TEST
 

@@ -20,7 +20,7 @@ static void begin(void) {
 
 static void is_read(const char *text, uint64_t keys) {
 	ck_assert_ptr_null(workload_parse(text, &workload));
-	workload_begin(&workload, keys);
+	workload_init(&workload, keys);
 }
 
 START_TEST(kinds_of_work_come_in_their_shares) {
@@ -59,7 +59,7 @@ START_TEST(zipfian_ranks_come_as_often_as_the_law_says) {
 	double sum = 0;
 
 	is_read("get", KEYS);
-	workload.spread = SPREAD_LATEST;
+	workload.distribution = SPREAD_LATEST;
 	for (int i = 0; i < DRAWS; i++) {
 		uint64_t key = 0;
 		(void)workload_next(&workload, &seed, &key);

@@ -152,11 +152,11 @@ void fake_pass(uint64_t time_ms) {
 	fake.now_ms = until_ms;
 }
 
-uint64_t outside_now_ms(void) {
+uint64_t lock_platform_now_ms(void) {
 	return fake.now_ms;
 }
 
-void outside_pause_ms(uint64_t pause_ms) {
+void lock_platform_sleep_ms(uint64_t pause_ms) {
 	if (fake.pause_count < PAUSES_MAX)
 		fake.pauses[fake.pause_count++] = pause_ms;
 	fake_pass(pause_ms);
@@ -170,7 +170,7 @@ void fake_chance(int byte) {
 	fake.chance = byte;
 }
 
-bool outside_chance(void *data, size_t size) {
+bool lock_platform_random(void *data, size_t size) {
 	unsigned char *bytes = data;
 
 	if (fake.chance == FAKE_NO_CHANCE)

@@ -221,10 +221,10 @@ START_TEST(pauses_of_a_wait_double_up_to_1_s) {
 	struct patience patience = {0};
 
 	for (int wait = 0; wait < 2; wait++) {
-		patience_begin(&patience);
+		lock_backoff_reset(&patience);
 		for (unsigned i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]); i++) {
-			patience_met(&patience, 7);
-			ck_assert_uint_eq(patience_pause_ms(&patience), pauses_ms[i]);
+			lock_backoff_contended(&patience, 7);
+			ck_assert_uint_eq(lock_backoff_next_ms(&patience), pauses_ms[i]);
 		}
 	}
 }

@@ -43,7 +43,7 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 }
 
 /* In place of the transport. */
-void streams_take(struct streams *streams, int fd, const char *transport) {
+void streams_add(struct streams *streams, int fd, const char *transport) {
 	(void)streams;
 	(void)transport;
 	taken++;
@@ -204,7 +204,7 @@ START_TEST(who_comes_when_the_server_is_going_is_refused_at_once) {
 	int waiting = connect_to_path();
 
 	ck_assert_int_ge(waiting, 0);
-	listeners_refuse(&listeners);
+	listeners_shutdown(&listeners);
 	ck_assert_int_eq(connect_to_path(), -1);
 	ck_assert_int_eq(errno, ECONNREFUSED);
 	(void)close(waiting);

@@ -57,9 +57,9 @@ static struct rpc_msg accepted(enum accept_stat status) {
 static void check_reply(struct rpc_msg *reply) {
 	XDR our, their;
 
-	wire_over(&our, XDR_ENCODE, ours, ROOM);
+	xdr_mem_init(&our, XDR_ENCODE, ours, ROOM);
 	xdrmem_create(&their, theirs, ROOM, XDR_ENCODE);
-	ck_assert(wire_reply(&our, reply) && xdr_replymsg(&their, reply));
+	ck_assert(xdr_inplace_replymsg(&our, reply) && xdr_replymsg(&their, reply));
 	ck_assert_uint_eq(XDR_GETPOS(&our), XDR_GETPOS(&their));
 	ck_assert_mem_eq(ours, theirs, XDR_GETPOS(&our));
 }
@@ -129,12 +129,12 @@ START_TEST(arguments_are_read_and_written_as_libtirpc_does) {
 			u_int size = put_by_hand(theirs, &from);
 			XDR xdrs;
 
-			wire_over(&xdrs, XDR_ENCODE, ours, ROOM);
+			xdr_mem_init(&xdrs, XDR_ENCODE, ours, ROOM);
 			ck_assert(xdr_kv1_append_args(&xdrs, &from));
 			ck_assert_uint_eq(XDR_GETPOS(&xdrs), size);
 			ck_assert_mem_eq(ours, theirs, size);
 
-			wire_over(&xdrs, XDR_DECODE, theirs, size);
+			xdr_mem_init(&xdrs, XDR_DECODE, theirs, size);
 			ck_assert(xdr_kv1_append_args(&xdrs, &to));
 			ck_assert_uint_eq(XDR_GETPOS(&xdrs), size);
 			/* (Between the members may stand anything.) */
@@ -167,9 +167,9 @@ START_TEST(what_is_cut_short_anywhere_is_neither_read_nor_written) {
 
 		ck_assert_ptr_nonnull(bytes);
 		memcpy(bytes, theirs, cut);
-		wire_over(&xdrs, XDR_DECODE, bytes, cut);
+		xdr_mem_init(&xdrs, XDR_DECODE, bytes, cut);
 		ck_assert(!xdr_kv1_append_args(&xdrs, &to));
-		wire_over(&xdrs, XDR_ENCODE, bytes, cut);
+		xdr_mem_init(&xdrs, XDR_ENCODE, bytes, cut);
 		ck_assert(!xdr_kv1_append_args(&xdrs, &from));
 		free(bytes);
 	}
@@ -185,8 +185,8 @@ START_TEST(a_length_that_claims_more_than_there_is_is_refused) {
 		u_int size = 0;
 		XDR xdrs;
 
-		wire_over(&xdrs, XDR_DECODE, words, sizeof(words));
-		ck_assert(!wire_bytes(&xdrs, &bytes, &size, KV1_VALUE_BOUND));
+		xdr_mem_init(&xdrs, XDR_DECODE, words, sizeof(words));
+		ck_assert(!xdr_inplace_bytes(&xdrs, &bytes, &size, KV1_VALUE_BOUND));
 		ck_assert_ptr_null(bytes);
 	}
 }
@@ -196,7 +196,7 @@ START_TEST(a_position_can_be_asked_for_and_set) {
 	uint64_t number = 5;
 	XDR xdrs;
 
-	wire_over(&xdrs, XDR_ENCODE, ours, 12);
+	xdr_mem_init(&xdrs, XDR_ENCODE, ours, 12);
 	ck_assert(wire_u64(&xdrs, &number));
 	ck_assert_uint_eq(XDR_GETPOS(&xdrs), 8);
 	ck_assert(!wire_u64(&xdrs, &number) && !XDR_SETPOS(&xdrs, 13));
@@ -211,7 +211,7 @@ END_TEST
 static size_t expect(size_t before, struct rpc_msg *reply) {
 	XDR xdrs;
 
-	wire_over(&xdrs, XDR_ENCODE, theirs + before + RECORD_MARK_SIZE,
+	xdr_mem_init(&xdrs, XDR_ENCODE, theirs + before + RECORD_MARK_SIZE,
 		  ROOM - before - RECORD_MARK_SIZE);
 	ck_assert(xdr_replymsg(&xdrs, reply));
 	record_mark((uint8_t *)theirs + before, XDR_GETPOS(&xdrs));
@@ -226,13 +226,13 @@ static size_t send_all(struct outbox *outbox) {
 	while (!is_sent) {
 		ssize_t got;
 
-		switch (outbox_send(outbox, ends[0], &memory)) {
-		case OUTBOX_EMPTY:
+		switch (send_queue_flush(outbox, ends[0], &memory)) {
+		case SEND_QUEUE_EMPTY:
 			is_sent = true;
 			break;
-		case OUTBOX_FULL:
+		case SEND_QUEUE_BLOCKED:
 			break;
-		case OUTBOX_BROKEN:
+		case SEND_QUEUE_ERROR:
 			ck_abort_msg("the stream broke");
 		}
 		while ((got = recv(ends[1], ours + size, ROOM - size, 0)) > 0)
@@ -248,7 +248,7 @@ static void check_records(uint32_t value_size, unsigned count) {
 	size_t expected = 0;
 
 	ck_assert_ptr_nonnull(buffer);
-	struct view value = view_whole(buffer);
+	struct view value = view_all(buffer);
 	void *bytes = buffer_bytes(buffer);
 	for (uint32_t i = 0; i < value_size; i++)
 		((char *)bytes)[i] = (char)(i * 7 + i / 256);
@@ -261,10 +261,10 @@ static void check_records(uint32_t value_size, unsigned count) {
 		reply.acpted_rply.ar_results.where = (caddr_t)&result;
 		reply.acpted_rply.ar_results.proc = XDR_OF(xdr_kv1_append_res);
 		expected = expect(expected, &reply);
-		ck_assert(outbox_reply(&outbox, &reply, value));
+		ck_assert(send_queue_reply(&outbox, &reply, value));
 		ck_assert_uint_eq(outbox.size, expected);
 	}
-	view_drop(&memory, &value);
+	view_unref(&memory, &value);
 	ck_assert_uint_eq(send_all(&outbox), expected);
 	ck_assert_mem_eq(ours, theirs, expected);
 	ck_assert(outbox.size == 0 && outbox.viewed == 0 && outbox.first == NULL);
@@ -291,18 +291,18 @@ START_TEST(what_was_not_sent_can_be_forgotten) {
 	struct buffer *buffer = buffer_make(&memory, sizeof(*buffer), VALUES);
 
 	ck_assert_ptr_nonnull(buffer);
-	struct view value = view_whole(buffer);
+	struct view value = view_all(buffer);
 	void *bytes = buffer_bytes(buffer);
 	memset(bytes, 'v', VALUES);
 	result.value.kv1_value_len = VALUES;
 	result.value.kv1_value_val = bytes;
 	reply.acpted_rply.ar_results.where = (caddr_t)&result;
 	reply.acpted_rply.ar_results.proc = XDR_OF(xdr_kv1_get_res);
-	ck_assert(outbox_reply(&outbox, &reply, value) && outbox_reply(&outbox, &reply, value));
+	ck_assert(send_queue_reply(&outbox, &reply, value) && send_queue_reply(&outbox, &reply, value));
 	ck_assert_uint_eq(outbox.viewed, 2 * VALUES);
-	view_drop(&memory, &value);
+	view_unref(&memory, &value);
 	ck_assert_uint_gt(memory.used, VALUES);
-	outbox_clear(&outbox, &memory);
+	send_queue_clear(&outbox, &memory);
 	ck_assert(outbox.size == 0 && outbox.viewed == 0 && outbox.first == NULL);
 }
 END_TEST

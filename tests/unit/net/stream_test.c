@@ -88,7 +88,7 @@ static int connect_peer(void) {
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends),
 			 0);
-	streams_take(streams, ends[1], "local");
+	streams_add(streams, ends[1], "local");
 	return ends[0];
 }
 
@@ -102,9 +102,9 @@ static int turn(void) {
 
 		watch->ready(watch, events[i].events);
 	}
-	streams_run(streams);
+	streams_run_received(streams);
 	streams_flush(streams);
-	(void)streams_tend(streams);
+	(void)streams_expire(streams);
 	return count;
 }
 
@@ -125,7 +125,7 @@ static char *encode_call(uint32_t procedure, xdrproc_t encode, void *arguments, 
 	message.rm_call.cb_prog = KV_PROGRAM;
 	message.rm_call.cb_vers = KV_V1;
 	message.rm_call.cb_proc = procedure;
-	wire_over(&xdrs, XDR_ENCODE, record + MARK, CALL_MAX);
+	xdr_mem_init(&xdrs, XDR_ENCODE, record + MARK, CALL_MAX);
 	ck_assert(xdr_callmsg(&xdrs, &message) && encode(&xdrs, arguments));
 	*size = MARK + XDR_GETPOS(&xdrs);
 	mark = htonl(0x80000000u | (uint32_t)(*size - MARK));
@@ -199,7 +199,7 @@ static void ask_for_value(int peer) {
 static uint64_t connections_cut(void) {
 	struct stream_counters counters;
 
-	streams_count(streams, &counters);
+	streams_get_stats(streams, &counters);
 	return counters.connections_cut;
 }
 
@@ -224,7 +224,7 @@ START_TEST(peers_that_do_not_take_values_do_not_keep_a_full_store_full) {
 	int slow[SLOW_PEERS];
 
 	fill(writer, slow);
-	at(1000 + STREAM_RELIEF_MS);
+	at(1000 + STREAM_PRESSURE_TIMEOUT_MS);
 	/* Refused once, for it was full. */
 	ck_assert_int_eq(put(writer, VALUE), KV1_FULL);
 	ck_assert_int_eq(put(writer, VALUE), KV1_OK);
@@ -238,7 +238,7 @@ START_TEST(nor_a_nearly_full_one_until_somebody_is_refused) {
 
 	fill(writer, slow);
 	ck_assert_int_eq(put(writer, VALUE / 4 * 3), KV1_OK);
-	at(1000 + STREAM_RELIEF_MS);
+	at(1000 + STREAM_PRESSURE_TIMEOUT_MS);
 	(void)turn();
 	ck_assert_uint_gt(connections_cut(), 0);
 	close_all(writer, slow);
@@ -251,7 +251,7 @@ START_TEST(only_as_many_go_as_there_must_and_the_longest_still_first) {
 	char byte;
 
 	fill(writer, slow);
-	at(1000 + STREAM_RELIEF_MS);
+	at(1000 + STREAM_PRESSURE_TIMEOUT_MS);
 	ck_assert_int_eq(put(writer, VALUE), KV1_FULL);
 	ck_assert_uint_eq(connections_cut(), 1);
 	while (recv(slow[0], &byte, sizeof(byte), 0) > 0)
@@ -266,7 +266,7 @@ START_TEST(who_stood_still_for_less_than_a_second_is_left_alone) {
 	int slow[SLOW_PEERS];
 
 	fill(writer, slow);
-	at(1000 + STREAM_RELIEF_MS - 1);
+	at(1000 + STREAM_PRESSURE_TIMEOUT_MS - 1);
 	ck_assert_int_eq(put(writer, VALUE), KV1_FULL);
 	ck_assert_int_eq(put(writer, VALUE), KV1_FULL);
 	ck_assert_uint_eq(connections_cut(), 0);
@@ -280,10 +280,10 @@ START_TEST(nobody_is_hurried_while_there_is_memory) {
 
 	ck_assert_int_eq(put(writer, VALUE), KV1_OK);
 	ask_for_value(slow);
-	at(1000 + STREAM_PACE_MS - 1);
+	at(1000 + STREAM_STALL_TIMEOUT_MS - 1);
 	(void)turn();
 	ck_assert_uint_eq(connections_cut(), 0);
-	at(1000 + STREAM_PACE_MS);
+	at(1000 + STREAM_STALL_TIMEOUT_MS);
 	(void)turn();
 	ck_assert_uint_eq(connections_cut(), 1);
 	(void)close(slow);
@@ -351,7 +351,7 @@ START_TEST(one_that_is_cut_while_its_call_waits_to_be_run_has_run_none) {
 	ck_assert_int_eq(put(old, 32 * 1024), KV1_OK);
 	do {
 		ask_for_value(old);
-		streams_count(streams, &counters);
+		streams_get_stats(streams, &counters);
 	} while (counters.unsent == 0);
 	at(2000);
 	memcpy(value, &mark, MARK);
@@ -424,7 +424,7 @@ START_TEST(a_large_value_comes_back_as_it_was_put_and_is_counted_once) {
 			value[i] = (char)(i * 7 + i / 256 + round);
 		ck_assert_int_eq(put(peer, VALUE - round), KV1_OK);
 		ck_assert_uint_lt(service_memory(service)->used, before + VALUE + 1024);
-		streams_count(streams, &counters);
+		streams_get_stats(streams, &counters);
 		ck_assert_uint_eq(counters.held, 0);
 		ask_for_value(peer);
 		ck_assert_int_eq(take_status(peer, &size), KV1_OK);

@@ -17,7 +17,7 @@ enum {
 
 static uint8_t bytes[BYTES_MAX];
 static size_t size;
-static struct kv_bytes keys[STORE_FORESEEN_MAX];
+static struct kv_bytes keys[STORE_PREFETCH_MAX];
 static size_t end;
 
 static void start(void) {
@@ -25,7 +25,7 @@ static void start(void) {
 }
 
 static unsigned foresee(void) {
-	return foresight_keys((struct kv_bytes){.data = bytes, .size = size}, keys, &end);
+	return prefetch_keys((struct kv_bytes){.data = bytes, .size = size}, keys, &end);
 }
 
 static void add(uint32_t procedure, xdrproc_t encode, void *arguments, u_int credential_size) {
@@ -102,15 +102,15 @@ END_TEST
 START_TEST(of_many_calls_the_first_are_looked_at_and_then_the_next) {
 	char key[16];
 
-	for (int i = 0; i < STORE_FORESEEN_MAX + 3; i++) {
+	for (int i = 0; i < STORE_PREFETCH_MAX + 3; i++) {
 		(void)snprintf(key, sizeof(key), "key %d", i);
 		add_put(key);
 	}
-	ck_assert_uint_eq(foresee(), STORE_FORESEEN_MAX);
-	assert_key(STORE_FORESEEN_MAX - 1, "key 31");
-	ck_assert_uint_eq(end, size / (STORE_FORESEEN_MAX + 3) * STORE_FORESEEN_MAX);
+	ck_assert_uint_eq(foresee(), STORE_PREFETCH_MAX);
+	assert_key(STORE_PREFETCH_MAX - 1, "key 31");
+	ck_assert_uint_eq(end, size / (STORE_PREFETCH_MAX + 3) * STORE_PREFETCH_MAX);
 	struct kv_bytes rest = {.data = bytes + end, .size = size - end};
-	ck_assert_uint_eq(foresight_keys(rest, keys, &end), 3);
+	ck_assert_uint_eq(prefetch_keys(rest, keys, &end), 3);
 	assert_key(0, "key 32");
 }
 END_TEST
@@ -151,7 +151,7 @@ START_TEST(what_is_found_lies_in_the_bytes_whatever_they_are) {
 			memcpy(copy, bytes, size);
 			copy[at] = (uint8_t)value;
 			struct kv_bytes all = {.data = copy, .size = size};
-			unsigned count = foresight_keys(all, keys, &end);
+			unsigned count = prefetch_keys(all, keys, &end);
 			ck_assert_uint_le(end, size);
 			for (unsigned i = 0; i < count; i++) {
 				const uint8_t *key = keys[i].data;

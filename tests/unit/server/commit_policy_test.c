@@ -15,119 +15,119 @@ static void begin(void) {
 /* A write comes; then, if the thread makes it, the news that it is durable. */
 static void write_alone(unsigned times) {
 	while (times-- > 0) {
-		solitude_ran(&solitude, true, false, false, true);
-		if (!solitude_is(&solitude))
-			solitude_ran(&solitude, false, false, true, true);
+		commit_policy_observe(&solitude, true, false, false, true);
+		if (!commit_policy_is_inline(&solitude))
+			commit_policy_observe(&solitude, false, false, true, true);
 	}
 }
 
 /* Another's read: answered at once. */
 static void read_between(bool was_writing) {
-	solitude_ran(&solitude, true, true, was_writing, was_writing);
+	commit_policy_observe(&solitude, true, true, was_writing, was_writing);
 }
 
 START_TEST(after_enough_writes_in_which_nobody_could_be_answered_the_turn_waits) {
-	ck_assert(!solitude_is(&solitude));
-	write_alone(SOLITUDE_TURNS - 1);
-	ck_assert(!solitude_is(&solitude));
+	ck_assert(!commit_policy_is_inline(&solitude));
+	write_alone(COMMIT_POLICY_TURNS - 1);
+	ck_assert(!commit_policy_is_inline(&solitude));
 	write_alone(1);
-	ck_assert(solitude_is(&solitude));
+	ck_assert(commit_policy_is_inline(&solitude));
 	write_alone(1000000);
-	solitude_waited(&solitude, SOLITUDE_WAIT_US, false);
-	ck_assert(solitude_is(&solitude));
+	commit_policy_synced(&solitude, COMMIT_POLICY_WAIT_US, false);
+	ck_assert(commit_policy_is_inline(&solitude));
 }
 END_TEST
 
 START_TEST(many_who_only_write_are_as_good_as_one) {
-	for (unsigned i = 0; i < SOLITUDE_TURNS; i++) {
-		ck_assert(!solitude_is(&solitude));
-		solitude_ran(&solitude, true, false, i > 0, true);
+	for (unsigned i = 0; i < COMMIT_POLICY_TURNS; i++) {
+		ck_assert(!commit_policy_is_inline(&solitude));
+		commit_policy_observe(&solitude, true, false, i > 0, true);
 	}
-	ck_assert(solitude_is(&solitude));
+	ck_assert(commit_policy_is_inline(&solitude));
 	for (unsigned i = 0; i < 100; i++) {
-		solitude_waited(&solitude, 1, true);
-		solitude_ran(&solitude, true, false, false, true);
-		ck_assert(solitude_is(&solitude));
+		commit_policy_synced(&solitude, 1, true);
+		commit_policy_observe(&solitude, true, false, false, true);
+		ck_assert(commit_policy_is_inline(&solitude));
 	}
 }
 END_TEST
 
 START_TEST(who_is_answered_while_a_batch_is_on_its_way_ends_it) {
-	write_alone(SOLITUDE_TURNS);
+	write_alone(COMMIT_POLICY_TURNS);
 	read_between(true);
-	ck_assert(!solitude_is(&solitude));
-	write_alone(SOLITUDE_TURNS - 1);
-	ck_assert(!solitude_is(&solitude));
+	ck_assert(!commit_policy_is_inline(&solitude));
+	write_alone(COMMIT_POLICY_TURNS - 1);
+	ck_assert(!commit_policy_is_inline(&solitude));
 	write_alone(1);
-	ck_assert(solitude_is(&solitude));
+	ck_assert(commit_policy_is_inline(&solitude));
 }
 END_TEST
 
 START_TEST(who_is_answered_in_a_turn_that_has_writes_ends_it) {
-	write_alone(SOLITUDE_TURNS);
-	solitude_ran(&solitude, true, true, false, true);
-	ck_assert(!solitude_is(&solitude));
+	write_alone(COMMIT_POLICY_TURNS);
+	commit_policy_observe(&solitude, true, true, false, true);
+	ck_assert(!commit_policy_is_inline(&solitude));
 }
 END_TEST
 
 START_TEST(a_read_that_the_turn_kept_waiting_ends_it) {
-	write_alone(SOLITUDE_TURNS);
-	solitude_waited(&solitude, 1, true);
+	write_alone(COMMIT_POLICY_TURNS);
+	commit_policy_synced(&solitude, 1, true);
 	read_between(false);
-	ck_assert(!solitude_is(&solitude));
-	write_alone(SOLITUDE_TURNS);
-	ck_assert(solitude_is(&solitude));
+	ck_assert(!commit_policy_is_inline(&solitude));
+	write_alone(COMMIT_POLICY_TURNS);
+	ck_assert(commit_policy_is_inline(&solitude));
 	/* One that came later was not kept waiting. */
-	solitude_waited(&solitude, 1, true);
-	solitude_ran(&solitude, true, false, false, true);
-	solitude_waited(&solitude, 1, false);
+	commit_policy_synced(&solitude, 1, true);
+	commit_policy_observe(&solitude, true, false, false, true);
+	commit_policy_synced(&solitude, 1, false);
 	read_between(false);
-	ck_assert(solitude_is(&solitude));
+	ck_assert(commit_policy_is_inline(&solitude));
 }
 END_TEST
 
 /* Else a write now and then would make all the readers wait for the disk. */
 START_TEST(turns_that_only_read_do_not_count) {
-	for (unsigned i = 0; i < 10 * SOLITUDE_TURNS; i++) {
-		for (unsigned j = 0; j < 10 * SOLITUDE_TURNS; j++)
+	for (unsigned i = 0; i < 10 * COMMIT_POLICY_TURNS; i++) {
+		for (unsigned j = 0; j < 10 * COMMIT_POLICY_TURNS; j++)
 			read_between(false);
-		solitude_ran(&solitude, true, false, false, true);
-		ck_assert(!solitude_is(&solitude));
+		commit_policy_observe(&solitude, true, false, false, true);
+		ck_assert(!commit_policy_is_inline(&solitude));
 		read_between(true);
-		solitude_ran(&solitude, false, false, true, true);
+		commit_policy_observe(&solitude, false, false, true, true);
 	}
 }
 END_TEST
 
 START_TEST(reads_of_a_lone_client_change_nothing) {
-	for (unsigned i = 0; i < SOLITUDE_TURNS; i++) {
-		ck_assert(!solitude_is(&solitude));
+	for (unsigned i = 0; i < COMMIT_POLICY_TURNS; i++) {
+		ck_assert(!commit_policy_is_inline(&solitude));
 		write_alone(1);
 		read_between(false);
 	}
-	ck_assert(solitude_is(&solitude));
+	ck_assert(commit_policy_is_inline(&solitude));
 }
 END_TEST
 
 START_TEST(a_slow_disk_is_not_waited_for_again_soon) {
-	write_alone(SOLITUDE_TURNS);
-	for (unsigned i = 1; i < SOLITUDE_SLOW; i++) {
-		solitude_waited(&solitude, SOLITUDE_WAIT_US + 1, false);
-		ck_assert(solitude_is(&solitude));
+	write_alone(COMMIT_POLICY_TURNS);
+	for (unsigned i = 1; i < COMMIT_POLICY_SLOW; i++) {
+		commit_policy_synced(&solitude, COMMIT_POLICY_WAIT_US + 1, false);
+		ck_assert(commit_policy_is_inline(&solitude));
 	}
-	solitude_waited(&solitude, SOLITUDE_WAIT_US + 1, false);
-	ck_assert(!solitude_is(&solitude));
-	write_alone(SOLITUDE_TURNS);
-	ck_assert(solitude_is(&solitude));
+	commit_policy_synced(&solitude, COMMIT_POLICY_WAIT_US + 1, false);
+	ck_assert(!commit_policy_is_inline(&solitude));
+	write_alone(COMMIT_POLICY_TURNS);
+	ck_assert(commit_policy_is_inline(&solitude));
 }
 END_TEST
 
 START_TEST(a_disk_that_is_slow_now_and_then_is_waited_for) {
-	write_alone(SOLITUDE_TURNS);
+	write_alone(COMMIT_POLICY_TURNS);
 	for (unsigned i = 0; i < 100; i++) {
-		solitude_waited(&solitude, SOLITUDE_WAIT_US + (i % SOLITUDE_SLOW == 0 ? 0 : 1),
+		commit_policy_synced(&solitude, COMMIT_POLICY_WAIT_US + (i % COMMIT_POLICY_SLOW == 0 ? 0 : 1),
 				false);
-		ck_assert(solitude_is(&solitude));
+		ck_assert(commit_policy_is_inline(&solitude));
 	}
 }
 END_TEST

@@ -50,7 +50,7 @@ void dispatch_set_time(struct dispatch *of, uint64_t to_ms) {
 	ck_assert_uint_eq(to_ms, now_ms);
 }
 
-void dispatch_settle(struct dispatch *of, uint64_t position) {
+void dispatch_release_durable(struct dispatch *of, uint64_t position) {
 	ck_assert_uint_ge(position, of->settled);
 	of->settled = position;
 }
@@ -97,7 +97,7 @@ enum snapshotter_news snapshotter_poll(struct snapshotter *of, uint64_t durable,
 	return news;
 }
 
-void snapshotter_count(const struct snapshotter *of, struct snapshotter_counters *counters) {
+void snapshotter_get_stats(const struct snapshotter *of, struct snapshotter_counters *counters) {
 	*counters = (struct snapshotter_counters){.published = of->tries};
 }
 
@@ -122,7 +122,7 @@ static void start(void) {
 	recorder = journal_recorder(journal);
 	service = service_new(&identity, usual_limits(), &recorder);
 	ck_assert_ptr_nonnull(service);
-	journal_begin(journal, world.file, 0);
+	journal_start_threadless(journal, world.file, 0);
 	world.file = NULL;
 	open_turn(journal, &snapshotter);
 }
@@ -156,7 +156,7 @@ static bool take_turn(unsigned opened) {
 		(void)run_open(++number);
 	goes_on = turn_end(turn, false);
 	if (goes_on)
-		(void)turn_tend(turn);
+		(void)turn_expire_sessions(turn);
 	return goes_on;
 }
 
@@ -186,12 +186,12 @@ END_TEST
 
 START_TEST(a_turn_that_waits_for_the_disk_answers_at_once) {
 	turn_begin(turn, ++now_ms);
-	ck_assert(!turn_is_writing(turn));
+	ck_assert(!turn_has_pending(turn));
 	(void)run_open(101);
 	(void)run_open(102);
-	ck_assert(turn_is_writing(turn));
+	ck_assert(turn_has_pending(turn));
 	ck_assert(turn_end(turn, true));
-	ck_assert(!turn_is_writing(turn));
+	ck_assert(!turn_has_pending(turn));
 	ck_assert_uint_eq(dispatch.settled, 2);
 	step(JOURNAL_IDLE);
 	/* Behind a batch that waits for the thread it waits for the thread, too. */
@@ -200,7 +200,7 @@ START_TEST(a_turn_that_waits_for_the_disk_answers_at_once) {
 	(void)run_open(103);
 	ck_assert(turn_end(turn, true));
 	ck_assert_uint_eq(dispatch.settled, 2);
-	ck_assert(turn_is_writing(turn));
+	ck_assert(turn_has_pending(turn));
 	step(JOURNAL_WROTE);
 	ck_assert(take_turn(0));
 	ck_assert_uint_eq(dispatch.settled, 3);
@@ -226,13 +226,13 @@ START_TEST(what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too) {
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
 	(void)run_open(1);
-	ck_assert_uint_le(turn_tend(turn), LEASE_MS);
+	ck_assert_uint_le(turn_expire_sessions(turn), LEASE_MS);
 	step(JOURNAL_WROTE);
 	/* And so does the end of a lease. */
 	now_ms += 2 * LEASE_MS;
 	ck_assert(take_turn(0));
 	step(JOURNAL_WROTE);
-	ck_assert_uint_eq(journal_recorded(journal), 2);
+	ck_assert_uint_eq(journal_last_position(journal), 2);
 }
 END_TEST
 
@@ -279,7 +279,7 @@ START_TEST(a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn) {
 	ck_assert_int_eq(dispatch.others.want_snapshot(dispatch.others.context, &position),
 			 SNAPSHOT_BEGINS);
 	ck_assert_uint_eq(position, 0);
-	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
+	ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_BEGINS);
 	(void)run_open(1);
 	ck_assert_uint_eq(snapshotter.tries, 0);
 	ck_assert(turn_end(turn, false));
@@ -295,12 +295,12 @@ END_TEST
 START_TEST(one_that_is_wanted_after_the_end_of_a_turn_begins_at_once) {
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
-	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
-	ck_assert_uint_eq(turn_tend(turn), 0);
+	ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_BEGINS);
+	ck_assert_uint_eq(turn_expire_sessions(turn), 0);
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
 	ck_assert_uint_eq(snapshotter.tries, 1);
-	ck_assert_uint_eq(turn_tend(turn), UINT64_MAX);
+	ck_assert_uint_eq(turn_expire_sessions(turn), UINT64_MAX);
 }
 END_TEST
 
@@ -311,18 +311,18 @@ START_TEST(those_wanted_while_one_is_under_way_are_one_when_it_ends) {
 
 	for (unsigned end = 0; end < 2; end++) {
 		snapshotter.tries = 0;
-		(void)turn_want_snapshot(turn);
+		(void)turn_request_snapshot(turn);
 		ck_assert(take_turn(1));
 		for (unsigned i = 0; i < 3; i++) {
 			snapshotter.news = meanwhile[i];
-			ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_NEXT);
+			ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_NEXT);
 			ck_assert(take_turn(1));
 			ck_assert_uint_eq(snapshotter.tries, 1);
 		}
 		snapshotter.news = ends[end];
 		ck_assert(take_turn(1));
 		ck_assert_uint_eq(snapshotter.tries, 2);
-		ck_assert_uint_eq(snapshotter.position, journal_recorded(journal));
+		ck_assert_uint_eq(snapshotter.position, journal_last_position(journal));
 		snapshotter.news = SNAPSHOTTER_PUBLISHED;
 		ck_assert(take_turn(1));
 		ck_assert(take_turn(1));
@@ -333,11 +333,11 @@ END_TEST
 
 START_TEST(one_that_cannot_begin_is_not_tried_again_and_again) {
 	snapshotter.is_refused = true;
-	(void)turn_want_snapshot(turn);
+	(void)turn_request_snapshot(turn);
 	ck_assert(take_turn(1));
 	ck_assert(take_turn(1));
 	ck_assert_uint_eq(snapshotter.tries, 1);
-	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_BEGINS);
+	ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_BEGINS);
 	ck_assert(take_turn(1));
 	ck_assert_uint_eq(snapshotter.tries, 2);
 }
@@ -346,11 +346,11 @@ END_TEST
 START_TEST(without_a_journal_there_are_no_snapshots_and_nothing_waits) {
 	turn_free(turn);
 	open_turn(NULL, NULL);
-	ck_assert_int_eq(turn_want_snapshot(turn), SNAPSHOT_NO_JOURNAL);
+	ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_NO_JOURNAL);
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
-	ck_assert(!turn_is_behind(turn));
-	ck_assert_uint_eq(turn_tend(turn), UINT64_MAX);
+	ck_assert(!turn_is_backlogged(turn));
+	ck_assert_uint_eq(turn_expire_sessions(turn), UINT64_MAX);
 	ck_assert(turn_stop(turn));
 }
 END_TEST
@@ -366,7 +366,7 @@ START_TEST(what_a_published_snapshot_holds_is_forgotten) {
 		step(JOURNAL_IDLE);
 		segments += fake_disk_bytes(world.disk, "journal-0000000000000002", &size) != NULL;
 	}
-	(void)turn_want_snapshot(turn);
+	(void)turn_request_snapshot(turn);
 	ck_assert(take_turn(0));
 	ck_assert_ptr_nonnull(fake_disk_bytes(world.disk, "journal-0000000000000001", &size));
 	snapshotter.news = SNAPSHOTTER_PUBLISHED;

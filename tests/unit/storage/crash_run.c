@@ -318,7 +318,7 @@ static void assert_same_state(struct run *run, const char *complain) {
 
 		send_write(run, &late, complain);
 	}
-	service_count(run->service, &counters);
+	service_get_stats(run->service, &counters);
 	if (counters.keys != entries || counters.sessions != sessions)
 		ck_abort_msg("%s: other keys or sessions", complain);
 }

@@ -18,7 +18,7 @@ static void work(struct run *run) {
 	if (what == 0)
 		(void)run_answer(run);
 	if (what == 1 && run->snapshots.to_forget > 0) {
-		journal_file_forget(run->journal.file, run->snapshots.to_forget);
+		journal_file_truncate(run->journal.file, run->snapshots.to_forget);
 		run->snapshots.to_forget = 0;
 	}
 }
@@ -150,15 +150,15 @@ static void publish(struct run *run) {
 
 	snapshots->phase = SNAPSHOT_NONE;
 	switch (snapshot_publish(&snapshots->beside, snapshots->position, &error)) {
-	case PUBLICATION_DONE:
+	case PUBLISH_DONE:
 		(void)snapshot_remove_others(&snapshots->beside, snapshots->position);
 		snapshots->to_forget = snapshots->position;
 		snapshots->published++;
 		break;
-	case PUBLICATION_REFUSED:
+	case PUBLISH_REFUSED:
 		(void)snapshot_discard(&snapshots->beside);
 		break;
-	case PUBLICATION_UNKNOWN:
+	case PUBLISH_UNKNOWN:
 		run->has_failed = true;
 		break;
 	}

@@ -49,11 +49,11 @@ static void mend_segment(uint8_t *bytes, size_t size) {
 
 	if (size < SEGMENT_HEADER_SIZE)
 		return;
-	(void)segment_header_get(bytes, &segment);
-	segment_header_put(bytes, &segment);
-	while (at + BATCH_HEADER_SIZE <= size && batch_header_get(bytes + at, &header) &&
+	(void)segment_header_decode(bytes, &segment);
+	segment_header_encode(bytes, &segment);
+	while (at + BATCH_HEADER_SIZE <= size && batch_header_decode(bytes + at, &header) &&
 	       batch_size(header.payload_size) <= size - at) {
-		batch_put(bytes + at, &header);
+		batch_header_encode(bytes + at, &header);
 		at += batch_size(header.payload_size);
 	}
 }
@@ -65,16 +65,16 @@ static void mend_snapshot(uint8_t *bytes, size_t size) {
 	if (size < SNAPSHOT_HEADER_SIZE)
 		return;
 	checksum = crc32c(0, bytes + 12, SNAPSHOT_HEADER_SIZE - 12);
-	little_put32(bytes + 8, checksum);
+	le_put32(bytes + 8, checksum);
 	while (at + CHUNK_HEAD_SIZE <= size) {
-		uint32_t chunk = little_get32(bytes + at);
+		uint32_t chunk = le_get32(bytes + at);
 		size_t covered = chunk == 0 ? TOTAL_SIZE : chunk;
 
 		if (covered > size - at - CHUNK_HEAD_SIZE)
 			return;
 		checksum =
 		    crc32c(crc32c(checksum, bytes + at, 4), bytes + at + CHUNK_HEAD_SIZE, covered);
-		little_put32(bytes + at + 4, checksum);
+		le_put32(bytes + at + 4, checksum);
 		at += CHUNK_HEAD_SIZE + covered;
 	}
 }
@@ -84,8 +84,8 @@ static void mend_snapshot(uint8_t *bytes, size_t size) {
 void image_read(struct fake_disk *disk, const uint8_t *data, size_t size) {
 	while (size >= HEAD_SIZE) {
 		unsigned kind = (data[0] & ~IMAGE_MENDED) % KINDS;
-		size_t whole = (size_t)little_get16(data + 2) * UNIT;
-		size_t stored = little_get16(data + 4);
+		size_t whole = (size_t)le_get16(data + 2) * UNIT;
+		size_t stored = le_get16(data + 4);
 		char name[DISK_NAME_MAX];
 		uint8_t *bytes;
 		size_t there;
@@ -139,8 +139,8 @@ static bool write_file(void *context, const char *name) {
 	assert(writing->size + HEAD_SIZE + stored <= IMAGE_MAX);
 	to[0] = (uint8_t)(kind | IMAGE_MENDED);
 	to[1] = (uint8_t)number;
-	little_put16(to + 2, (uint16_t)(size / UNIT));
-	little_put16(to + 4, (uint16_t)stored);
+	le_put16(to + 2, (uint16_t)(size / UNIT));
+	le_put16(to + 4, (uint16_t)stored);
 	memcpy(to + HEAD_SIZE, bytes, stored);
 	writing->size += HEAD_SIZE + stored;
 	return true;

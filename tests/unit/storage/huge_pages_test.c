@@ -79,7 +79,7 @@ static char *map(void) {
 }
 
 static void start(void) {
-	heap_open(&heap, 0);
+	huge_pages_init(&heap, 0);
 	block = map();
 	(void)memset(block + 4096, 1, BLOCK - 8192);
 	empty = map();
@@ -88,18 +88,18 @@ static void start(void) {
 }
 
 static void stop(void) {
-	heap_close(&heap);
+	huge_pages_destroy(&heap);
 	(void)munmap(block, BLOCK);
 	(void)munmap(empty, BLOCK);
 }
 
 static void await(void) {
-	struct pollfd news = {.fd = heap_fd(&heap), .events = POLLIN};
+	struct pollfd news = {.fd = huge_pages_fd(&heap), .events = POLLIN};
 
-	ck_assert(!heap_is_ready(&heap));
+	ck_assert(!huge_pages_collapse(&heap));
 	do
 		ck_assert_int_eq(poll(&news, 1, READY_MS), 1);
-	while (!heap_is_ready(&heap));
+	while (!huge_pages_collapse(&heap));
 	/* Said once, and the news is taken in. */
 	ck_assert_int_eq(poll(&news, 1, 0), 0);
 }
@@ -147,15 +147,15 @@ START_TEST(pages_that_a_child_had_split_become_large_again) {
 END_TEST
 
 START_TEST(it_can_be_closed_while_the_thread_is_at_work) {
-	ck_assert(!heap_is_ready(&heap));
-	heap_close(&heap);
-	ck_assert_int_eq(heap_fd(&heap), -1);
-	ck_assert(heap_is_ready(&heap));
+	ck_assert(!huge_pages_collapse(&heap));
+	huge_pages_destroy(&heap);
+	ck_assert_int_eq(huge_pages_fd(&heap), -1);
+	ck_assert(huge_pages_collapse(&heap));
 }
 END_TEST
 
 START_TEST(memory_that_goes_meanwhile_does_no_harm) {
-	ck_assert(!heap_is_ready(&heap));
+	ck_assert(!huge_pages_collapse(&heap));
 	for (unsigned i = 0; i < 200; i++) {
 		char *memory = map();
 
@@ -163,9 +163,9 @@ START_TEST(memory_that_goes_meanwhile_does_no_harm) {
 		(void)munmap(memory, BLOCK);
 	}
 	(void)munmap(block, BLOCK / 2);
-	while (!heap_is_ready(&heap))
+	while (!huge_pages_collapse(&heap))
 		;
-	heap_tend(&heap);
+	huge_pages_advise(&heap);
 }
 END_TEST
 

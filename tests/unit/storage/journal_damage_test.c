@@ -195,7 +195,7 @@ END_TEST
 static struct kv_bytes forged(uint8_t bytes[256], uint64_t salt, uint64_t offset, uint64_t first) {
 	struct operation put = put_call(1000, 1, "key", "forged");
 	struct batch_header header = {.kind = BATCH_OPERATIONS,
-				      .payload_size = (uint32_t)codec_size(&put),
+				      .payload_size = (uint32_t)operation_encoded_size(&put),
 				      .salt = salt,
 				      .segment = 1,
 				      .offset = offset,
@@ -203,8 +203,8 @@ static struct kv_bytes forged(uint8_t bytes[256], uint64_t salt, uint64_t offset
 				      .count = 1};
 
 	memset(bytes, 0, 256);
-	codec_put(bytes + BATCH_HEADER_SIZE, &put, 1);
-	batch_put(bytes, &header);
+	operation_encode(bytes + BATCH_HEADER_SIZE, &put, 1);
+	batch_header_encode(bytes, &header);
 	return (struct kv_bytes){bytes, (size_t)batch_size(header.payload_size)};
 }
 
@@ -221,8 +221,8 @@ static uint64_t tear_a_forger(bool knows_salt) {
 	journal_world_open(&world, SEGMENT, 1);
 	world_start(&world);
 	ck_assert(put_batch(&world));
-	offset += batch_size(codec_size(&world.tape.operations[0]));
-	ck_assert(segment_header_get(fake_disk_bytes(world.disk, "journal-0000000000000001", &size),
+	offset += batch_size(operation_encoded_size(&world.tape.operations[0]));
+	ck_assert(segment_header_decode(fake_disk_bytes(world.disk, "journal-0000000000000001", &size),
 				     &header));
 	put = put_call(1000, 2, "keykeyke", ""); /* so that the value is aligned */
 	put.value = forged(bytes, header.salt ^ (knows_salt ? 0 : 1),

@@ -14,13 +14,13 @@ static char why[JOURNAL_WHY_SIZE];
 static void start(void) {
 	(void)snprintf(path, sizeof(path), "/tmp/kv-disk.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(path));
-	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+	ck_assert_msg(vfs_open(path, true, &disk, why, sizeof(why)), "%s", why);
 }
 
 static void stop(void) {
 	char command[96];
 
-	disk_close(&disk);
+	vfs_close(&disk);
 	(void)snprintf(command, sizeof(command), "rm -rf %s", path);
 	ck_assert_int_eq(system(command), 0);
 }
@@ -141,13 +141,13 @@ END_TEST
 START_TEST(a_directory_is_held_by_one) {
 	struct disk other;
 
-	ck_assert(!disk_open(path, true, &other, why, sizeof(why)));
+	ck_assert(!vfs_open(path, true, &other, why, sizeof(why)));
 	ck_assert_msg(strstr(why, path) != NULL && strstr(why, "in use") != NULL, "%s", why);
 	/* What is half written looks like damage. */
-	ck_assert(!disk_open(path, false, &other, why, sizeof(why)));
+	ck_assert(!vfs_open(path, false, &other, why, sizeof(why)));
 	ck_assert_msg(strstr(why, path) != NULL && strstr(why, "in use") != NULL, "%s", why);
-	disk_close(&disk);
-	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+	vfs_close(&disk);
+	ck_assert_msg(vfs_open(path, true, &disk, why, sizeof(why)), "%s", why);
 }
 END_TEST
 
@@ -155,13 +155,13 @@ START_TEST(many_may_look_and_nobody_writes_meanwhile) {
 	struct disk looks[2];
 	struct disk other;
 
-	disk_close(&disk);
+	vfs_close(&disk);
 	for (size_t i = 0; i < 2; i++)
-		ck_assert_msg(disk_open(path, false, &looks[i], why, sizeof(why)), "%s", why);
-	ck_assert(!disk_open(path, true, &other, why, sizeof(why)));
+		ck_assert_msg(vfs_open(path, false, &looks[i], why, sizeof(why)), "%s", why);
+	ck_assert(!vfs_open(path, true, &other, why, sizeof(why)));
 	for (size_t i = 0; i < 2; i++)
-		disk_close(&looks[i]);
-	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+		vfs_close(&looks[i]);
+	ck_assert_msg(vfs_open(path, true, &disk, why, sizeof(why)), "%s", why);
 }
 END_TEST
 
@@ -171,8 +171,8 @@ START_TEST(a_look_leaves_no_trace) {
 
 	(void)snprintf(inner, sizeof(inner), "%s/inner", path);
 	ck_assert_int_eq(mkdir(inner, 0700), 0);
-	ck_assert(disk_open(inner, false, &other, why, sizeof(why)));
-	disk_close(&other);
+	ck_assert(vfs_open(inner, false, &other, why, sizeof(why)));
+	vfs_close(&other);
 	ck_assert_int_eq(rmdir(inner), 0);
 }
 END_TEST
@@ -182,16 +182,16 @@ START_TEST(what_is_no_directory_of_ours_is_said_in_one_line) {
 	char file[80];
 
 	(void)snprintf(file, sizeof(file), "%s/none", path);
-	ck_assert(!disk_open(file, true, &other, why, sizeof(why)));
+	ck_assert(!vfs_open(file, true, &other, why, sizeof(why)));
 	ck_assert_msg(strstr(why, file) != NULL && strstr(why, "make it") != NULL, "%s", why);
 	ck_assert_ptr_null(other.context);
 
 	make("file", "1");
 	(void)snprintf(file, sizeof(file), "%s/file", path);
-	ck_assert(!disk_open(file, true, &other, why, sizeof(why)));
+	ck_assert(!vfs_open(file, true, &other, why, sizeof(why)));
 	ck_assert_msg(strstr(why, "Not a directory") != NULL, "%s", why);
 	ck_assert_ptr_null(strchr(why, '\n'));
-	disk_close(&other);
+	vfs_close(&other);
 }
 END_TEST
 
@@ -217,8 +217,8 @@ START_TEST(a_sync_of_names_that_failed_is_told_to_all_who_ask_until_the_next_sta
 	ck_assert_int_eq(disk.sync_names(disk.context), -EIO);
 	ck_assert_uint_eq(fail_syncs, 0);
 	ck_assert_int_eq(disk.sync_names(disk.context), -EIO);
-	disk_close(&disk);
-	ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+	vfs_close(&disk);
+	ck_assert_msg(vfs_open(path, true, &disk, why, sizeof(why)), "%s", why);
 	ck_assert_int_eq(disk.sync_names(disk.context), 0);
 }
 END_TEST

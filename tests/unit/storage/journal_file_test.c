@@ -72,9 +72,9 @@ static void change_header(uint64_t number, void (*change)(struct segment_header 
 	uint8_t bytes[SEGMENT_HEADER_SIZE];
 	size_t size;
 
-	ck_assert(segment_header_get(fake_disk_bytes(world.disk, segment(number), &size), &header));
+	ck_assert(segment_header_decode(fake_disk_bytes(world.disk, segment(number), &size), &header));
 	change(&header);
-	segment_header_put(bytes, &header);
+	segment_header_encode(bytes, &header);
 	fake_disk_poke(world.disk, segment(number), 0, bytes, sizeof(bytes));
 }
 
@@ -122,7 +122,7 @@ START_TEST(a_segment_is_these_bytes) {
 
 	memset(from.store, 0x5a, sizeof(from.store));
 	from.salt = 0x0123456789abcdef;
-	segment_header_put(bytes, &from);
+	segment_header_encode(bytes, &from);
 	ck_assert_mem_eq(bytes, header, sizeof(header));
 
 	/* What a journal wrote, but for the salt and what depends on it. */
@@ -131,10 +131,10 @@ START_TEST(a_segment_is_these_bytes) {
 	ck_assert_uint_eq(size, SEGMENT);
 	ck_assert_mem_eq(found + 12, header + 12, 36);
 	ck_assert_mem_eq(found + 56, header + 56, sizeof(header) - 56);
-	ck_assert(batch_header_get(found + SEGMENT_HEADER_SIZE, &like));
+	ck_assert(batch_header_decode(found + SEGMENT_HEADER_SIZE, &like));
 	like.salt = from.salt;
 	memcpy(whole + BATCH_HEADER_SIZE, found + SEGMENT_HEADER_SIZE + BATCH_HEADER_SIZE, 64);
-	batch_put(whole, &like);
+	batch_header_encode(whole, &like);
 	ck_assert_mem_eq(whole, batch, sizeof(batch));
 }
 END_TEST
@@ -201,9 +201,9 @@ END_TEST
 
 START_TEST(segments_that_a_snapshot_holds_are_forgotten) {
 	put_batches(10); /* 1-3, 4-6, 7-9, 10 */
-	journal_file_forget(world.file, 5);
+	journal_file_truncate(world.file, 5);
 	ck_assert(!has_segment(1) && has_segment(2));
-	journal_file_forget(world.file, 10);
+	journal_file_truncate(world.file, 10);
 	ck_assert(!has_segment(3) && has_segment(4)); /* the last one stays */
 	put_batches(3);
 	world_stop(&world, true);
@@ -221,7 +221,7 @@ START_TEST(a_forgotten_segment_that_comes_back_is_removed) {
 	put_batches(10);
 	bytes = fake_disk_bytes(world.disk, segment(1), &size);
 	memcpy(old, bytes, sizeof(old));
-	journal_file_forget(world.file, 7); /* 1 and 2 */
+	journal_file_truncate(world.file, 7); /* 1 and 2 */
 	world_stop(&world, true);
 	fake_disk_add(world.disk, segment(1));
 	fake_disk_poke(world.disk, segment(1), 0, old, sizeof(old));
@@ -444,13 +444,13 @@ START_TEST(a_batch_behind_a_clean_stop_is_refused) {
 
 	put_batches(1);
 	world_stop(&world, true);
-	ck_assert(segment_header_get(fake_disk_bytes(world.disk, segment(1), &size), &of));
+	ck_assert(segment_header_decode(fake_disk_bytes(world.disk, segment(1), &size), &of));
 	header.salt = of.salt;
 	header.segment = 1;
 	header.offset = SEGMENT_HEADER_SIZE + batch_size(CODEC_HEADER_SIZE + 1003) + batch_size(0);
 	header.first = 2;
 	memset(bytes, 0, sizeof(bytes));
-	batch_put(bytes, &(struct batch_header){.kind = BATCH_END,
+	batch_header_encode(bytes, &(struct batch_header){.kind = BATCH_END,
 						.salt = of.salt,
 						.segment = 1,
 						.offset = header.offset,
@@ -555,9 +555,9 @@ END_TEST
 START_TEST(the_store_can_be_asked_for_first) {
 	uint8_t store[STORE_ID_SIZE];
 
-	ck_assert(!journal_peek(fake_disk_of(world.disk), store));
+	ck_assert(!journal_read_store_id(fake_disk_of(world.disk), store));
 	put_batches(4);
-	ck_assert(journal_peek(fake_disk_of(world.disk), store));
+	ck_assert(journal_read_store_id(fake_disk_of(world.disk), store));
 	ck_assert_mem_eq(store, world.store, sizeof(store));
 }
 END_TEST

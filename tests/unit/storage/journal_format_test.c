@@ -51,13 +51,13 @@ START_TEST(an_operation_is_these_bytes) {
 	struct operation operation = sample(OPERATION_APPEND);
 	uint8_t bytes[64];
 
-	ck_assert_uint_eq(codec_size(&operation), sizeof(append));
-	codec_put(bytes, &operation, 0x0102030405060708);
+	ck_assert_uint_eq(operation_encoded_size(&operation), sizeof(append));
+	operation_encode(bytes, &operation, 0x0102030405060708);
 	ck_assert_mem_eq(bytes, append, sizeof(append));
 
 	operation = sample(OPERATION_OPEN);
-	ck_assert_uint_eq(codec_size(&operation), sizeof(open));
-	codec_put(bytes, &operation, 0x0102030405060708);
+	ck_assert_uint_eq(operation_encoded_size(&operation), sizeof(open));
+	operation_encode(bytes, &operation, 0x0102030405060708);
 	ck_assert_mem_eq(bytes, open, sizeof(open));
 }
 END_TEST
@@ -68,11 +68,11 @@ START_TEST(every_operation_is_read_as_it_was_written) {
 		struct operation read;
 		uint64_t time_ms;
 		uint8_t bytes[128];
-		size_t size = codec_size(&written);
+		size_t size = operation_encoded_size(&written);
 
-		codec_put(bytes, &written, 99);
+		operation_encode(bytes, &written, 99);
 		ck_assert_uint_eq(
-		    codec_get((struct kv_bytes){bytes, sizeof(bytes)}, &read, &time_ms), size);
+		    operation_decode((struct kv_bytes){bytes, sizeof(bytes)}, &read, &time_ms), size);
 		ck_assert(same_operation(&read, &written));
 		ck_assert_uint_eq(time_ms, 99);
 		for (size_t shorter = 0; shorter < size; shorter++) {
@@ -81,7 +81,7 @@ START_TEST(every_operation_is_read_as_it_was_written) {
 			ck_assert_ptr_nonnull(exact);
 			memcpy(exact, bytes, shorter);
 			ck_assert_uint_eq(
-			    codec_get((struct kv_bytes){exact, shorter}, &read, &time_ms), 0);
+			    operation_decode((struct kv_bytes){exact, shorter}, &read, &time_ms), 0);
 			free(exact);
 		}
 	}
@@ -110,10 +110,10 @@ START_TEST(what_makes_no_sense_is_no_operation) {
 		uint8_t bytes[128] = {0};
 		uint64_t time_ms;
 
-		codec_put(bytes, &operation, 99);
+		operation_encode(bytes, &operation, 99);
 		bytes[wrong[i].offset] = wrong[i].byte;
 		ck_assert_msg(
-		    codec_get((struct kv_bytes){bytes, sizeof(bytes)}, &operation, &time_ms) == 0,
+		    operation_decode((struct kv_bytes){bytes, sizeof(bytes)}, &operation, &time_ms) == 0,
 		    "number %zu", i);
 	}
 }

@@ -101,20 +101,20 @@ static inline bool put(size_t size) {
 static inline void turn(void) {
 	struct pollfd news = {.fd = journal_fd(journal), .events = POLLIN};
 
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert_msg(poll(&news, 1, NEWS_MS) == 1, "no news");
 	(void)journal_durable(journal);
 }
 
 static inline void turn_until(uint64_t position) {
 	while (journal_durable(journal) < position) {
-		ck_assert_ptr_null(journal_failure(journal));
+		ck_assert_ptr_null(journal_error(journal));
 		turn();
 	}
 }
 
 static inline void turn_while_behind(void) {
-	while (journal_is_behind(journal))
+	while (journal_is_backlogged(journal))
 		turn();
 }
 

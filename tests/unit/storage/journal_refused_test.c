@@ -71,7 +71,7 @@ static void stop(void) {
 }
 
 static void begin(void) {
-	journal_begin(journal, world.file, world.found.last);
+	journal_start_threadless(journal, world.file, world.found.last);
 	world.file = NULL;
 }
 
@@ -125,8 +125,8 @@ START_TEST(without_memory_for_the_batch_an_operation_is_refused_and_those_before
 	/* More than the batch has room for. */
 	realloc_in = 1;
 	ck_assert(!put(SEGMENT / 2));
-	ck_assert_uint_eq(journal_recorded(journal), 1);
-	journal_turn(journal);
+	ck_assert_uint_eq(journal_last_position(journal), 1);
+	journal_submit(journal);
 	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
 	ck_assert_uint_eq(journal_durable(journal), 1);
 	/* And taken when there is memory again. */
@@ -140,8 +140,8 @@ START_TEST(without_memory_for_the_first_batch_nothing_is_recorded) {
 	begin();
 	realloc_in = 1;
 	ck_assert(!put(10));
-	ck_assert_uint_eq(journal_recorded(journal), 0);
-	journal_turn(journal);
+	ck_assert_uint_eq(journal_last_position(journal), 0);
+	journal_submit(journal);
 	ck_assert_int_eq(journal_step(journal), JOURNAL_IDLE);
 	ck_assert(journal_stop(journal));
 	assert_found(0);
@@ -153,7 +153,7 @@ START_TEST(without_memory_for_a_new_segment_it_stops_and_what_was_answered_is_th
 	while (put(SEGMENT / 3)) {
 		enum journal_work work;
 
-		journal_turn(journal);
+		journal_submit(journal);
 		if (world.tape.count > 2) {
 			/* It fits no more; the next segment must be remembered first. */
 			realloc_in = 1;
@@ -167,7 +167,7 @@ START_TEST(without_memory_for_a_new_segment_it_stops_and_what_was_answered_is_th
 		ck_assert_uint_eq(journal_durable(journal), world.tape.count);
 	}
 	ck_assert_uint_eq(world.tape.count, 3);
-	ck_assert_ptr_nonnull(strstr(journal_failure(journal), "journal-0000000000000002"));
+	ck_assert_ptr_nonnull(strstr(journal_error(journal), "journal-0000000000000002"));
 	ck_assert_uint_eq(journal_durable(journal), 2);
 	ck_assert(!journal_stop(journal));
 	assert_found(2);

@@ -19,14 +19,14 @@ START_TEST(what_is_recorded_becomes_durable_in_order) {
 		for (unsigned j = 0; j <= i % 7; j++)
 			while (!put(i % 300))
 				turn(); /* a segment's worth is on its way */
-		journal_turn(journal);
+		journal_submit(journal);
 		now = journal_durable(journal);
 		ck_assert(now >= durable && now <= world.tape.count);
 		durable = now;
 	}
-	journal_turn(journal);
+	journal_submit(journal);
 	turn_until(world.tape.count);
-	ck_assert_uint_eq(journal_recorded(journal), world.tape.count);
+	ck_assert_uint_eq(journal_last_position(journal), world.tape.count);
 	ck_assert(journal_stop(journal));
 	assert_found(world.tape.count, true);
 }
@@ -37,19 +37,19 @@ START_TEST(one_batch_is_written_while_the_next_gathers) {
 
 	gate_set(true);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	gate_await();
 	for (unsigned i = 0; i < 5; i++) {
 		ck_assert(put(10));
-		journal_turn(journal);
+		journal_submit(journal);
 	}
 	ck_assert_uint_eq(journal_durable(journal), 0);
-	journal_count(journal, &counters);
+	journal_get_stats(journal, &counters);
 	ck_assert_uint_eq(counters.batches, 0);
 	ck_assert_uint_eq(counters.behind, 6 * (CODEC_HEADER_SIZE + 13));
 	gate_set(false);
 	turn_until(6);
-	journal_count(journal, &counters);
+	journal_get_stats(journal, &counters);
 	ck_assert_uint_eq(counters.batches, 2);
 	ck_assert_uint_eq(counters.behind, 0);
 	ck_assert_uint_gt(counters.bytes, 6 * (CODEC_HEADER_SIZE + 13));
@@ -61,7 +61,7 @@ START_TEST(nothing_is_durable_before_the_sync_is_done) {
 
 	gate_set(true);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	gate_await();
 	ck_assert_uint_eq(journal_durable(journal), 0);
 	/* It was written, but nothing says that the disk has it. */
@@ -76,7 +76,7 @@ END_TEST
 START_TEST(a_stop_makes_all_durable_and_marks_the_end) {
 	gate_set(true);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	gate_await();
 	for (unsigned i = 0; i < 50; i++)
 		ck_assert(put(100)); /* the turn never ends */
@@ -109,20 +109,20 @@ START_TEST(a_failed_sync_is_told_and_ends_it) {
 
 	/* More than half a segment, so that another such needs the spare. */
 	ck_assert(put(SEGMENT / 2));
-	journal_turn(journal);
+	journal_submit(journal);
 	await_spare();
 	/* The batch is written, then synced. */
 	plan.fail_change = 2;
 	fake_disk_plan(world.disk, &plan);
 	ck_assert(put(10));
-	ck_assert_ptr_null(journal_failure(journal));
-	journal_turn(journal);
-	while (journal_failure(journal) == NULL)
+	ck_assert_ptr_null(journal_error(journal));
+	journal_submit(journal);
+	while (journal_error(journal) == NULL)
 		turn();
-	ck_assert_ptr_nonnull(strstr(journal_failure(journal), "journal-0000000000000001"));
+	ck_assert_ptr_nonnull(strstr(journal_error(journal), "journal-0000000000000001"));
 	ck_assert_uint_eq(journal_durable(journal), 1);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert_uint_eq(journal_durable(journal), 1);
 	ck_assert(!journal_stop(journal));
 	ck_assert_uint_eq(journal_durable(journal), 1);
@@ -139,15 +139,15 @@ START_TEST(when_much_is_not_yet_durable_it_is_behind) {
 	world.file = NULL;
 	gate_set(true);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	gate_await();
-	while (!journal_is_behind(journal)) {
+	while (!journal_is_backlogged(journal)) {
 		struct journal_counters counters;
 
 		ck_assert(put(1 << 20));
-		journal_turn(journal);
-		journal_count(journal, &counters);
-		ck_assert(journal_is_behind(journal) == (counters.behind > JOURNAL_BEHIND_MAX));
+		journal_submit(journal);
+		journal_get_stats(journal, &counters);
+		ck_assert(journal_is_backlogged(journal) == (counters.behind > JOURNAL_BEHIND_MAX));
 		ck_assert_uint_lt(world.tape.count, 20);
 	}
 	gate_set(false);
@@ -161,12 +161,12 @@ START_TEST(a_batch_that_cannot_fit_into_a_segment_is_refused) {
 	ck_assert(!put(SEGMENT - SEGMENT_HEADER_SIZE - BATCH_HEADER_SIZE - CODEC_HEADER_SIZE - 2));
 	ck_assert(put(SEGMENT - SEGMENT_HEADER_SIZE - BATCH_HEADER_SIZE - CODEC_HEADER_SIZE - 3));
 	ck_assert(!put(1));
-	journal_turn(journal);
+	journal_submit(journal);
 	turn_until(1);
 	/* As soon as there is a spare, the next one. */
 	while (!put(1))
 		turn();
-	journal_turn(journal);
+	journal_submit(journal);
 	turn_until(2);
 }
 END_TEST
@@ -179,26 +179,26 @@ START_TEST(a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room) {
 	/* The segment in use and its spare, and no third. */
 	fake_disk_plan(world.disk, &full);
 	while (put(1000)) {
-		journal_turn(journal);
+		journal_submit(journal);
 		turn_until(world.tape.count);
 	}
 	before = world.tape.count;
 	ck_assert_uint_gt(before, 2 * (SEGMENT - SEGMENT_HEADER_SIZE) / 1200);
 	do
-		journal_count(journal, &counters);
+		journal_get_stats(journal, &counters);
 	while (!counters.is_disk_full);
 	(void)journal_durable(journal);
 	/* Whoever wants to read is not kept waiting. */
-	ck_assert(!journal_is_behind(journal));
+	ck_assert(!journal_is_backlogged(journal));
 	ck_assert(!put(1000));
 
 	full.capacity = 0;
 	fake_disk_plan(world.disk, &full);
 	while (!put(1000))
 		turn();
-	journal_turn(journal);
+	journal_submit(journal);
 	turn_until(before + 1);
-	journal_count(journal, &counters);
+	journal_get_stats(journal, &counters);
 	ck_assert(!counters.is_disk_full);
 	ck_assert(journal_stop(journal));
 	assert_found(before + 1, true);
@@ -224,7 +224,7 @@ START_TEST(a_large_segment_is_made_without_pauses_once_there_is_room) {
 	(void)clock_gettime(CLOCK_MONOTONIC, &to);
 	/* A second until it looks again, and not one for each of the 24 pieces. */
 	ck_assert_int_lt(to.tv_sec - from.tv_sec, 15);
-	journal_turn(journal);
+	journal_submit(journal);
 	turn_until(1);
 }
 END_TEST
@@ -235,13 +235,13 @@ START_TEST(what_a_snapshot_holds_is_forgotten) {
 	while (world.tape.count < 200) {
 		while (!put(1000))
 			turn(); /* the segment is full, and the spare not yet there */
-		journal_turn(journal);
+		journal_submit(journal);
 		turn_until(world.tape.count);
 	}
-	journal_forget(journal, 200);
+	journal_truncate(journal, 200);
 	while (!put(1000))
 		turn();
-	journal_turn(journal);
+	journal_submit(journal);
 	turn_until(201);
 	ck_assert(journal_stop(journal));
 	ck_assert_ptr_null(fake_disk_bytes(world.disk, "journal-0000000000000001", &size));
@@ -257,7 +257,7 @@ END_TEST
 static void go_on_by_hand(void) {
 	stop();
 	begin(SEGMENT);
-	journal_begin(journal, world.file, world.found.last);
+	journal_start_threadless(journal, world.file, world.found.last);
 	world.file = NULL;
 }
 
@@ -269,14 +269,14 @@ START_TEST(without_a_thread_it_does_what_each_step_says) {
 	ck_assert_int_eq(journal_step(journal), JOURNAL_IDLE);
 	ck_assert(put(10));
 	ck_assert_int_eq(journal_step(journal), JOURNAL_IDLE);
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert_uint_eq(journal_durable(journal), 0);
 	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
 	ck_assert_uint_eq(journal_durable(journal), 1);
 	/* The second one was gathered meanwhile; the first has the spare made in between. */
-	journal_turn(journal);
+	journal_submit(journal);
 	while ((work = journal_step(journal)) == JOURNAL_PREPARED)
 		prepared++;
 	ck_assert_uint_gt(prepared, 0);
@@ -294,21 +294,21 @@ START_TEST(a_spare_that_a_batch_goes_to_is_not_another_one) {
 
 	go_on_by_hand();
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	while (journal_step(journal) != JOURNAL_IDLE)
 		;
 	ck_assert(put(SEGMENT / 4));
-	journal_turn(journal);
+	journal_submit(journal);
 	/* It goes to the spare, while the one before has the next piece of a spare made. */
 	ck_assert(put(large));
 	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
-	journal_turn(journal);
+	journal_submit(journal);
 	(void)journal_step(journal);
 	ck_assert(!put(large));
 	while (journal_step(journal) != JOURNAL_IDLE)
 		;
 	ck_assert(put(large));
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
 	ck_assert_uint_eq(journal_durable(journal), 4);
 }
@@ -317,7 +317,7 @@ END_TEST
 START_TEST(without_a_thread_a_stop_makes_all_durable) {
 	go_on_by_hand();
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	for (unsigned i = 0; i < 50; i++)
 		ck_assert(put(100));
 	ck_assert(journal_stop(journal));
@@ -331,15 +331,15 @@ START_TEST(without_a_thread_a_failure_is_told_and_is_the_end) {
 
 	go_on_by_hand();
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
 	while (journal_step(journal) == JOURNAL_PREPARED)
 		;
 	fake_disk_plan(world.disk, &plan);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert_int_eq(journal_step(journal), JOURNAL_FAILED);
-	ck_assert_ptr_nonnull(journal_failure(journal));
+	ck_assert_ptr_nonnull(journal_error(journal));
 	ck_assert_int_eq(journal_step(journal), JOURNAL_FAILED);
 	ck_assert_uint_eq(journal_durable(journal), 1);
 	ck_assert(!journal_stop(journal));
@@ -354,7 +354,7 @@ START_TEST(without_a_thread_a_full_disk_is_looked_at_step_by_step) {
 	go_on_by_hand();
 	fake_disk_plan(world.disk, &full);
 	while (put(1000)) {
-		journal_turn(journal);
+		journal_submit(journal);
 		do
 			work = journal_step(journal);
 		while (work == JOURNAL_PREPARED || work == JOURNAL_WROTE);
@@ -372,7 +372,7 @@ END_TEST
 START_TEST(one_that_is_not_stopped_is_left_as_a_crash_leaves_it) {
 	go_on_by_hand();
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
 	ck_assert(put(10));
 	journal_free(journal);
@@ -402,7 +402,7 @@ static uint64_t live_on(struct disk *disk, uint64_t more) {
 		while (!put(100 + i))
 			turn();
 		if (i % 3 == 0)
-			journal_turn(journal);
+			journal_submit(journal);
 	}
 	ck_assert(journal_stop(journal));
 	journal_free(journal);
@@ -419,9 +419,9 @@ START_TEST(it_does_the_same_on_a_real_disk) {
 	journal_world_open(&world, SEGMENT, 1);
 	ck_assert_ptr_nonnull(mkdtemp(path));
 	for (uint64_t last = 0; last <= 600; last += 300) {
-		ck_assert_msg(disk_open(path, true, &disk, why, sizeof(why)), "%s", why);
+		ck_assert_msg(vfs_open(path, true, &disk, why, sizeof(why)), "%s", why);
 		ck_assert_uint_eq(live_on(&disk, 300), last);
-		disk_close(&disk);
+		vfs_close(&disk);
 	}
 	(void)snprintf(command, sizeof(command), "rm -rf %s", path);
 	ck_assert_int_eq(system(command), 0);

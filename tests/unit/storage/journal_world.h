@@ -135,12 +135,12 @@ static inline void world_start(struct journal_world *world) {
 
 static inline void world_gather(struct journal_world *world, const struct operation *operation,
 				uint64_t time_ms) {
-	size_t size = codec_size(operation);
+	size_t size = operation_encoded_size(operation);
 
 	(void)tape_record(&world->tape, operation, time_ms);
 	world->batch = realloc(world->batch, JOURNAL_BATCH_HEADER_SIZE + world->payload + size + 8);
 	must(world->batch != NULL, "no memory");
-	codec_put(world->batch + JOURNAL_BATCH_HEADER_SIZE + world->payload, operation, time_ms);
+	operation_encode(world->batch + JOURNAL_BATCH_HEADER_SIZE + world->payload, operation, time_ms);
 	world->payload += size;
 	world->count++;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wrap: pthread_cond_wait */
-/* The turn writes itself, in place of the journal's thread and beside it: journal_write(). */
+/* The turn writes itself, in place of the journal's thread and beside it: journal_write_inline(). */
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -37,12 +37,12 @@ int __wrap_pthread_cond_wait(pthread_cond_t *changed, pthread_mutex_t *mutex) {
 
 START_TEST(what_the_turn_writes_is_durable_at_once) {
 	await_spare();
-	ck_assert(!journal_write(journal));
+	ck_assert(!journal_write_inline(journal));
 	ck_assert(put(10));
 	ck_assert(put(20));
-	ck_assert(journal_is_writing(journal));
-	ck_assert(journal_write(journal));
-	ck_assert(!journal_is_writing(journal));
+	ck_assert(journal_has_pending(journal));
+	ck_assert(journal_write_inline(journal));
+	ck_assert(!journal_has_pending(journal));
 	ck_assert_uint_eq(journal_durable(journal), 2);
 	ck_assert(journal_stop(journal));
 	assert_found(2, true);
@@ -53,9 +53,9 @@ START_TEST(the_turn_writes_nothing_while_the_thread_does) {
 	await_spare();
 	gate_set(true);
 	ck_assert(put(10));
-	journal_turn(journal);
+	journal_submit(journal);
 	ck_assert(put(20));
-	ck_assert(!journal_write(journal));
+	ck_assert(!journal_write_inline(journal));
 	ck_assert_uint_eq(journal_durable(journal), 0);
 	gate_set(false);
 	turn_until(2);
@@ -71,9 +71,9 @@ START_TEST(a_large_batch_is_left_to_the_thread) {
 	world.file = NULL;
 	await_spare();
 	ck_assert(put(segment / 8));
-	ck_assert(!journal_write(journal));
+	ck_assert(!journal_write_inline(journal));
 	ck_assert_uint_eq(journal_durable(journal), 0);
-	journal_turn(journal);
+	journal_submit(journal);
 	turn_until(1);
 }
 END_TEST
@@ -85,12 +85,12 @@ START_TEST(turn_and_thread_write_by_turns_over_many_segments) {
 	for (unsigned i = 0; i < 3000; i++) {
 		while (!put(9000))
 			turn();
-		if (i % 3 != 0 && journal_write(journal)) {
+		if (i % 3 != 0 && journal_write_inline(journal)) {
 			here++;
 			ck_assert_uint_eq(journal_durable(journal), world.tape.count);
 			continue;
 		}
-		journal_turn(journal);
+		journal_submit(journal);
 		if (i % 2 == 0)
 			turn_until(world.tape.count);
 	}
@@ -110,7 +110,7 @@ static void forget_meanwhile(void *context, struct fake_disk *disk, uint64_t cha
 	(void)change;
 	if (atomic_load(&thread.is_held))
 		return;
-	journal_forget(journal, 1);
+	journal_truncate(journal, 1);
 	while (atomic_load(&thread.waits) == before)
 		(void)sched_yield();
 	atomic_store(&thread.is_held, true);
@@ -129,11 +129,11 @@ START_TEST(a_thread_that_awaits_the_file_gets_it_before_the_turn_has_it_again) {
 		(void)sched_yield();
 	fake_disk_plan(world.disk, &meanwhile);
 	ck_assert(put(10));
-	ck_assert(journal_write(journal));
+	ck_assert(journal_write_inline(journal));
 	ck_assert(atomic_load(&thread.is_held));
 	fake_disk_plan(world.disk, &nothing);
 	ck_assert(put(10));
-	ck_assert(!journal_write(journal));
+	ck_assert(!journal_write_inline(journal));
 	atomic_store(&thread.is_held, false);
 	turn_until(3);
 }
@@ -145,11 +145,11 @@ START_TEST(a_failure_is_told_to_a_turn_that_writes) {
 	await_spare();
 	fake_disk_plan(world.disk, &plan);
 	ck_assert(put(10));
-	ck_assert(journal_write(journal));
-	ck_assert_ptr_nonnull(journal_failure(journal));
+	ck_assert(journal_write_inline(journal));
+	ck_assert_ptr_nonnull(journal_error(journal));
 	ck_assert_uint_eq(journal_durable(journal), 0);
 	ck_assert(put(10));
-	ck_assert(!journal_write(journal));
+	ck_assert(!journal_write_inline(journal));
 	ck_assert(!journal_stop(journal));
 }
 END_TEST

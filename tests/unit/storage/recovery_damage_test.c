@@ -268,7 +268,7 @@ START_TEST(a_check_tells_files_positions_keys_and_sessions_and_changes_nothing) 
 
 		ck_assert_msg((strstr(all, names.list[i]) != NULL) == is_kept, "%s", all);
 	}
-	service_count(life->service, &counters);
+	service_get_stats(life->service, &counters);
 	ck_assert_msg(has_line(all, "last_operation", life->journal.durable), "%s", all);
 	ck_assert_msg(has_line(all, "keys", counters.keys), "%s", all);
 	ck_assert_msg(has_line(all, "sessions", counters.sessions), "%s", all);

@@ -41,7 +41,7 @@ static void write_and_publish_old(void) {
 	int error;
 
 	ck_assert_int_eq(snapshot_write(disk, world.service, OLD, NULL, NULL), 0);
-	ck_assert_int_eq(snapshot_publish(disk, OLD, &error), PUBLICATION_DONE);
+	ck_assert_int_eq(snapshot_publish(disk, OLD, &error), PUBLISH_DONE);
 }
 
 static void start(void) {
@@ -73,12 +73,12 @@ static enum outcome take_new(struct fake_disk *fake) {
 		return NOT_WRITTEN;
 	}
 	switch (snapshot_publish(disk, NEW, &error)) {
-	case PUBLICATION_REFUSED:
+	case PUBLISH_REFUSED:
 		(void)snapshot_discard(disk);
 		return REFUSED;
-	case PUBLICATION_UNKNOWN:
+	case PUBLISH_UNKNOWN:
 		return UNKNOWN;
-	case PUBLICATION_DONE:
+	case PUBLISH_DONE:
 		break;
 	}
 	(void)snapshot_remove_others(disk, NEW);
@@ -94,7 +94,7 @@ static void assert_one_is_there(struct fake_disk *fake, enum outcome outcome) {
 	char why[SNAPSHOT_WHY_SIZE];
 
 	ck_assert_int_eq(snapshot_discard(disk), 0);
-	enum snapshot_search search = snapshot_newest(disk, NULL, NULL, &snapshot, why);
+	enum snapshot_search search = snapshot_find_latest(disk, NULL, NULL, &snapshot, why);
 	ck_assert_msg(search == SEARCH_FOUND && why[0] == '\0', "%s", why);
 	ck_assert_msg(snapshot_load(disk, snapshot.position, NULL, NULL, service, why), "%s", why);
 	if (snapshot.position != OLD)
@@ -243,12 +243,12 @@ START_TEST(a_call_that_fails_while_reading_is_no_damage) {
 	char why[SNAPSHOT_WHY_SIZE];
 
 	fake_disk_plan(before, NULL);
-	ck_assert_int_eq(snapshot_newest(disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	ck_assert_int_eq(snapshot_find_latest(disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
 	uint64_t calls = fake_disk_calls(before);
 	for (uint64_t i = 1; i <= calls; i++) {
 		struct fake_plan plan = {.fail_at = i, .error = -EIO};
 		fake_disk_plan(before, &plan);
-		ck_assert_int_eq(snapshot_newest(disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
+		ck_assert_int_eq(snapshot_find_latest(disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
 		ck_assert_msg(strstr(why, "cannot") != NULL && strstr(why, "damaged") == NULL, "%s",
 			      why);
 

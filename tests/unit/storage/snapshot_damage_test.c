@@ -56,7 +56,7 @@ static void assert_refused(const void *data, size_t size) {
 	ck_assert_int_ne(why[0], '\0');
 	ck_assert(!loads(1));
 	ck_assert_int_ne(why[0], '\0');
-	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
 	ck_assert_int_ne(why[0], '\0');
 }
 
@@ -154,7 +154,7 @@ START_TEST(an_older_one_is_found_behind_a_damaged_one_and_that_is_said) {
 	file.data[file.size - 1] ^= 1;
 	write_snapshot(&place, 2, file.data, file.size);
 	write_snapshot(&place, 3, "rubbish", 7);
-	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
 	ck_assert_uint_eq(snapshot.position, 1);
 	ck_assert_msg(says("snapshot-0000000000000003 is damaged at offset 0: it is cut short"),
 		      "%s", why);
@@ -163,7 +163,7 @@ END_TEST
 
 /* Makes the header right again, whatever was written into it. */
 static void sign(void) {
-	little_put32(file.data + 8, crc32c(0, file.data + 12, HEADER_SIZE - 12));
+	le_put32(file.data + 8, crc32c(0, file.data + 12, HEADER_SIZE - 12));
 }
 
 START_TEST(no_older_one_is_taken_for_one_of_a_newer_format) {
@@ -173,10 +173,10 @@ START_TEST(no_older_one_is_taken_for_one_of_a_newer_format) {
 	take(1);
 	take(2);
 	read_snapshot(&place, 2, &file);
-	little_put32(file.data + 12, SNAPSHOT_FORMAT + 1);
+	le_put32(file.data + 12, SNAPSHOT_FORMAT + 1);
 	sign();
 	write_snapshot(&place, 2, file.data, file.size);
-	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
 	ck_assert_msg(says("has format 3, and this kvd knows 2"), "%s", why);
 	ck_assert(!loads(2));
 	ck_assert_msg(says("has format 3"), "%s", why);
@@ -189,10 +189,10 @@ START_TEST(one_of_an_older_format_is_not_guessed_at) {
 	make_small(&world);
 	take(1);
 	read_snapshot(&place, 1, &file);
-	little_put32(file.data + 12, SNAPSHOT_FORMAT - 1);
+	le_put32(file.data + 12, SNAPSHOT_FORMAT - 1);
 	sign();
 	write_snapshot(&place, 1, file.data, file.size);
-	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
 	ck_assert_msg(says("has format 1, and this kvd knows 2"), "%s", why);
 	ck_assert(!loads(1));
 }
@@ -216,16 +216,16 @@ static void write_state(const void *state, uint32_t size, uint64_t entries) {
 	uint8_t head[8];
 	uint8_t end[16] = {0};
 
-	little_put64(file.data + 48, entries);
+	le_put64(file.data + 48, entries);
 	sign();
-	uint32_t checksum = little_get32(file.data + 8);
+	uint32_t checksum = le_get32(file.data + 8);
 	file.size = HEADER_SIZE;
-	little_put32(head, size);
+	le_put32(head, size);
 	checksum = crc32c(crc32c(checksum, head, 4), state, size);
-	little_put32(head + 4, checksum);
+	le_put32(head + 4, checksum);
 	ck_assert(bytes_put(&file, head, sizeof(head)) && bytes_put(&file, state, size));
-	little_put64(end + 8, size);
-	little_put32(end + 4, crc32c(crc32c(checksum, end, 4), end + 8, 8));
+	le_put64(end + 8, size);
+	le_put32(end + 4, crc32c(crc32c(checksum, end, 4), end + 8, 8));
 	ck_assert(bytes_put(&file, end, sizeof(end)));
 	write_snapshot(&place, 1, file.data, file.size);
 	ck_assert_msg(check(1), "%s", why);

@@ -65,7 +65,7 @@ START_TEST(a_snapshot_that_was_published_is_found_and_loaded) {
 	take(0x1234);
 	ck_assert(is_there(&place, "snapshot-0000000000001234"));
 	ck_assert(!is_there(&place, "snapshot.tmp"));
-	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
 	ck_assert_str_eq(why, "");
 	ck_assert_uint_eq(snapshot.position, 0x1234);
 	ck_assert_uint_eq(snapshot.time_ms, 777);
@@ -125,7 +125,7 @@ START_TEST(an_empty_directory_has_no_snapshot) {
 	struct snapshot snapshot;
 	uint64_t positions[SNAPSHOTS_MAX];
 
-	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_NONE);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_NONE);
 	ck_assert_int_eq(snapshot_list(&place.disk, positions), 0);
 	ck_assert_int_eq(snapshot_discard(&place.disk), 0);
 	ck_assert_int_eq(snapshot_remove_others(&place.disk, 1), 0);
@@ -248,7 +248,7 @@ START_TEST(progress_is_told_up_to_the_end) {
 
 	set(&world, "long", zeros(5 * CHUNK_MAX));
 	ck_assert_int_eq(snapshot_write(&place.disk, world.service, 1, see, &seen), 0);
-	ck_assert_int_eq(snapshot_publish(&place.disk, 1, &error), PUBLICATION_DONE);
+	ck_assert_int_eq(snapshot_publish(&place.disk, 1, &error), PUBLISH_DONE);
 	read_snapshot(&place, 1, &file);
 	ck_assert_uint_eq(seen.done, file.size);
 	ck_assert_uint_eq(seen.size, 0);
@@ -288,11 +288,11 @@ START_TEST(a_million_keys_are_loaded_in_less_than_two_seconds) {
 	uint64_t began_ns = clock_ns();
 	ck_assert_int_eq(snapshot_write(&place.disk, world.service, 1, NULL, NULL), 0);
 	uint64_t saved_ns = clock_ns();
-	ck_assert_int_eq(snapshot_publish(&place.disk, 1, &error), PUBLICATION_DONE);
+	ck_assert_int_eq(snapshot_publish(&place.disk, 1, &error), PUBLISH_DONE);
 	struct service *service = another(world.service);
 	clock_t before = clock();
 	uint64_t searching_ns = clock_ns();
-	ck_assert_int_eq(snapshot_newest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
 	uint64_t found_ns = clock_ns();
 	ck_assert_msg(snapshot_load(&place.disk, 1, NULL, NULL, service, why), "%s", why);
 	uint64_t loaded_ns = clock_ns();

@@ -27,7 +27,7 @@ static inline void place_open(struct place *place) {
 	(void)snprintf(place->path, sizeof(place->path), "%.40s/kv-snap.XXXXXX",
 		       where == NULL ? "/tmp" : where);
 	ck_assert_ptr_nonnull(mkdtemp(place->path));
-	ck_assert_msg(disk_open(place->path, true, &place->disk, why, sizeof(why)), "%s", why);
+	ck_assert_msg(vfs_open(place->path, true, &place->disk, why, sizeof(why)), "%s", why);
 }
 
 static inline void place_close(struct place *place) {
@@ -40,7 +40,7 @@ static inline void place_close(struct place *place) {
 			(void)unlinkat(dirfd(names), name->d_name, 0);
 	(void)closedir(names);
 	(void)rmdir(place->path);
-	disk_close(&place->disk);
+	vfs_close(&place->disk);
 }
 
 /* A descriptor of a file in it, or -1. */
@@ -93,7 +93,7 @@ static inline void take_snapshot(struct place *place, const struct service *serv
 	int error;
 
 	ck_assert_int_eq(snapshot_write(&place->disk, service, position, NULL, NULL), 0);
-	ck_assert_int_eq(snapshot_publish(&place->disk, position, &error), PUBLICATION_DONE);
+	ck_assert_int_eq(snapshot_publish(&place->disk, position, &error), PUBLISH_DONE);
 }
 
 #endif

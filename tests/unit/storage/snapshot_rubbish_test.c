@@ -41,7 +41,7 @@ static void save_small(void) {
 	save(original.service, &saved);
 }
 
-static enum state_answer load_damaged(const struct bytes *bytes) {
+static enum state_result load_damaged(const struct bytes *bytes) {
 	service_free(copy.service);
 	copy.service = another(original.service);
 	return load(copy.service, bytes);
@@ -51,14 +51,14 @@ START_TEST(every_beginning_of_a_state_is_refused) {
 	save_small();
 	for (size_t size = 0; size < saved.size; size++) {
 		struct bytes cut = {.data = saved.data, .size = size};
-		ck_assert_int_eq(load_damaged(&cut), STATE_BROKEN);
+		ck_assert_int_eq(load_damaged(&cut), STATE_INVALID);
 	}
 	ck_assert_int_eq(load_damaged(&saved), STATE_DONE);
 }
 END_TEST
 
 START_TEST(without_memory_loading_says_so_at_every_allocation) {
-	enum state_answer answer = STATE_NO_MEMORY;
+	enum state_result answer = STATE_NO_MEMORY;
 	unsigned fails = 0;
 
 	save_small();
@@ -77,7 +77,7 @@ START_TEST(saving_stops_when_its_bytes_are_not_taken) {
 	save_small();
 	for (size_t room = 0; room < saved.size; room++) {
 		struct bytes small = {.limit = room, .is_limited = true};
-		ck_assert_int_eq(service_save(original.service, bytes_put, &small), STATE_BROKEN);
+		ck_assert_int_eq(service_save(original.service, bytes_put, &small), STATE_INVALID);
 		bytes_free(&small);
 	}
 }
@@ -149,11 +149,11 @@ START_TEST(each_claim_that_cannot_be_is_refused) {
 		size_t offset = lies[i].offset;
 		uint8_t number[8];
 		uint8_t before[8];
-		little_put64(number, lies[i].number);
+		le_put64(number, lies[i].number);
 		memcpy(before, saved.data + offset, lies[i].size);
 		ck_assert_msg(memcmp(before, number, lies[i].size) != 0, "%s", lies[i].what);
 		memcpy(saved.data + offset, number, lies[i].size);
-		ck_assert_msg(load_damaged(&saved) == STATE_BROKEN, "%s", lies[i].what);
+		ck_assert_msg(load_damaged(&saved) == STATE_INVALID, "%s", lies[i].what);
 		memcpy(saved.data + offset, before, lies[i].size);
 	}
 	ck_assert_int_eq(load_damaged(&saved), STATE_DONE);
@@ -165,13 +165,13 @@ START_TEST(nothing_is_allocated_for_bytes_that_are_not_there) {
 
 	set(&original, "k", text("vw"));
 	save(original.service, &saved);
-	little_put32(size, VALUE_MAX);
+	le_put32(size, VALUE_MAX);
 	memcpy(saved.data + AT_VALUE_SIZE, size, sizeof(size));
 	service_free(copy.service);
 	copy.service = another(original.service);
 	service_memory(copy.service)->fail_in = 1;
 	/* Asking for memory would be noticed. */
-	ck_assert_int_eq(load(copy.service, &saved), STATE_BROKEN);
+	ck_assert_int_eq(load(copy.service, &saved), STATE_INVALID);
 }
 END_TEST
 
@@ -182,7 +182,7 @@ static void assert_refused_with(size_t from, size_t to, size_t size) {
 	memcpy(before, saved.data + to, size);
 	ck_assert(memcmp(before, saved.data + from, size) != 0);
 	memcpy(saved.data + to, saved.data + from, size);
-	ck_assert_int_eq(load_damaged(&saved), STATE_BROKEN);
+	ck_assert_int_eq(load_damaged(&saved), STATE_INVALID);
 	memcpy(saved.data + to, before, size);
 	ck_assert_int_eq(load_damaged(&saved), STATE_DONE);
 }
@@ -214,11 +214,11 @@ START_TEST(sessions_in_another_order_are_refused) {
 	original.now_ms = 9;
 	(void)open_session(&original, 2);
 	save(original.service, &saved);
-	ck_assert_uint_eq(little_get64(saved.data + ACTIVE), 1);
-	little_put64(saved.data + ACTIVE + 34, 8);
+	ck_assert_uint_eq(le_get64(saved.data + ACTIVE), 1);
+	le_put64(saved.data + ACTIVE + 34, 8);
 	ck_assert_int_eq(load_damaged(&saved), STATE_DONE);
-	little_put64(saved.data + ACTIVE, 9);
-	ck_assert_int_eq(load_damaged(&saved), STATE_BROKEN);
+	le_put64(saved.data + ACTIVE, 9);
+	ck_assert_int_eq(load_damaged(&saved), STATE_INVALID);
 }
 END_TEST
 
@@ -233,7 +233,7 @@ static void damage(struct bytes *bytes) {
 		bytes->data[at] ^= (uint8_t)(1 << below(8));
 		break;
 	case 1:
-		little_put64(number, numbers[below(sizeof(numbers) / sizeof(numbers[0]))]);
+		le_put64(number, numbers[below(sizeof(numbers) / sizeof(numbers[0]))]);
 		memcpy(bytes->data + at, number, size < bytes->size - at ? size : bytes->size - at);
 		break;
 	case 2:
@@ -257,7 +257,7 @@ START_TEST(damaged_bytes_are_refused_or_make_another_state) {
 		memcpy(saved.data, right, saved.size);
 		for (uint64_t j = 1 + below(3); j > 0; j--)
 			damage(&saved);
-		enum state_answer answer = load_damaged(&saved);
+		enum state_result answer = load_damaged(&saved);
 		ck_assert_int_ne(answer, STATE_NO_MEMORY);
 		/* No more than 64 KiB for some hundred bytes, with three tables. */
 		ck_assert_uint_lt(used(&copy), 65536);

@@ -52,7 +52,7 @@ static inline void save(const struct service *service, struct bytes *bytes) {
 	ck_assert_int_eq(service_save(service, bytes_put, bytes), STATE_DONE);
 }
 
-static inline enum state_answer load(struct service *service, const struct bytes *bytes) {
+static inline enum state_result load(struct service *service, const struct bytes *bytes) {
 	struct bytes reading = {.data = bytes->data, .size = bytes->size};
 
 	return service_load(service, reading.size, bytes_get, &reading);

@@ -144,7 +144,7 @@ static void stop(void) {
 static struct snapshotter_counters counted(void) {
 	struct snapshotter_counters counters;
 
-	snapshotter_count(snapshotter, &counters);
+	snapshotter_get_stats(snapshotter, &counters);
 	return counters;
 }
 
@@ -205,7 +205,7 @@ START_TEST(it_holds_what_was_there_when_it_began) {
 	set(&world, "key", text("later"));
 	set(&world, "another", text("later"));
 	ck_assert_int_eq(outcome(0), SNAPSHOTTER_PUBLISHED);
-	ck_assert_int_eq(snapshot_newest(&disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	ck_assert_int_eq(snapshot_find_latest(&disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
 	ck_assert_uint_eq(snapshot.size, counted().last_bytes);
 	ck_assert(snapshot_load(&disk, 5, NULL, NULL, loaded.service, why));
 	assert_holds(&loaded, "key", "new", 3);
@@ -548,7 +548,7 @@ START_TEST(the_turn_stands_still_for_little) {
 
 	if (wanted != NULL)
 		keys = strtoull(wanted, NULL, 0);
-	heap_open(&heap, 0);
+	huge_pages_init(&heap, 0);
 	service_memory(world.service)->limit = SIZE_MAX;
 	put.expected = 0;
 	put.value = zeros(1000);
@@ -556,7 +556,7 @@ START_TEST(the_turn_stands_still_for_little) {
 		(void)snprintf(key, sizeof(key), "key-%012llu", (unsigned long long)i);
 		put.key = text(key);
 		ck_assert_int_eq(status_of(&world, &put), KV_OK);
-		heap_tend(&heap);
+		huge_pages_advise(&heap);
 	}
 	/* The least of some: others may use the processor, too. */
 	for (unsigned i = 0; i < 3; i++) {
