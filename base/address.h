@@ -3,7 +3,7 @@
 #define ADDRESS_H
 
 /*
- * address.h - a server address as people write it:
+ * address.h - a server address in its text form:
  *
  *	local:/path/to/socket    tcp:HOST    HOST    tcp:HOST:PORT    udp:HOST[:PORT]
  *

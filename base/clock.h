@@ -2,7 +2,7 @@
 #ifndef CLOCK_H
 #define CLOCK_H
 
-/* clock.h - the time that never goes back. Read at the edges only; rules are handed a number. */
+/* clock.h - the monotonic clock. Read only where input arrives; rules get the time as a number. */
 
 #include <stdint.h>
 

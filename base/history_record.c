@@ -8,11 +8,11 @@
 #include "json_bytes.h"
 
 enum {
-	FIXED_SIZE = 320, /* all members but the bytes, with the greatest numbers */
+	FIXED_SIZE = 512, /* all members but the bytes, with the greatest numbers */
 };
 
 enum history_outcome history_outcome(const struct history_call *call) {
-	bool is_write = call->op != HISTORY_GET;
+	bool is_write = history_is_write(call->op);
 
 	if (call->return_ns == HISTORY_OPEN)
 		return is_write ? HISTORY_INDETERMINATE : HISTORY_NO_EFFECT;
@@ -28,6 +28,9 @@ enum history_outcome history_outcome(const struct history_call *call) {
 	case KV_EPOCH:
 		/* The last three tell of one copy; another may have run. */
 		return is_write ? HISTORY_INDETERMINATE : HISTORY_NO_EFFECT;
+	case KV_UNMET:
+		return call->op == HISTORY_CHECK && call->version != 0 ? HISTORY_DEFINITE
+								       : HISTORY_NO_EFFECT;
 	case KV_TIMEOUT:
 	case KV_BADSESSION:
 	case KV_TOOBIG:
@@ -37,6 +40,7 @@ enum history_outcome history_outcome(const struct history_call *call) {
 	case KV_UNAVAILABLE:
 	case KV_PROTOCOL:
 	case KV_NOMEM:
+	case KV_COMPACTED:
 	case KV_BUSY:
 	case KV_NOTHELD:
 		break;
@@ -52,8 +56,38 @@ const char *history_op_name(enum history_op op) {
 		return "put";
 	case HISTORY_APPEND:
 		return "append";
+	case HISTORY_DELETE:
+		return "delete";
+	case HISTORY_TOUCH:
+		return "touch";
+	case HISTORY_CHECK:
+		return "check";
 	}
 	return "?";
+}
+
+const char *history_test_name(enum history_test test) {
+	switch (test) {
+	case HISTORY_AT:
+		return "at";
+	case HISTORY_EXISTS:
+		return "exists";
+	case HISTORY_HOLDS:
+		return "holds";
+	case HISTORY_FREE:
+		return "free";
+	}
+	return "?";
+}
+
+bool history_is_write(enum history_op op) {
+	return op != HISTORY_GET && op != HISTORY_CHECK;
+}
+
+bool history_has_value(const struct history_call *call) {
+	return call->op == HISTORY_PUT || call->op == HISTORY_APPEND ||
+	       (call->op == HISTORY_CHECK &&
+		(call->test == HISTORY_HOLDS || call->test == HISTORY_FREE));
 }
 
 static char *add_number(char *to, const char *name, uint64_t number) {
@@ -66,15 +100,16 @@ static char *add_bytes(char *to, const char *name, struct kv_bytes bytes) {
 }
 
 static bool has_version(const struct history_call *call) {
-	return call->version != 0 && (call->status == KV_OK || call->status == KV_VERSION);
+	return call->version != 0 &&
+	       (call->status == KV_OK || call->status == KV_VERSION || call->status == KV_UNMET);
 }
 
 char *history_line(const struct history_call *call, size_t *size) {
-	bool is_write = call->op != HISTORY_GET;
+	bool has_value = history_has_value(call);
 	bool is_open = call->return_ns == HISTORY_OPEN;
 	bool has_got = !is_open && call->status == KV_OK && call->has_got;
 	char *line = malloc(FIXED_SIZE + json_bytes_size(call->key) +
-			    (is_write ? json_bytes_size(call->value) : 0) +
+			    (has_value ? json_bytes_size(call->value) : 0) +
 			    (has_got ? json_bytes_size(call->got) : 0));
 	char *to = line;
 
@@ -82,18 +117,28 @@ char *history_line(const struct history_call *call, size_t *size) {
 		return NULL;
 	to += sprintf(to, "{\"client\":%llu,\"op\":\"%s\"", (unsigned long long)call->client,
 		      history_op_name(call->op));
+	if (call->part != 0)
+		to = add_number(to, "part", call->part);
+	if (call->op == HISTORY_CHECK)
+		to += sprintf(to, ",\"test\":\"%s\"", history_test_name(call->test));
 	to = add_bytes(to, "key", call->key);
-	if (is_write)
+	if (has_value)
 		to = add_bytes(to, "value", call->value);
-	if (is_write && call->expected != HISTORY_ANY)
+	if (call->op != HISTORY_GET && call->expected != HISTORY_ANY)
 		to = add_number(to, "expected", call->expected);
+	if (call->ttl_ms != 0)
+		to = add_number(to, "ttl", call->ttl_ms);
 	if (!is_open) {
 		to += sprintf(to, ",\"status\":\"%s\"", kv_status_name(call->status));
 		if (has_got)
-			to = add_bytes(to, is_write ? "old" : "value", call->got);
+			to = add_bytes(to, call->op == HISTORY_GET ? "value" : "old", call->got);
 		if (has_version(call))
 			to = add_number(to, "version", call->version);
+		if (call->position != 0 && call->status == KV_OK)
+			to = add_number(to, "position", call->position);
 	}
+	if (call->boot != 0)
+		to = add_number(to, "boot", call->boot);
 	to = add_number(to, "call", call->call_ns);
 	if (!is_open)
 		to = add_number(to, "return", call->return_ns);

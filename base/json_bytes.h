@@ -17,7 +17,7 @@ bool json_bytes_are_text(struct kv_bytes bytes);
 /* At most so many bytes does json_bytes_put() write for a name of up to 16. */
 size_t json_bytes_size(struct kv_bytes bytes);
 
-/* Writes the member and answers where it ends; no NUL. `name` is plain ASCII. */
+/* Writes the member and returns where it ends; no NUL. `name` is plain ASCII. */
 char *json_bytes_put(char *to, const char *name, struct kv_bytes bytes);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef LITTLE_H
-#define LITTLE_H
+#ifndef LE_H
+#define LE_H
 
-/* little.h - numbers in files: little-endian, at any alignment. */
+/* le.h - little-endian numbers in files, at any alignment. */
 
 #include <endian.h>
 #include <stdint.h>

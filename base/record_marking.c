@@ -78,8 +78,17 @@ static bool take_in_place(const struct record *record, const uint8_t **bytes, si
 	return true;
 }
 
+/* What has its place in the memory of the record; all of it, unless the rest is discarded. */
+static void keep(struct record *record, const uint8_t *bytes, size_t size) {
+	if (record->size >= record->capacity)
+		return;
+	if (size > record->capacity - record->size)
+		size = record->capacity - record->size;
+	memcpy(record->data + record->size, bytes, size);
+}
+
 enum record_state record_feed(struct record *record, const uint8_t **bytes, size_t *size,
-			     size_t size_max, struct kv_bytes *whole) {
+			      size_t size_max, struct kv_bytes *whole) {
 	if (take_in_place(record, bytes, size, size_max, whole))
 		return RECORD_COMPLETE;
 	for (;;) {
@@ -93,10 +102,10 @@ enum record_state record_feed(struct record *record, const uint8_t **bytes, size
 			continue;
 		}
 		piece_size = *size < record->left ? *size : record->left;
-		if (!make_room(record, piece_size))
+		if (!record->is_discarding && !make_room(record, piece_size))
 			return RECORD_NOMEM;
 		if (piece_size > 0)
-			memcpy(record->data + record->size, *bytes, piece_size);
+			keep(record, *bytes, piece_size);
 		record->size += piece_size;
 		*bytes += piece_size;
 		*size -= piece_size;
@@ -106,7 +115,11 @@ enum record_state record_feed(struct record *record, const uint8_t **bytes, size
 		record->mark_size = 0;
 		if (record->is_last) {
 			*whole = (struct kv_bytes){record->data, record->size};
-			return RECORD_COMPLETE;
+			if (!record->is_discarding)
+				return RECORD_COMPLETE;
+			if (whole->size > RECORD_HEAD_MAX)
+				whole->size = RECORD_HEAD_MAX;
+			return RECORD_HEAD_ONLY;
 		}
 	}
 }
@@ -114,7 +127,8 @@ enum record_state record_feed(struct record *record, const uint8_t **bytes, size
 bool record_direct_buffer(struct record *record, uint8_t **place, size_t *room) {
 	*place = NULL;
 	*room = 0;
-	if (record->mark_size < RECORD_MARK_SIZE || record->left < RECORD_DIRECT_LEAST)
+	if (record->mark_size < RECORD_MARK_SIZE || record->left < RECORD_DIRECT_LEAST ||
+	    record->is_discarding)
 		return true;
 	if (!make_room(record, RECORD_DIRECT_LEAST))
 		return false;
@@ -144,6 +158,17 @@ uint8_t *record_detach(struct record *record, struct kv_bytes whole) {
 	return data;
 }
 
+bool record_discard(struct record *record) {
+	uint8_t *data = realloc(record->data, RECORD_HEAD_MAX);
+
+	if (data == NULL)
+		return false;
+	record->data = data;
+	record->capacity = RECORD_HEAD_MAX;
+	record->is_discarding = true;
+	return true;
+}
+
 void record_reset(struct record *record) {
 	free(record->data);
 	*record = (struct record){0};
@@ -151,6 +176,10 @@ void record_reset(struct record *record) {
 
 bool record_is_partial(const struct record *record) {
 	return record->size > 0 || record->mark_size > 0 || record->empty_fragments > 0;
+}
+
+bool record_is_complete(const struct record *record) {
+	return record->mark_size == RECORD_MARK_SIZE && record->is_last && record->left == 0;
 }
 
 void record_mark(uint8_t mark[RECORD_MARK_SIZE], size_t size) {

@@ -20,9 +20,11 @@ static const struct {
     [KV_UNAVAILABLE] = {"KV_UNAVAILABLE", "the server does not serve this call"},
     [KV_PROTOCOL] = {"KV_PROTOCOL", "the answer cannot be understood"},
     [KV_NOMEM] = {"KV_NOMEM", "no memory left in this process"},
-    [KV_BUSY] = {"KV_BUSY", "another holds the lock"},
+    [KV_BUSY] = {"KV_BUSY", "another holds the lock or the ticket"},
     [KV_NOTHELD] = {"KV_NOTHELD", "the lock is not held by this handle"},
     [KV_EPOCH] = {"KV_EPOCH", "the server was started anew"},
+    [KV_UNMET] = {"KV_UNMET", "a condition does not hold"},
+    [KV_COMPACTED] = {"KV_COMPACTED", "the server no longer knows these changes"},
 };
 
 static const unsigned count = sizeof(statuses) / sizeof(statuses[0]);

@@ -3,10 +3,10 @@
 #define KV_STATUS_H
 
 /*
- * kv/status.h - what can be answered, by the server or by the library itself.
+ * kv/status.h - the statuses of calls, from the server or from the library itself.
  *
- * About a write there are three answers: it happened (KV_OK), it did not (every other status but
- * one), nobody knows (KV_MAYBE). The numbers are those of the wire (kv.x) where a status is there.
+ * A write has three outcomes: it happened (KV_OK), it did not (every other status but one), its
+ * outcome is unknown (KV_MAYBE). The numbers are those of the wire (kv.x) where a status is there.
  */
 enum kv_status {
 	/* Done. */
@@ -15,7 +15,7 @@ enum kv_status {
 	/* The key does not exist, and the call needs it to. Create it with `expected` 0. */
 	KV_NOKEY = 1,
 
-	/* The key is not at the expected version; the answer carries the current one. Read again.
+	/* The key is not at the expected version; the reply carries the current one. Read again.
 	 */
 	KV_VERSION = 2,
 
@@ -30,14 +30,18 @@ enum kv_status {
 
 	/*
 	 * The session, or the store that it belonged to, is gone; the write did not happen. What
-	 * was known of versions may no longer hold: read again. The next call starts afresh.
+	 * was known of versions may no longer hold: read again. The next call opens another
+	 * session.
 	 */
 	KV_BADSESSION = 5,
 
-	/* Wire only: a later call on this slot came before. libkv answers KV_MAYBE instead. */
+	/* Wire only: a later call on this slot came before. libkv returns KV_MAYBE instead. */
 	KV_STALE = 6,
 
-	/* Wire only: another call already used this seq. libkv answers KV_MAYBE instead. */
+	/*
+	 * The ticket (kv_options) is of another write; nothing was sent. On the wire: another call
+	 * already used this seq; for that libkv returns KV_MAYBE instead.
+	 */
 	KV_FALSE_RETRY = 7,
 
 	/* Key, value, or the value that an append would make, is above the limit. Send less. */
@@ -56,20 +60,29 @@ enum kv_status {
 	/* The server does not serve this call: it is older than the library. Upgrade it. */
 	KV_UNAVAILABLE = 12,
 
-	/* The answer cannot be understood; the peer is probably not a kv server. */
+	/* The reply cannot be understood; the peer is probably not a kv server. */
 	KV_PROTOCOL = 13,
 
 	/* This process has no memory for the call; nothing was sent. */
 	KV_NOMEM = 14,
 
-	/* Lock: another handle holds it. */
+	/* Lock: another handle holds it. Ticket: another process or thread has it. */
 	KV_BUSY = 15,
 
 	/* Lock: this handle does not hold it. */
 	KV_NOTHELD = 16,
 
-	/* Wire only: the server was started anew. libkv says HELLO again; it never returns this. */
-	KV_EPOCH = 17
+	/* Wire only: the server was restarted. libkv calls HELLO again; it never returns this. */
+	KV_EPOCH = 17,
+
+	/*
+	 * A condition of the TXN did not hold (or not in time): `which` says which one. Nothing was
+	 * changed. Read the keys again and decide again.
+	 */
+	KV_UNMET = 18,
+
+	/* The server no longer knows the changes since that position: list the keys again. */
+	KV_COMPACTED = 19
 };
 
 /* "the key does not exist": one line without a full stop; never NULL, for any number. */

@@ -72,8 +72,8 @@ bool connection_open(struct connection *connection, const struct options *option
 	    .fd = connection_dial(&options->server),
 	    .number = number,
 	    .kept = malloc(PROTOCOL_HEAD_MAX),
-	    .lane_count = options->speech.lanes,
-	    .free_count = options->speech.lanes,
+	    .lane_count = options->common.lanes,
+	    .free_count = options->common.lanes,
 	};
 	if (connection->fd < 0)
 		return false;
@@ -83,8 +83,8 @@ bool connection_open(struct connection *connection, const struct options *option
 	}
 	for (unsigned i = 0; i < connection->free_count; i++)
 		connection->free_lanes[i] = connection->free_count - 1 - i;
-	connection->talk = options->protocol->open(&options->speech, connection->fd);
-	if (connection->talk == NULL)
+	connection->state = options->protocol->open(&options->common, connection->fd);
+	if (connection->state == NULL)
 		return false;
 	if (fcntl(connection->fd, F_SETFL, O_NONBLOCK) != 0) {
 		log_error("a socket stays blocking: %s", strerror(errno));
@@ -94,8 +94,8 @@ bool connection_open(struct connection *connection, const struct options *option
 }
 
 void connection_close(struct connection *connection) {
-	if (connection->talk != NULL)
-		connection->protocol->close(connection->talk);
+	if (connection->state != NULL)
+		connection->protocol->close(connection->state);
 	if (connection->fd >= 0)
 		(void)close(connection->fd);
 	outgoing_free(&connection->out);
@@ -103,7 +103,7 @@ void connection_close(struct connection *connection) {
 	*connection = (struct connection){.fd = -1};
 }
 
-bool connection_call(struct connection *connection, const struct lane *call, uint64_t expected) {
+bool connection_call(struct connection *connection, const struct slot *call, uint64_t expected) {
 	unsigned lane = connection->free_lanes[--connection->free_count];
 	unsigned place = connection->order_first + connection->order_count++;
 	struct request request = {
@@ -113,62 +113,62 @@ bool connection_call(struct connection *connection, const struct lane *call, uin
 		request.work = call->is_second ? WORK_PUT : WORK_GET;
 	connection->lanes[lane] = *call;
 	connection->order[place % PROTOCOL_LANES_MAX] = lane;
-	return connection->protocol->encode(connection->talk, &request, &connection->out);
+	return connection->protocol->encode(connection->state, &request, &connection->out);
 }
 
-/* The answer is here in full, or all of it that matters. */
-static bool take_answer(struct connection *connection, struct answer *answer,
-			connection_answered *answered, void *context) {
+/* The reply is here in full, or all of it that matters. */
+static bool take_reply(struct connection *connection, struct reply *reply,
+		       connection_reply *answered, void *context) {
 	if (connection->order_count == 0) {
-		log_error("an answer came that nobody waits for");
+		log_error("a reply came to no call");
 		return false;
 	}
 	if (connection->protocol->is_ordered)
-		answer->lane = connection->order[connection->order_first];
+		reply->lane = connection->order[connection->order_first];
 	connection->order_first = (connection->order_first + 1) % PROTOCOL_LANES_MAX;
 	connection->order_count--;
-	if (answer->lane >= connection->lane_count) {
-		log_error("an answer came to a call that was not made");
+	if (reply->lane >= connection->lane_count) {
+		log_error("a reply came to a call that was not made");
 		return false;
 	}
-	struct lane call = connection->lanes[answer->lane];
-	connection->free_lanes[connection->free_count++] = answer->lane;
-	return answered(context, connection, &call, answer);
+	struct slot call = connection->lanes[reply->lane];
+	connection->free_lanes[connection->free_count++] = reply->lane;
+	return answered(context, connection, &call, reply);
 }
 
-/* Takes every answer that begins in these bytes. */
+/* Takes every reply that begins in these bytes. */
 static bool take_bytes(struct connection *connection, const uint8_t *bytes, size_t size,
-		       connection_answered *answered, void *context) {
+		       connection_reply *answered, void *context) {
 	while (size > 0) {
-		struct answer answer = {.outcome = OUTCOME_DONE};
-		enum decoding decoding =
-		    connection->protocol->decode(connection->talk, bytes, size, &answer);
-		if (decoding == DECODING_RUBBISH ||
-		    (decoding == DECODING_MORE && size >= PROTOCOL_HEAD_MAX)) {
-			log_error("the server sends what is no answer of %s",
+		struct reply reply = {.outcome = OUTCOME_DONE};
+		enum decode_result decoding =
+		    connection->protocol->decode(connection->state, bytes, size, &reply);
+		if (decoding == DECODE_INVALID ||
+		    (decoding == DECODE_MORE && size >= PROTOCOL_HEAD_MAX)) {
+			log_error("the server sends what is no reply of %s",
 				  connection->protocol->name);
 			return false;
 		}
-		if (decoding == DECODING_MORE) {
+		if (decoding == DECODE_MORE) {
 			memcpy(connection->kept, bytes, size);
 			connection->kept_size = size;
 			return true;
 		}
-		if (answer.size > size) {
+		if (reply.size > size) {
 			/* Answered when its last byte is here. */
-			connection->pending = answer;
-			connection->skipped_size = answer.size - size;
+			connection->pending = reply;
+			connection->skipped_size = reply.size - size;
 			return true;
 		}
-		if (!take_answer(connection, &answer, answered, context))
+		if (!take_reply(connection, &reply, answered, context))
 			return false;
-		bytes += answer.size;
-		size -= answer.size;
+		bytes += reply.size;
+		size -= reply.size;
 	}
 	return true;
 }
 
-bool connection_read(struct connection *connection, uint8_t *scratch, connection_answered *answered,
+bool connection_read(struct connection *connection, uint8_t *scratch, connection_reply *answered,
 		     void *context) {
 	size_t size = connection->kept_size;
 	uint8_t *bytes = scratch;
@@ -189,7 +189,7 @@ bool connection_read(struct connection *connection, uint8_t *scratch, connection
 		bytes += skipped;
 		size -= skipped;
 		if (connection->skipped_size == 0 &&
-		    !take_answer(connection, &connection->pending, answered, context))
+		    !take_reply(connection, &connection->pending, answered, context))
 			return false;
 	}
 	return take_bytes(connection, bytes, size, answered, context);

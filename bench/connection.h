@@ -17,8 +17,8 @@
 enum { CONNECTION_SCRATCH = 256 * 1024 };
 
 /* A call under way, as its owner wants to have it back. */
-struct lane {
-	enum work work; /* WORK_MODIFY: its Get or its Put, as is_second tells */
+struct slot {
+	enum op_type work; /* WORK_MODIFY: its Get or its Put, as is_second tells */
 	bool is_second;
 	uint64_t key;
 	uint64_t begin_ns; /* when it was to begin, which may be before it was sent */
@@ -26,22 +26,22 @@ struct lane {
 
 struct connection {
 	const struct protocol *protocol;
-	struct talk *talk; /* owned */
-	int fd;		   /* owned; -1: none */
-	unsigned number;   /* among all connections of the run */
+	struct conn_state *state; /* owned */
+	int fd;			  /* owned; -1: none */
+	unsigned number;	  /* among all connections of the run */
 	struct outgoing out;
 
-	uint8_t *kept; /* owned; kept_size bytes of an answer that do not tell its size yet */
+	uint8_t *kept; /* owned; kept_size bytes of a reply that do not tell its size yet */
 	size_t kept_size;
-	struct answer pending; /* its size is known, and skipped_size bytes are still to come */
+	struct reply pending; /* its size is known, and skipped_size bytes are still to come */
 	size_t skipped_size;
 	uint64_t calls_left; /* to be made; UINT64_MAX: time decides */
 
-	struct lane lanes[PROTOCOL_LANES_MAX];
+	struct slot lanes[PROTOCOL_LANES_MAX];
 	unsigned lane_count;
 	unsigned free_lanes[PROTOCOL_LANES_MAX]; /* those without a call; free_count of them */
 	unsigned free_count;
-	/* The lanes under way, oldest first, for protocols that answer in order. */
+	/* The lanes under way, oldest first, for protocols that reply in order. */
 	unsigned order[PROTOCOL_LANES_MAX];
 	unsigned order_first, order_count;
 	bool waits_to_send; /* epoll tells when the socket takes more */
@@ -51,7 +51,7 @@ struct connection {
 int connection_dial(const struct address *server);
 
 /*
- * Connects and begins to talk; the socket does not block from then on. False: an error line said
+ * Connects and begins to state; the socket does not block from then on. False: an error line said
  * why. Either way connection_close() frees it.
  */
 bool connection_open(struct connection *connection, const struct options *options, unsigned number);
@@ -59,17 +59,17 @@ void connection_close(struct connection *connection);
 
 /* Puts a call on a free lane, of which there must be one, or on the lane of a call just answered.
  */
-bool connection_call(struct connection *connection, const struct lane *call, uint64_t expected);
+bool connection_call(struct connection *connection, const struct slot *call, uint64_t expected);
 
-/* What is called for each answer, after its lane became free. False ends the load. */
-typedef bool connection_answered(void *context, struct connection *connection,
-				 const struct lane *call, const struct answer *answer);
+/* What is called for each reply, after its lane became free. False ends the load. */
+typedef bool connection_reply(void *context, struct connection *connection, const struct slot *call,
+			      const struct reply *reply);
 
 /*
  * Reads once what the socket has, into `scratch` of CONNECTION_SCRATCH bytes. False: the load
  * cannot go on; an error line says why.
  */
-bool connection_read(struct connection *connection, uint8_t *scratch, connection_answered *answered,
+bool connection_read(struct connection *connection, uint8_t *scratch, connection_reply *answered,
 		     void *context);
 
 #endif

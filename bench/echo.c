@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * echo.c - the raw echo: the same bytes in both directions as a call of kv and its answer, and no
+ * echo.c - the raw echo: the same bytes in both directions as a call of kv and its reply, and no
  * work in between. What kvd is measured against; nothing with one thread and sockets can be faster.
  *
  *	echo
  *
  * Listens on any port of 127.0.0.1 and prints "echo: ready tcp:127.0.0.1:PORT". A call begins with
- * its size and that of the answer wanted, 4 bytes each; an answer begins with its size. One read
+ * its size and that of the reply wanted, 4 bytes each; a reply begins with its size. One read
  *and one write for each connection that is ready, as kvd does it.
  */
 #include <arpa/inet.h>
@@ -30,7 +30,7 @@ enum {
 	EVENTS_AT_ONCE = 256,
 	SCRATCH = 256 * 1024,
 	ANSWER_MAX = 32 * 1024 * 1024,
-	ANSWERS_MAX = 4096, /* owed to one peer: more than the load has under way */
+	REPLIES_MAX = 4096, /* owed to one peer: more than the load has under way */
 };
 
 struct peer {
@@ -38,7 +38,7 @@ struct peer {
 	uint8_t head[HEAD]; /* of the call that is coming; head_size bytes of it are here */
 	size_t head_size;
 	size_t call_left;	    /* bytes of the call after its head */
-	uint32_t owed[ANSWERS_MAX]; /* sizes of answers, owed_count of them */
+	uint32_t owed[REPLIES_MAX]; /* sizes of replies, owed_count of them */
 	size_t owed_count;
 	size_t owed_sent; /* bytes of the first one */
 	bool waits_to_send;
@@ -67,7 +67,7 @@ static bool take(struct peer *peer, const uint8_t *bytes, size_t size) {
 			memcpy(sizes, peer->head, HEAD);
 			peer->head_size = 0;
 			if (sizes[0] < HEAD || sizes[1] < sizeof(sizes[1]) ||
-			    sizes[1] > ANSWER_MAX || peer->owed_count == ANSWERS_MAX)
+			    sizes[1] > ANSWER_MAX || peer->owed_count == REPLIES_MAX)
 				return false;
 			peer->call_left = sizes[0] - HEAD;
 			peer->owed[peer->owed_count++] = sizes[1];
@@ -78,7 +78,7 @@ static bool take(struct peer *peer, const uint8_t *bytes, size_t size) {
 	return true;
 }
 
-/* Lays out what fits of the answers that are whole by now; the last call may still be coming. */
+/* Lays out what fits of the replies that are whole by now; the last call may still be coming. */
 static size_t lay_out(const struct peer *peer, uint8_t *out) {
 	size_t whole = peer->owed_count - (peer->call_left > 0);
 	size_t size = 0;
@@ -106,7 +106,7 @@ static void settle(struct peer *peer, size_t sent) {
 }
 
 /* Sends until all is sent or the peer takes no more. */
-static bool answer(struct echo *echo, struct peer *peer) {
+static bool send_replies(struct echo *echo, struct peer *peer) {
 	size_t size = 0;
 	bool waits = false;
 
@@ -131,8 +131,8 @@ static bool serve(struct echo *echo, struct peer *peer) {
 	ssize_t got = recv(peer->fd, echo->in, sizeof(echo->in), 0);
 
 	if (got < 0 && errno == EAGAIN)
-		return answer(echo, peer);
-	return got > 0 && take(peer, echo->in, (size_t)got) && answer(echo, peer);
+		return send_replies(echo, peer);
+	return got > 0 && take(peer, echo->in, (size_t)got) && send_replies(echo, peer);
 }
 
 static void accept_peer(struct echo *echo, int listener) {

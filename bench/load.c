@@ -146,7 +146,7 @@ static void print_result(struct part *parts, const struct options *options, doub
 		print_latency("", all);
 	for (unsigned work = 0; kinds > 1 && work < WORKS; work++) {
 		char prefix[16];
-		(void)snprintf(prefix, sizeof(prefix), "%s_", workload_name((enum work)work));
+		(void)snprintf(prefix, sizeof(prefix), "%s_", workload_name((enum op_type)work));
 		if (sum->latencies[work].count > 0)
 			print_latency(prefix, &sum->latencies[work]);
 	}
@@ -203,7 +203,7 @@ static bool prepare(struct run *run, int *idle) {
 	return true;
 }
 
-/* Runs the threads to their end. Answers the seconds that were measured; *used is theirs. */
+/* Runs the threads to their end. Replies the seconds that were measured; *used is theirs. */
 static double measure(struct run *run, struct part *parts, struct usage *used) {
 	const struct options *options = &run->options;
 	uint64_t begin_ns = 0;
@@ -280,7 +280,7 @@ int main(int argc, char **argv) {
 		code = 1;
 	}
 	free(run.versions);
-	free((void *)(uintptr_t)run.options.speech.value.data);
+	free((void *)(uintptr_t)run.options.common.value.data);
 	free(idle);
 	free(parts);
 	return code;

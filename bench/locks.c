@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * locks.c - what the lock costs: the round trips of acquire and release when nobody else wants it,
- * and, among contenders that do nothing else, the time from one holder's release to the next one's
- * acquire, and the turns and the time that pass until each has held it once.
+ * locks.c - what the lock costs: the round trips of acquire and release when there is no other
+ *contender, and, among contenders that do nothing else, the time from one holder's release to the
+ *next one's acquire, and the turns and the time that pass until each has held it once.
  *
  *	locks SERVER CONTENDERS MS
  *

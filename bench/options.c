@@ -9,6 +9,7 @@
 #include <rpcsvc/kv.h>
 
 #include "log.h"
+#include "number.h"
 
 enum {
 	CONNECTIONS_MAX = 20000,
@@ -36,7 +37,7 @@ static const char usage[] =
     "  -v, --value BYTES     (100)\n"
     "  -m, --mix MIX         null, get, put, append, insert, modify with shares (get=95,put=5),\n"
     "                        or a, b, c, d, f of YCSB (get)\n"
-    "  -r, --rate N          calls a second, whatever the answers do; 0: each lane sends its next\n"
+    "  -r, --rate N          calls a second, whatever the replies do; 0: each lane sends its next\n"
     "                        call when the one before is answered (0)\n"
     "  -w, --warm-up MS      not measured (200)\n"
     "  -D, --duration MS     measured (1000)\n"
@@ -76,23 +77,19 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static bool read_number(const char *what, uint64_t least, uint64_t most, uint64_t *number) {
-	char *end = NULL;
+static bool read_number(const char *what, uint64_t min, uint64_t max, uint64_t *number) {
+	char error[NUMBER_ERROR_MAX];
 
-	*number = strtoull(optarg, &end, 0);
-	if (optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || *number < least ||
-	    *number > most) {
-		log_error("--%s is a number from %llu to %llu, not \"%s\"", what,
-			  (unsigned long long)least, (unsigned long long)most, optarg);
-		return false;
-	}
-	return true;
+	if (number_parse(optarg, NUMBER_COUNT, min, max, number, error))
+		return true;
+	log_error("--%s: %s", what, error);
+	return false;
 }
 
-static bool read_small(const char *what, uint64_t least, uint64_t most, unsigned *small) {
+static bool read_small(const char *what, uint64_t min, uint64_t max, unsigned *small) {
 	uint64_t number = 0;
 
-	if (!read_number(what, least, most, &number))
+	if (!read_number(what, min, max, &number))
 		return false;
 	*small = (unsigned)number;
 	return true;
@@ -125,8 +122,8 @@ static bool read_mix(struct options *options) {
 	return wrong == NULL;
 }
 
-static bool read_spread(struct options *options) {
-	bool is_right = workload_parse_spread(optarg, &options->workload.distribution);
+static bool read_distribution(struct options *options) {
+	bool is_right = workload_parse_distribution(optarg, &options->workload.distribution);
 
 	if (!is_right)
 		log_error("--distribution is uniform, zipfian or latest, not \"%s\"", optarg);
@@ -141,11 +138,11 @@ static bool read_count(struct options *options, int option) {
 
 	switch (option) {
 	case 'P':
-		return read_small("program", 1, UINT32_MAX, &options->speech.program);
+		return read_small("program", 1, UINT32_MAX, &options->common.program);
 	case 'c':
 		return read_small("connections", 1, CONNECTIONS_MAX, &options->connections);
 	case 'f':
-		return read_small("in-flight", 1, PROTOCOL_LANES_MAX, &options->speech.lanes);
+		return read_small("in-flight", 1, PROTOCOL_LANES_MAX, &options->common.lanes);
 	case 't':
 		return read_small("threads", 1, THREADS_MAX, &options->threads);
 	case 'i':
@@ -154,7 +151,7 @@ static bool read_count(struct options *options, int option) {
 		return read_number("keys", 1, WORKLOAD_KEYS_MAX, &options->workload.keys);
 	case 'v':
 		is_right = read_small("value", 0, VALUE_MAX, &size);
-		options->speech.value.size = size;
+		options->common.value.size = size;
 		return is_right;
 	case 'r':
 		return read_number("rate", 0, UINT64_C(100000000), &options->rate);
@@ -184,13 +181,13 @@ static bool read_option(struct options *options, int option) {
 	case 'm':
 		return read_mix(options);
 	case 'd':
-		return read_spread(options);
+		return read_distribution(options);
 	case 'F':
 		return options->fills = true;
 	case 'e':
 		return options->is_versioned = true;
 	case 'S':
-		return options->speech.is_stateless = true;
+		return options->common.is_stateless = true;
 	default:
 		return read_count(options, option);
 	}
@@ -202,19 +199,19 @@ static const char *find_conflict(const struct options *options) {
 
 	if (options->server.host[0] == '\0' && options->server.path[0] == '\0')
 		return "--server is missing";
-	if (!is_kv && (options->is_versioned || options->speech.is_stateless))
+	if (!is_kv && (options->is_versioned || options->common.is_stateless))
 		return "--versioned and --stateless are for kv";
-	if (options->speech.is_stateless && workload_writes(&options->workload) &&
+	if (options->common.is_stateless && workload_writes(&options->workload) &&
 	    !options->is_versioned)
 		return "a stateless Put names a version: add --versioned --fill";
 	if (options->is_versioned && !options->fills)
 		return "--versioned must know the versions: add --fill";
 	if (options->is_versioned && (options->workload.shares[WORK_APPEND] != 0 ||
 				      options->workload.shares[WORK_INSERT] != 0 ||
-				      options->workload.distribution != SPREAD_UNIFORM))
+				      options->workload.distribution != DISTRIBUTION_UNIFORM))
 		return "--versioned is for get, put and modify over a uniform distribution";
 	if (options->is_versioned &&
-	    options->workload.keys < (uint64_t)options->connections * options->speech.lanes)
+	    options->workload.keys < (uint64_t)options->connections * options->common.lanes)
 		return "--versioned needs a key for each call under way: raise --keys";
 	if (options->threads > options->connections)
 		return "more --threads than --connections";
@@ -222,14 +219,14 @@ static const char *find_conflict(const struct options *options) {
 }
 
 static bool make_value(struct options *options) {
-	size_t size = options->speech.value.size;
+	size_t size = options->common.value.size;
 	char *value = calloc(1, size + VALUE_MARGIN);
 
 	if (value != NULL)
 		memset(value, 'v', size);
 	else
 		log_error("no memory for a value of %zu bytes", size);
-	options->speech.value.data = value;
+	options->common.value.data = value;
 	return value != NULL;
 }
 
@@ -239,7 +236,7 @@ bool options_read(struct options *options, int argc, char **argv, int *code) {
 
 	*options = (struct options){
 	    .protocol = &protocol_kv,
-	    .speech = {.lanes = 1, .program = KV_PROGRAM, .value = {NULL, 100}},
+	    .common = {.lanes = 1, .program = KV_PROGRAM, .value = {NULL, 100}},
 	    .workload = {.shares = {[WORK_GET] = 1}, .share_sum = 1, .keys = 100000},
 	    .connections = 50,
 	    .threads = 1,

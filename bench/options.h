@@ -14,8 +14,8 @@
 
 struct options {
 	const struct protocol *protocol;
-	struct address server; /* ADDRESS_TCP with a port, or ADDRESS_LOCAL */
-	struct speech speech;  /* its value: owned by the process */
+	struct address server;		/* ADDRESS_TCP with a port, or ADDRESS_LOCAL */
+	struct protocol_options common; /* its value: owned by the process */
 	struct workload workload;
 	unsigned connections;
 	unsigned threads;
@@ -27,10 +27,10 @@ struct options {
 	bool fills;	   /* first write each key */
 	bool is_versioned; /* Puts expect the version that the key has; each lane has its keys */
 	uint64_t seed;
-	pid_t server_pid; /* whose processor time is told; 0: none */
+	pid_t server_pid; /* the process whose processor time is reported; 0: none */
 };
 
-/* True: *options is right. False: it is over, with *code; what is wrong has been told. */
+/* True: *options is right. False: it is over, with *code; what is wrong has been reported. */
 bool options_read(struct options *options, int argc, char **argv, int *code);
 
 #endif

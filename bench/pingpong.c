@@ -42,9 +42,9 @@ int main(int argc, char **argv) {
 	static uint8_t bytes[SIZE_MAX_BYTES];
 	static struct histogram latencies;
 	struct address server;
-	enum work work = WORK_GET;
+	enum op_type work = WORK_GET;
 	size_t call = 0;
-	size_t answer = 0;
+	size_t reply = 0;
 	int fd = -1;
 
 	log_open("pingpong", 0);
@@ -54,13 +54,13 @@ int main(int argc, char **argv) {
 	}
 	if (strcmp(argv[2], "put") == 0)
 		work = WORK_PUT;
-	protocol_kv_sizes(work, strtoul(argv[3], NULL, 10), &call, &answer);
-	if (call > sizeof(bytes) || answer > sizeof(bytes)) {
+	protocol_kv_sizes(work, strtoul(argv[3], NULL, 10), &call, &reply);
+	if (call > sizeof(bytes) || reply > sizeof(bytes)) {
 		log_error("the value has at most half a megabyte");
 		return 2;
 	}
 	fd = connection_dial(&server);
-	if (fd < 0 || !play(fd, (uint32_t[]){(uint32_t)call, (uint32_t)answer}, bytes,
+	if (fd < 0 || !play(fd, (uint32_t[]){(uint32_t)call, (uint32_t)reply}, bytes,
 			    (unsigned)strtoul(argv[4], NULL, 10), &latencies))
 		return 1;
 	(void)close(fd);

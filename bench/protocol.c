@@ -44,7 +44,7 @@ bool protocol_receive(int fd, void *data, size_t size) {
 	while (size > 0) {
 		ssize_t got = recv(fd, bytes, size, 0);
 		if (got <= 0) {
-			log_error("the server gave no answer: %s",
+			log_error("the server gave no reply: %s",
 				  got == 0 ? "it hung up" : strerror(errno));
 			return false;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * protocol_echo.c - as many bytes there and back as a call of kv has, and nothing in them but their
- * number: the size of the call and of the answer wanted, 4 bytes each; an answer begins with its
+ * number: the size of the call and of the reply wanted, 4 bytes each; a reply begins with its
  * size.
  */
 #include "protocol.h"
@@ -9,59 +9,59 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct talk {
+struct conn_state {
 	uint32_t sizes[WORKS][2];
 	struct kv_bytes value;
 	uint8_t padding[PROTOCOL_HEAD_MAX];
 };
 
-static struct talk *open_talk(const struct speech *speech, int fd) {
-	struct talk *talk = calloc(1, sizeof(*talk));
+static struct conn_state *open_state(const struct protocol_options *options, int fd) {
+	struct conn_state *state = calloc(1, sizeof(*state));
 
 	(void)fd;
-	for (unsigned work = 0; talk != NULL && work < WORKS; work++) {
+	for (unsigned work = 0; state != NULL && work < WORKS; work++) {
 		size_t call = 0;
-		size_t answer = 0;
-		protocol_kv_sizes((enum work)work, speech->value.size, &call, &answer);
-		talk->sizes[work][0] = (uint32_t)call;
-		talk->sizes[work][1] = (uint32_t)answer;
+		size_t reply = 0;
+		protocol_kv_sizes((enum op_type)work, options->value.size, &call, &reply);
+		state->sizes[work][0] = (uint32_t)call;
+		state->sizes[work][1] = (uint32_t)reply;
 	}
-	if (talk != NULL)
-		talk->value = speech->value;
-	return talk;
+	if (state != NULL)
+		state->value = options->value;
+	return state;
 }
 
-static void close_talk(struct talk *talk) {
-	free(talk);
+static void close_state(struct conn_state *state) {
+	free(state);
 }
 
-static bool encode(struct talk *talk, const struct request *request, struct outgoing *out) {
-	const uint32_t *sizes = talk->sizes[request->work];
-	size_t left = sizes[0] - sizeof(talk->sizes[0]);
-	size_t lent = left > talk->value.size ? talk->value.size : 0;
+static bool encode(struct conn_state *state, const struct request *request, struct outgoing *out) {
+	const uint32_t *sizes = state->sizes[request->work];
+	size_t left = sizes[0] - sizeof(state->sizes[0]);
+	size_t lent = left > state->value.size ? state->value.size : 0;
 
-	return outgoing_add(out, sizes, sizeof(talk->sizes[0])) &&
-	       outgoing_add(out, talk->padding, left - lent) &&
-	       (lent == 0 || outgoing_lend(out, (struct kv_bytes){talk->value.data, lent}));
+	return outgoing_add(out, sizes, sizeof(state->sizes[0])) &&
+	       outgoing_add(out, state->padding, left - lent) &&
+	       (lent == 0 || outgoing_lend(out, (struct kv_bytes){state->value.data, lent}));
 }
 
-static enum decoding decode(struct talk *talk, const uint8_t *bytes, size_t size,
-			    struct answer *answer) {
-	uint32_t told = 0;
+static enum decode_result decode(struct conn_state *state, const uint8_t *bytes, size_t size,
+				 struct reply *reply) {
+	uint32_t length = 0;
 
-	(void)talk;
-	if (size < sizeof(told))
-		return DECODING_MORE;
-	memcpy(&told, bytes, sizeof(told));
-	*answer = (struct answer){.outcome = OUTCOME_DONE, .size = told};
-	return told < sizeof(told) ? DECODING_RUBBISH : DECODING_DONE;
+	(void)state;
+	if (size < sizeof(length))
+		return DECODE_MORE;
+	memcpy(&length, bytes, sizeof(length));
+	*reply = (struct reply){.outcome = OUTCOME_DONE, .size = length};
+	return length < sizeof(length) ? DECODE_INVALID : DECODE_DONE;
 }
 
 const struct protocol protocol_echo = {
     .name = "echo",
     .is_ordered = true,
-    .open = open_talk,
-    .close = close_talk,
+    .open = open_state,
+    .close = close_state,
     .encode = encode,
     .decode = decode,
 };

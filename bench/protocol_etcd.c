@@ -26,7 +26,7 @@ struct head {
 	bool has_value;
 };
 
-struct talk {
+struct conn_state {
 	struct head heads[WORKS];
 	char *value; /* owned; base64, and the end of the request */
 	size_t value_size;
@@ -41,47 +41,47 @@ static void make_head(struct head *head, const char *path, size_t body) {
 	head->size = (size_t)size;
 }
 
-static bool encode_value(struct talk *talk, struct kv_bytes value) {
+static bool encode_value(struct conn_state *state, struct kv_bytes value) {
 	static const char middle[] = "\",\"value\":\"";
 	static const char end[] = "\"}";
 	size_t text_size = BASE64_ENCODE_RAW_LENGTH(value.size);
 	size_t size = sizeof(middle) - 1;
 
-	talk->value = malloc(size + text_size + sizeof(end));
-	if (talk->value == NULL)
+	state->value = malloc(size + text_size + sizeof(end));
+	if (state->value == NULL)
 		return false;
-	memcpy(talk->value, middle, size);
-	base64_encode_raw(talk->value + size, value.size, value.data);
+	memcpy(state->value, middle, size);
+	base64_encode_raw(state->value + size, value.size, value.data);
 	size += text_size;
-	memcpy(talk->value + size, end, sizeof(end) - 1);
-	talk->value_size = size + sizeof(end) - 1;
+	memcpy(state->value + size, end, sizeof(end) - 1);
+	state->value_size = size + sizeof(end) - 1;
 	return true;
 }
 
-static struct talk *open_talk(const struct speech *speech, int fd) {
-	struct talk *talk = calloc(1, sizeof(*talk));
+static struct conn_state *open_state(const struct protocol_options *options, int fd) {
+	struct conn_state *state = calloc(1, sizeof(*state));
 
 	(void)fd;
-	if (talk == NULL || !encode_value(talk, speech->value)) {
+	if (state == NULL || !encode_value(state, options->value)) {
 		log_error("there is no memory for a connection");
-		free(talk);
+		free(state);
 		return NULL;
 	}
-	make_head(&talk->heads[WORK_GET], "range", strlen("{\"key\":\"\"}") + KEY_TEXT);
-	make_head(&talk->heads[WORK_PUT], "put",
-		  strlen("{\"key\":\"") + KEY_TEXT + talk->value_size);
-	talk->heads[WORK_PUT].has_value = true;
-	talk->heads[WORK_INSERT] = talk->heads[WORK_PUT];
-	return talk;
+	make_head(&state->heads[WORK_GET], "range", strlen("{\"key\":\"\"}") + KEY_TEXT);
+	make_head(&state->heads[WORK_PUT], "put",
+		  strlen("{\"key\":\"") + KEY_TEXT + state->value_size);
+	state->heads[WORK_PUT].has_value = true;
+	state->heads[WORK_INSERT] = state->heads[WORK_PUT];
+	return state;
 }
 
-static void close_talk(struct talk *talk) {
-	free(talk->value);
-	free(talk);
+static void close_state(struct conn_state *state) {
+	free(state->value);
+	free(state);
 }
 
-static bool encode(struct talk *talk, const struct request *request, struct outgoing *out) {
-	struct head *head = &talk->heads[request->work];
+static bool encode(struct conn_state *state, const struct request *request, struct outgoing *out) {
+	struct head *head = &state->heads[request->work];
 	char key[PROTOCOL_KEY_SIZE];
 	char text[KEY_TEXT];
 
@@ -93,38 +93,38 @@ static bool encode(struct talk *talk, const struct request *request, struct outg
 	base64_encode_raw(text, sizeof(key), (const uint8_t *)key);
 	return outgoing_add(out, head->text, head->size) && outgoing_add(out, text, sizeof(text)) &&
 	       (head->has_value
-		    ? outgoing_lend(out, (struct kv_bytes){talk->value, talk->value_size})
+		    ? outgoing_lend(out, (struct kv_bytes){state->value, state->value_size})
 		    : outgoing_add(out, "\"}", 2));
 }
 
-static enum decoding decode(struct talk *talk, const uint8_t *bytes, size_t size,
-			    struct answer *answer) {
+static enum decode_result decode(struct conn_state *state, const uint8_t *bytes, size_t size,
+				 struct reply *reply) {
 	static const char length[] = "\r\nContent-Length: ";
 	const char *text = (const char *)bytes;
 	const char *end = memmem(bytes, size, "\r\n\r\n", 4);
-	const char *told = NULL;
+	const char *at = NULL;
 	unsigned long body = 0;
 
-	(void)talk;
+	(void)state;
 	if (end == NULL)
-		return DECODING_MORE;
-	told = memmem(bytes, (size_t)(end - text), length, sizeof(length) - 1);
-	if (told == NULL || memcmp(text, "HTTP/1.1 ", 9) != 0)
-		return DECODING_RUBBISH;
-	body = strtoul(told + sizeof(length) - 1, NULL, 10);
-	*answer = (struct answer){.outcome = OUTCOME_DONE, .size = (size_t)(end - text) + 4 + body};
+		return DECODE_MORE;
+	at = memmem(bytes, (size_t)(end - text), length, sizeof(length) - 1);
+	if (at == NULL || memcmp(text, "HTTP/1.1 ", 9) != 0)
+		return DECODE_INVALID;
+	body = strtoul(at + sizeof(length) - 1, NULL, 10);
+	*reply = (struct reply){.outcome = OUTCOME_DONE, .size = (size_t)(end - text) + 4 + body};
 	if (memcmp(text + 9, "200", 3) != 0) {
 		log_error("etcd refuses: %.*s", size > SHOWN_MAX ? SHOWN_MAX : (int)size, text);
-		answer->outcome = OUTCOME_REFUSED;
+		reply->outcome = OUTCOME_REFUSED;
 	}
-	return DECODING_DONE;
+	return DECODE_DONE;
 }
 
 const struct protocol protocol_etcd = {
     .name = "etcd",
     .is_ordered = true,
-    .open = open_talk,
-    .close = close_talk,
+    .open = open_state,
+    .close = close_state,
     .encode = encode,
     .decode = decode,
 };

@@ -13,8 +13,8 @@
 
 #include <rpcsvc/kv.h>
 
-#include "random.h"
 #include "log.h"
+#include "random.h"
 #include "record_marking.h"
 
 enum {
@@ -44,7 +44,7 @@ struct form {
 	bool writes;
 };
 
-struct talk {
+struct conn_state {
 	struct form forms[WORKS];
 	struct kv_bytes value;
 	size_t padding; /* zeros after the value, then want_old of an Append */
@@ -106,7 +106,7 @@ static bool call_once(int fd, uint32_t program, rpcproc_t procedure, xdrproc_t e
 		      void *arguments, xdrproc_t decode, void *results) {
 	uint8_t bytes[HANDSHAKE_MAX];
 	size_t size = encode_record(bytes, sizeof(bytes), program, procedure, encode, arguments);
-	struct rpc_msg reply = {.rm_direction = REPLY};
+	struct rpc_msg header = {.rm_direction = REPLY};
 	struct rpc_err error = {.re_status = RPC_CANTDECODERES};
 	XDR xdrs;
 
@@ -115,50 +115,50 @@ static bool call_once(int fd, uint32_t program, rpcproc_t procedure, xdrproc_t e
 		return false;
 	size = get_32(bytes) & ~last_fragment;
 	if (size > sizeof(bytes) || (get_32(bytes) & last_fragment) == 0) {
-		log_error("that is no kv server: it answers HELLO with %zu bytes", size);
+		log_error("that is no kv server: it replies HELLO with %zu bytes", size);
 		return false;
 	}
 	if (!protocol_receive(fd, bytes, size))
 		return false;
-	reply.acpted_rply.ar_results.where = results;
-	reply.acpted_rply.ar_results.proc = decode;
+	header.acpted_rply.ar_results.where = results;
+	header.acpted_rply.ar_results.proc = decode;
 	xdrmem_create(&xdrs, (char *)bytes, (u_int)size, XDR_DECODE);
-	if (xdr_replymsg(&xdrs, &reply))
-		_seterr_reply(&reply, &error);
+	if (xdr_replymsg(&xdrs, &header))
+		_seterr_reply(&header, &error);
 	if (error.re_status != RPC_SUCCESS)
 		log_error("no kv server of this version and program: %s",
 			  clnt_sperrno(error.re_status));
 	return error.re_status == RPC_SUCCESS;
 }
 
-static bool say_hello(struct talk *talk, const struct speech *speech, int fd) {
+static bool say_hello(struct conn_state *state, const struct protocol_options *options, int fd) {
 	kv1_hello_res hello = {.status = KV1_OK};
 
-	if (!call_once(fd, speech->program, KVPROC_HELLO, (xdrproc_t)(void (*)(void))xdr_void, NULL,
-		       (xdrproc_t)xdr_kv1_hello_res, &hello))
+	if (!call_once(fd, options->program, KVPROC_HELLO, (xdrproc_t)(void (*)(void))xdr_void,
+		       NULL, (xdrproc_t)xdr_kv1_hello_res, &hello))
 		return false;
-	if (hello.status != KV1_OK || hello.value_max < speech->value.size) {
+	if (hello.status != KV1_OK || hello.value_max < options->value.size) {
 		log_error("kvd takes values up to %u bytes; see its --max-value", hello.value_max);
 		return false;
 	}
-	talk->epoch = hello.epoch;
+	state->epoch = hello.epoch;
 	return true;
 }
 
-static bool open_session(struct talk *talk, const struct speech *speech, int fd) {
-	kv1_open_args args = {.epoch = talk->epoch, .slots = speech->lanes};
+static bool open_session(struct conn_state *state, const struct protocol_options *options, int fd) {
+	kv1_open_args args = {.epoch = state->epoch, .slots = options->lanes};
 	kv1_open_res opened = {.status = KV1_OK};
 
 	random_bytes(args.nonce, sizeof(args.nonce));
-	if (!call_once(fd, speech->program, KVPROC_OPEN, (xdrproc_t)xdr_kv1_open_args, &args,
+	if (!call_once(fd, options->program, KVPROC_OPEN, (xdrproc_t)xdr_kv1_open_args, &args,
 		       (xdrproc_t)xdr_kv1_open_res, &opened))
 		return false;
-	if (opened.status != KV1_OK || opened.slots < speech->lanes) {
-		log_error("kvd opens no session of %u slots: status %d, %u slots", speech->lanes,
+	if (opened.status != KV1_OK || opened.slots < options->lanes) {
+		log_error("kvd opens no session of %u slots: status %d, %u slots", options->lanes,
 			  (int)opened.status, opened.slots);
 		return false;
 	}
-	talk->client_id = opened.client_id;
+	state->client_id = opened.client_id;
 	return true;
 }
 
@@ -171,15 +171,15 @@ static void leave_value_out(struct form *form, size_t value_size, size_t after) 
 	record_mark(form->bytes, form->size - RECORD_MARK_SIZE + RNDUP(value_size) + after);
 }
 
-static void make_forms(struct talk *talk, uint32_t program, size_t value_size) {
+static void make_forms(struct conn_state *state, uint32_t program, size_t value_size) {
 	char key[PROTOCOL_KEY_SIZE] = {0};
 	char word[BYTES_PER_XDR_UNIT] = {0};
-	kv1_get_args get = {.epoch = talk->epoch, .key = {sizeof(key), key}};
-	kv1_put_args put = {.writer = {.epoch = talk->epoch, .client_id = talk->client_id},
+	kv1_get_args get = {.epoch = state->epoch, .key = {sizeof(key), key}};
+	kv1_put_args put = {.writer = {.epoch = state->epoch, .client_id = state->client_id},
 			    .key = {sizeof(key), key},
 			    .value = {sizeof(word), word}};
 	kv1_append_args append = {.writer = put.writer, .key = put.key, .value = put.value};
-	struct form *forms = talk->forms;
+	struct form *forms = state->forms;
 
 	forms[WORK_NULL].size =
 	    encode_record(forms[WORK_NULL].bytes, FORM_MAX, program, KVPROC_NULL,
@@ -198,114 +198,114 @@ static void make_forms(struct talk *talk, uint32_t program, size_t value_size) {
 	leave_value_out(&forms[WORK_PUT], value_size, 0);
 	leave_value_out(&forms[WORK_APPEND], value_size, BYTES_PER_XDR_UNIT);
 	forms[WORK_INSERT] = forms[WORK_PUT];
-	talk->padding = RNDUP(value_size) - value_size;
+	state->padding = RNDUP(value_size) - value_size;
 }
 
-static struct talk *open_talk(const struct speech *speech, int fd) {
-	struct talk *talk = calloc(1, sizeof(*talk));
+static struct conn_state *open_state(const struct protocol_options *options, int fd) {
+	struct conn_state *state = calloc(1, sizeof(*state));
 
-	if (talk == NULL)
+	if (state == NULL)
 		return NULL;
-	talk->value = speech->value;
-	if (!say_hello(talk, speech, fd) ||
-	    (!speech->is_stateless && !open_session(talk, speech, fd))) {
-		free(talk);
+	state->value = options->value;
+	if (!say_hello(state, options, fd) ||
+	    (!options->is_stateless && !open_session(state, options, fd))) {
+		free(state);
 		return NULL;
 	}
-	make_forms(talk, speech->program, speech->value.size);
-	return talk;
+	make_forms(state, options->program, options->value.size);
+	return state;
 }
 
-static void close_talk(struct talk *talk) {
-	free(talk);
+static void close_state(struct conn_state *state) {
+	free(state);
 }
 
-static bool encode(struct talk *talk, const struct request *request, struct outgoing *out) {
+static bool encode(struct conn_state *state, const struct request *request, struct outgoing *out) {
 	static const uint8_t zeros[2 * BYTES_PER_XDR_UNIT];
-	struct form *form = &talk->forms[request->work];
-	size_t after = talk->padding;
+	struct form *form = &state->forms[request->work];
+	size_t after = state->padding;
 
-	/* The xid is the lane, so that an answer tells it. */
+	/* The xid is the lane, so that a reply tells it. */
 	put_32(form->bytes + XID_AT, request->lane);
 	if (form->key_at != 0)
 		protocol_key(request->key, (char *)form->bytes + form->key_at);
 	if (!form->writes)
 		return outgoing_add(out, form->bytes, form->size);
 	put_64(form->bytes + EXPECTED_AT, request->expected);
-	if (talk->client_id != 0) {
+	if (state->client_id != 0) {
 		put_32(form->bytes + SLOT_AT, request->lane);
-		put_64(form->bytes + SEQ_AT, ++talk->seqs[request->lane]);
+		put_64(form->bytes + SEQ_AT, ++state->seqs[request->lane]);
 	}
 	if (request->work == WORK_APPEND)
 		after += BYTES_PER_XDR_UNIT;
-	return outgoing_add(out, form->bytes, form->size) && outgoing_lend(out, talk->value) &&
+	return outgoing_add(out, form->bytes, form->size) && outgoing_lend(out, state->value) &&
 	       (after == 0 || outgoing_add(out, zeros, after));
 }
 
-/* --- Answers -------------------------------------------------------------------------------- */
+/* --- Replies -------------------------------------------------------------------------------- */
 
-static enum decoding decode(struct talk *talk, const uint8_t *bytes, size_t size,
-			    struct answer *answer) {
-	const uint8_t *reply = bytes + RECORD_MARK_SIZE;
+static enum decode_result decode(struct conn_state *state, const uint8_t *bytes, size_t size,
+				 struct reply *reply) {
+	const uint8_t *header = bytes + RECORD_MARK_SIZE;
 	uint32_t mark = 0;
 	size_t left = 0;
 
-	(void)talk;
+	(void)state;
 	if (size < RECORD_MARK_SIZE)
-		return DECODING_MORE;
+		return DECODE_MORE;
 	mark = get_32(bytes);
 	left = mark & ~last_fragment;
-	*answer = (struct answer){.outcome = OUTCOME_DONE, .size = RECORD_MARK_SIZE + left};
+	*reply = (struct reply){.outcome = OUTCOME_DONE, .size = RECORD_MARK_SIZE + left};
 	if ((mark & last_fragment) == 0 || left < REPLY_HEADER)
-		return DECODING_RUBBISH;
-	/* An answer to NULL ends with the header; any other goes on with status and version. */
+		return DECODE_INVALID;
+	/* A reply to NULL ends with the header; any other goes on with status and version. */
 	if (size - RECORD_MARK_SIZE < (left < REPLY_HEADER + 12 ? left : REPLY_HEADER + 12))
-		return DECODING_MORE;
-	answer->lane = get_32(reply);
-	if (get_32(reply + 4) != REPLY || answer->lane >= PROTOCOL_LANES_MAX)
-		return DECODING_RUBBISH;
-	answer->code = get_32(reply + 8) != MSG_ACCEPTED ? 1 : get_32(reply + 20);
-	if (answer->code != 0) {
-		log_error("kvd refuses the call as RPC: status %" PRIu64, answer->code);
-		answer->outcome = OUTCOME_REFUSED;
-		return DECODING_DONE;
+		return DECODE_MORE;
+	reply->lane = get_32(header);
+	if (get_32(header + 4) != REPLY || reply->lane >= PROTOCOL_LANES_MAX)
+		return DECODE_INVALID;
+	reply->code = get_32(header + 8) != MSG_ACCEPTED ? 1 : get_32(header + 20);
+	if (reply->code != 0) {
+		log_error("kvd refuses the call as RPC: status %" PRIu64, reply->code);
+		reply->outcome = OUTCOME_REFUSED;
+		return DECODE_DONE;
 	}
 	if (left < REPLY_HEADER + 12)
-		return left == REPLY_HEADER ? DECODING_DONE : DECODING_RUBBISH;
-	answer->code = get_32(reply + REPLY_HEADER);
-	answer->version = get_64(reply + REPLY_HEADER + 4);
-	if (answer->code == KV1_NOKEY) {
-		answer->outcome = OUTCOME_MISSING;
-	} else if (answer->code == KV1_VERSION) {
-		answer->outcome = OUTCOME_CONFLICT;
-	} else if (answer->code != KV1_OK) {
-		log_error("kvd refuses: status %" PRIu64 " of kv.x", answer->code);
-		answer->outcome = OUTCOME_REFUSED;
+		return left == REPLY_HEADER ? DECODE_DONE : DECODE_INVALID;
+	reply->code = get_32(header + REPLY_HEADER);
+	reply->version = get_64(header + REPLY_HEADER + 4);
+	if (reply->code == KV1_NOKEY) {
+		reply->outcome = OUTCOME_MISSING;
+	} else if (reply->code == KV1_VERSION) {
+		reply->outcome = OUTCOME_CONFLICT;
+	} else if (reply->code != KV1_OK) {
+		log_error("kvd refuses: status %" PRIu64 " of kv.x", reply->code);
+		reply->outcome = OUTCOME_REFUSED;
 	}
-	return DECODING_DONE;
+	return DECODE_DONE;
 }
 
-void protocol_kv_sizes(enum work work, size_t value_size, size_t *call, size_t *answer) {
-	struct talk talk = {.epoch = 1};
-	struct form *form = &talk.forms[work];
+void protocol_kv_sizes(enum op_type work, size_t value_size, size_t *call, size_t *reply) {
+	struct conn_state state = {.epoch = 1};
+	struct form *form = &state.forms[work];
 
-	make_forms(&talk, KV_PROGRAM, value_size);
+	make_forms(&state, KV_PROGRAM, value_size);
 	*call = form->size + (form->writes ? RNDUP(value_size) : 0) +
 		(work == WORK_APPEND ? BYTES_PER_XDR_UNIT : 0);
-	*answer = RECORD_MARK_SIZE + REPLY_HEADER;
+	*reply = RECORD_MARK_SIZE + REPLY_HEADER;
 	switch (work) {
 	case WORK_NULL:
 	case WORK_MODIFY: /* it is two calls, and has no size of its own */
 		break;
 	case WORK_GET:
-		*answer += 12 + BYTES_PER_XDR_UNIT + RNDUP(value_size);
+		*reply += 12 + BYTES_PER_XDR_UNIT + RNDUP(value_size);
 		break;
 	case WORK_PUT:
 	case WORK_INSERT:
-		*answer += 12;
+		*reply += 12;
 		break;
 	case WORK_APPEND:
-		*answer += 12 + 8 + BYTES_PER_XDR_UNIT;
+		*reply += 12 + 8 + BYTES_PER_XDR_UNIT;
 		break;
 	}
 }
@@ -313,8 +313,8 @@ void protocol_kv_sizes(enum work work, size_t value_size, size_t *call, size_t *
 const struct protocol protocol_kv = {
     .name = "kv",
     .is_ordered = false,
-    .open = open_talk,
-    .close = close_talk,
+    .open = open_state,
+    .close = close_state,
     .encode = encode,
     .decode = decode,
 };

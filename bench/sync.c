@@ -74,7 +74,8 @@ int main(int argc, char **argv) {
 		log_error("%s: %s", argv[1], strerror(errno));
 	(void)close(fd);
 	if (is_right)
-		printf("p50_us %.2f\nmean_us %.2f\n", (double)histogram_quantile(&latencies, 0.5) / 1e3,
+		printf("p50_us %.2f\nmean_us %.2f\n",
+		       (double)histogram_quantile(&latencies, 0.5) / 1e3,
 		       histogram_mean(&latencies) / 1e3);
 	return is_right ? 0 : 1;
 }

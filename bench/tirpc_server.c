@@ -94,7 +94,7 @@ static void put(const kv1_put_args *args, kv1_put_res *res) {
 	res->current = ++(*place)->version;
 }
 
-/* Takes arguments, answers, frees: as the code does that rpcgen would make. */
+/* Takes arguments, replies, frees: as the code does that rpcgen would make. */
 static void serve_get(SVCXPRT *transport) {
 	kv1_get_args args = {0};
 	kv1_get_res res = {.status = KV1_OK};
@@ -157,7 +157,7 @@ int main(void) {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	log_open("tirpc_server", 0);
-	/* Accepted sockets inherit it, and libtirpc's answers leave at once, as kvd's do. */
+	/* Accepted sockets inherit it, and libtirpc's replies leave at once, as kvd's do. */
 	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
 	    bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
 	    listen(fd, SOMAXCONN) != 0 ||

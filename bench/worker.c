@@ -15,7 +15,7 @@
 enum { EVENTS_AT_ONCE = 256 };
 
 static const uint64_t any_version = UINT64_MAX;
-static const uint64_t patience_ns = UINT64_C(20000000000);
+static const uint64_t reply_timeout_ns = UINT64_C(20000000000);
 
 static uint64_t now(struct worker *worker) {
 	if (worker->now_ns == 0)
@@ -73,7 +73,7 @@ void worker_close(struct worker *worker) {
 
 /* --- Making calls --------------------------------------------------------------------------- */
 
-static bool make_call(struct worker *worker, struct connection *connection, const struct lane *call,
+static bool make_call(struct worker *worker, struct connection *connection, const struct slot *call,
 		      uint64_t expected) {
 	worker->under_way++;
 	return connection_call(connection, call, expected);
@@ -94,7 +94,7 @@ static uint64_t own_key(const struct worker *worker, const struct connection *co
 }
 
 static bool make_next(struct worker *worker, struct connection *connection, uint64_t begin_ns) {
-	struct lane call = {.begin_ns = begin_ns};
+	struct slot call = {.begin_ns = begin_ns};
 	uint64_t expected = any_version;
 
 	call.work = workload_next(&worker->options->workload, &worker->seed, &call.key);
@@ -107,12 +107,12 @@ static bool make_next(struct worker *worker, struct connection *connection, uint
 }
 
 static bool fill_next(struct worker *worker, struct connection *connection) {
-	struct lane call = {.work = WORK_PUT, .key = worker->next_key++};
+	struct slot call = {.work = WORK_PUT, .key = worker->next_key++};
 
 	/* Without a session only a Put that names a version is taken; if the key is there, the
-	   answer tells its version as well. */
+	   reply tells its version as well. */
 	return make_call(worker, connection, &call,
-			 worker->options->speech.is_stateless ? 0 : any_version);
+			 worker->options->common.is_stateless ? 0 : any_version);
 }
 
 /* Gives a lane that is free something to do, if there is anything. */
@@ -171,9 +171,9 @@ static bool make_due(struct worker *worker) {
 	return true;
 }
 
-/* --- Answers -------------------------------------------------------------------------------- */
+/* --- Replies -------------------------------------------------------------------------------- */
 
-static void count(struct worker *worker, const struct lane *call, const struct answer *answer) {
+static void count(struct worker *worker, const struct slot *call, const struct reply *reply) {
 	uint64_t at_ns = now(worker);
 	bool counts =
 	    call->begin_ns >= worker->window.begin_ns && call->begin_ns < worker->window.end_ns;
@@ -182,27 +182,27 @@ static void count(struct worker *worker, const struct lane *call, const struct a
 		worker->answered++;
 	if (counts)
 		histogram_add(&worker->latencies[call->work], at_ns - call->begin_ns);
-	worker->missing += counts && answer->outcome == OUTCOME_MISSING;
-	worker->conflicts += counts && answer->outcome == OUTCOME_CONFLICT;
+	worker->missing += counts && reply->outcome == OUTCOME_MISSING;
+	worker->conflicts += counts && reply->outcome == OUTCOME_CONFLICT;
 }
 
-static bool take_answer(void *context, struct connection *connection, const struct lane *call,
-			const struct answer *answer) {
+static bool take_reply(void *context, struct connection *connection, const struct slot *call,
+		       const struct reply *reply) {
 	struct worker *worker = context;
 
 	worker->under_way--;
-	if (answer->outcome == OUTCOME_REFUSED)
+	if (reply->outcome == OUTCOME_REFUSED)
 		return false; /* the protocol has told it */
 	if (worker->versions != NULL && call->work != WORK_GET && call->work != WORK_NULL)
-		worker->versions[call->key] = answer->version;
+		worker->versions[call->key] = reply->version;
 	if (call->work == WORK_MODIFY && !call->is_second) {
-		struct lane second = *call;
+		struct slot second = *call;
 		second.is_second = true;
 		return make_call(worker, connection, &second,
-				 answer->version != 0 ? answer->version : any_version);
+				 reply->version != 0 ? reply->version : any_version);
 	}
 	if (!worker->is_filling)
-		count(worker, call, answer);
+		count(worker, call, reply);
 	return go_on(worker, connection);
 }
 
@@ -213,8 +213,8 @@ static uint64_t time_to_wait(struct worker *worker) {
 	uint64_t next_ns = due_ns(worker);
 
 	if (worker->is_filling || worker->options->rate == 0 || next_ns >= worker->window.end_ns)
-		return patience_ns;
-	return next_ns > now(worker) ? next_ns - now(worker) : patience_ns;
+		return reply_timeout_ns;
+	return next_ns > now(worker) ? next_ns - now(worker) : reply_timeout_ns;
 }
 
 /* Whether there is nothing to come. */
@@ -237,9 +237,9 @@ static bool turn(struct worker *worker) {
 		log_error("epoll: %s", strerror(errno));
 		return false;
 	}
-	if (ready == 0 && wait_ns == patience_ns) {
-		log_error("no answer for %llu s, and %llu calls are under way",
-			  (unsigned long long)(patience_ns / 1000000000),
+	if (ready == 0 && wait_ns == reply_timeout_ns) {
+		log_error("no reply for %llu s, and %llu calls are under way",
+			  (unsigned long long)(reply_timeout_ns / 1000000000),
 			  (unsigned long long)worker->under_way);
 		return false;
 	}
@@ -247,7 +247,7 @@ static bool turn(struct worker *worker) {
 		struct connection *connection = events[i].data.ptr;
 		worker->now_ns = 0;
 		if ((events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0 &&
-		    !connection_read(connection, worker->scratch, take_answer, worker))
+		    !connection_read(connection, worker->scratch, take_reply, worker))
 			return false;
 		if (!flush(worker, connection))
 			return false;

@@ -7,8 +7,8 @@
  *
  * Closed loop: each lane makes its next call when the one before is answered; a latency begins when
  * the call is made. Fixed rate: the calls of a worker are due at even distances whatever the
- * answers do, and a latency begins when the call was due, though no lane was free then. So a server
- * that stands still for a second is charged with all calls that were due in it ("coordinated
+ * replies do, and a latency begins when the call was due, though no lane was free then. So a server
+ * that stalls for a second is charged with all calls that were due in it ("coordinated
  * omission" is leaving them out).
  */
 
@@ -55,10 +55,10 @@ bool worker_open(struct worker *worker, struct options *options, uint64_t *versi
 		 unsigned number, unsigned parts);
 void worker_close(struct worker *worker);
 
-/* Writes this worker's part of the keys, and waits for the answers. */
+/* Writes this worker's part of the keys, and waits for the replies. */
 bool worker_fill(struct worker *worker);
 
-/* Makes calls until the window ends, or all have been made, and waits for the answers. */
+/* Makes calls until the window ends, or all have been made, and waits for the replies. */
 bool worker_run(struct worker *worker, struct window window);
 
 #endif

@@ -3,22 +3,22 @@
 #define CHANNEL_H
 
 /*
- * channel.h - the way to the store: one link that all threads share, what HELLO told on it, and
- * the search for another link when it is gone. Safe to use from many threads.
+ * channel.h - the binding of a handle to its server: one connection that all threads share, what
+ * HELLO returned on it, and the search for another connection when it is lost. Safe to use from
+ * many threads.
  *
- * A store is known by its id, as long as there is something to remember of it: channel_remember().
- * The time for which one store is remembered is a *life*: 1, 2, ... A call belongs to the life in
- * which it, or the handle that it is made on, knows the store (memo.h); to none if it knows
- * nothing.
+ * A store is identified by its id as long as something was learned from it (channel_remember()).
+ * The time for which one store is bound is a *generation*: 1, 2, ... A call belongs to the
+ * generation in which it, or its handle, knows the store (known_store.h); to none if neither does.
  */
 
 #include "backoff.h"
 
-/* A link on which HELLO was answered, and what was told. Whoever has one drops it. */
-struct line {
-	struct link *link;
+/* A connection on which HELLO succeeded, and its reply. Released with channel_unbind(). */
+struct binding {
+	struct conn *conn;
 	bool is_stream;
-	uint64_t life;
+	uint64_t generation;
 	uint64_t epoch; /* not 0 */
 	uint32_t key_max;
 	uint32_t value_max;
@@ -30,47 +30,62 @@ struct channel;
 /* NULL: no memory. Borrows `transport`. Connects to nothing yet. */
 struct channel *channel_new(const struct transport *transport);
 
-/* `is_child`: this process was forked off the owner's, so locks are left alone. NULL is fine. */
+/* `is_child`: as clerk_free(). NULL does nothing. */
 void channel_free(struct channel *channel, bool is_child);
 
-/* The current life. */
+/* The current generation. */
 uint64_t channel_generation(struct channel *channel);
 
 /*
- * Answers the line to the store in *line (to be dropped with channel_unbind()), looking for one as
- * long as `backoff` allows. `life` is the call's; 0: it belongs to none, so any store will do.
- *
- * KV_TIMEOUT. KV_BADSESSION: the call's life is over, each address that led to its store led to
- * another one; nothing was sent but HELLO. KV_DENIED and the like: each server refused HELLO.
+ * Fills *binding, to be released with channel_unbind(), and connects for as long as `backoff`
+ * allows if there is no connection. `generation` is the call's; 0: it belongs to none, so any store
+ * will do. Returns KV_OK; KV_TIMEOUT, also if the handle fails fast and every address has failed;
+ *   KV_BADSESSION: the call's generation is over, for each address of its store has another one
+ *     now; nothing was sent but HELLO;
+ *   KV_DENIED and the like: each server refused HELLO.
  */
-enum kv_status channel_bind(struct channel *channel, uint64_t life, struct backoff *backoff,
-			    struct line *line);
-void channel_unbind(struct channel *channel, struct line *line);
+enum kv_status channel_bind(struct channel *channel, uint64_t generation, struct backoff *backoff,
+			    struct binding *binding);
+void channel_unbind(struct channel *channel, struct binding *binding);
 
-/* Sends once on the line, as transport->attempt(), and keeps the reason if that failed. */
-enum attempt channel_attempt(struct channel *channel, const struct line *line,
+/* Sends once, as transport->attempt(), and keeps the error message if that failed. */
+enum attempt channel_attempt(struct channel *channel, const struct binding *binding,
 			     const struct request *request, uint64_t until_ms,
 			     struct response *response);
 
+/* An empty call on the binding. Returns whether it was answered. */
+bool channel_ping(struct channel *channel, const struct binding *binding, uint64_t until_ms);
+
 /*
- * Says that there is something to remember of the store: a session, a version, or a write that may
- * change it. False if `life` is over: then nothing learned in it holds any more.
+ * Notes that something was learned from the store: a session, a version, or a write that may change
+ * it. Returns false if `generation` is over: then nothing learned in it holds any more.
  */
-bool channel_remember(struct channel *channel, uint64_t life);
+bool channel_remember(struct channel *channel, uint64_t generation);
 
-/* The server does not know the line's epoch any more: HELLO is due again. */
-void channel_need_hello(struct channel *channel, const struct line *line);
+/* The id of the store of that generation. False: it is over. */
+bool channel_store(struct channel *channel, uint64_t generation, uint8_t store[STORE_ID_SIZE]);
 
-/* The line broke, or its peer fell silent: connect anew. */
-void channel_disconnect(struct channel *channel, const struct line *line);
+/*
+ * Notes that calls are for this store and no other: from now on a server of another one is passed
+ * over. Returns the generation of the store; 0: the channel knows another one.
+ */
+uint64_t channel_expect_store(struct channel *channel, const uint8_t store[STORE_ID_SIZE]);
 
-/* The peer does not serve kv: connect to the next address, and look this one up again. */
-void channel_next_server(struct channel *channel, const struct line *line);
+/* After a reply KV_EPOCH: the next call sends HELLO again. */
+void channel_need_hello(struct channel *channel, const struct binding *binding);
 
-/* A number for a request, another one each time. */
+/* The connection broke, or the server is silent: the next call connects again. */
+void channel_disconnect(struct channel *channel, const struct binding *binding);
+
+/* The server does not serve kv: the next call tries the next address, and resolves this one again.
+ */
+void channel_next_server(struct channel *channel, const struct binding *binding);
+
+/* The xid of a new request; the first of those of `count` requests. */
 uint32_t channel_xid(struct channel *channel);
+uint32_t channel_xids(struct channel *channel, size_t count);
 
-/* Why the last attempt that failed did so, with the final NUL; empty if none did. */
+/* As kv_last_error(). */
 void channel_last_error(struct channel *channel, char *text, size_t size);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef WAIT_H
-#define WAIT_H
+#ifndef COND_WAIT_H
+#define COND_WAIT_H
 
-/* wait.h - waiting for another thread of this process, as long as a call has time. */
+/* cond_wait.h - waits for a condition variable until the deadline of a call. */
 
 #include <pthread.h>
 
@@ -11,7 +11,8 @@
 /* Prepares a condition for cond_wait_until(). */
 void cond_wait_init(pthread_cond_t *condition);
 
-/* Waits with the mutex held. False: the deadline has come. True: look again, something changed. */
-bool cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct backoff *backoff);
+/* Waits with the mutex held. Returns false at the deadline; true: check the condition again. */
+bool cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex,
+		     const struct backoff *backoff);
 
 #endif

@@ -5,10 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/*
- * An emulator may take any advice for good and follow none. One that is told nonsense and agrees is
- * not believed.
- */
+/* An emulator may accept any advice and follow none, so an invalid one must be refused first. */
 static bool is_wiped_on_fork(void *page, size_t size) {
 	return madvise(page, size, -1) != 0 && madvise(page, size, MADV_WIPEONFORK) == 0;
 }
@@ -17,11 +14,11 @@ static size_t page_size(void) {
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-void fork_detect_init(struct origin *origin) {
+void fork_detect_init(struct fork_detect *fork_detect) {
 	void *page =
 	    mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	*origin = (struct origin){.process = getpid()};
+	*fork_detect = (struct fork_detect){.process = getpid()};
 	if (page == MAP_FAILED)
 		return;
 	if (!is_wiped_on_fork(page, page_size())) {
@@ -29,17 +26,17 @@ void fork_detect_init(struct origin *origin) {
 		return;
 	}
 	*(volatile bool *)page = true;
-	origin->is_here = page;
+	fork_detect->is_here = page;
 }
 
-void fork_detect_destroy(struct origin *origin) {
-	if (origin->is_here != NULL)
-		(void)munmap((void *)origin->is_here, page_size());
-	*origin = (struct origin){0};
+void fork_detect_destroy(struct fork_detect *fork_detect) {
+	if (fork_detect->is_here != NULL)
+		(void)munmap((void *)fork_detect->is_here, page_size());
+	*fork_detect = (struct fork_detect){0};
 }
 
-bool fork_detect_is_owner(const struct origin *origin) {
-	if (origin->is_here != NULL)
-		return *origin->is_here;
-	return getpid() == origin->process;
+bool fork_detect_is_owner(const struct fork_detect *fork_detect) {
+	if (fork_detect->is_here != NULL)
+		return *fork_detect->is_here;
+	return getpid() == fork_detect->process;
 }

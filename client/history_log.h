@@ -1,44 +1,48 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef RECORDER_H
-#define RECORDER_H
+#ifndef HISTORY_LOG_H
+#define HISTORY_LOG_H
 
 /*
- * recorder.h - writes each call of a handle into a history (history_call.h), for kvcheck(1).
+ * history_log.h - the history file of a handle (history_record.h), for kvcheck(1). Safe to use from
+ * many threads; threads and processes may share the file, for each note is one write(2) in append
+ * mode.
  *
- * A write is noted before it is sent, and again with its answer: if the process is killed in
- * between, an open call remains. A Get is noted with its answer only. Each note is one write(2) to
- * a file opened for appending, so processes and threads may share the file.
- *
- * A history must not lack a write, or it would accuse the store: a write that cannot be noted
- * beforehand is not sent. An answer that cannot be noted leaves an open call, a Get none; both are
- * no more than unused evidence.
+ * A write is noted before it is sent, and again with its reply: if the process is killed in
+ * between, an open call remains. A Get is noted with its reply only. A history must not lack a
+ * write, or it would accuse the store: a write that cannot be noted beforehand is not sent. A reply
+ * that cannot be noted leaves an open call, a Get none; both are no more than unused evidence.
  */
 
-#include <stdatomic.h>
+#include <stdbool.h>
 
 #include <kv/kv.h>
 
 #include "history_record.h"
 
-struct recorder;
+struct history_log;
 
 /*
- * Opens or makes the file, readable by its owner. `path` NULL: *recorder is NULL, and records
- * nothing. KV_INVALID: it cannot be opened; errno says why. KV_NOMEM.
+ * Opens the file, or makes it, readable by its owner. KV_INVALID: it cannot be opened, or is a
+ * pipe, a directory or a block device; errno says why. KV_NOMEM.
  */
-enum kv_status history_log_open(const char *path, struct recorder **recorder);
-void history_log_close(struct recorder *recorder);
+enum kv_status history_log_open(const char *path, struct history_log **log);
 
 /*
- * Before the call: sets its client and call_ns, and notes a write. KV_OK; else the call must not
- * be sent, and this is its status.
+ * `is_child`: this process was forked off the owner's. It may have another file under the number of
+ * the descriptor, so that stays open there until exec or exit. NULL does nothing.
  */
-enum kv_status history_log_begin(struct recorder *recorder, struct history_call *call);
+void history_log_close(struct history_log *log, bool is_child);
 
-/* After the call: `call` has its status, and on KV_OK what was got. Sets return_ns. */
-void history_log_end(struct recorder *recorder, struct history_call *call);
+/*
+ * Before the call, of `count` parts: sets their client, boot and call_ns, and notes a write, all
+ * parts in one write(2). Returns KV_OK, or the status of a call that must not be sent.
+ */
+enum kv_status history_log_begin(struct history_log *log, struct history_call *parts, size_t count);
 
-/* Why notes were lost, as an errno; 0: none was. */
-int history_log_error(const struct recorder *recorder);
+/* After the call: `parts` have their status, and on KV_OK what was read. Sets return_ns. */
+void history_log_end(struct history_log *log, struct history_call *parts, size_t count);
+
+/* The errno of the first note that was lost; 0: none was. */
+int history_log_error(const struct history_log *log);
 
 #endif

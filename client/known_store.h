@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef MEMO_H
-#define MEMO_H
+#ifndef KNOWN_STORE_H
+#define KNOWN_STORE_H
 
 /*
- * memo.h - what one handle remembers of the store: in which life (channel.h) it knows it, and
- * whether it has anything to remember. Safe to use from many threads.
+ * known_store.h - the last generation (channel.h) in which a handle has observed its store, to
+ * report KV_BADSESSION once per handle after the store was replaced. Safe to use from many threads.
  *
- * A handle whose life is over is told so once. What it knew in that life is untold until then, and
- * nothing that its calls learn meanwhile covers it up.
+ * Until the handle has reported it, nothing that its calls learn of the new store covers it up.
  */
 
 #include <stdatomic.h>
@@ -15,26 +14,28 @@
 #include <stdint.h>
 
 /* Only grows. */
-struct memo {
-	atomic_uint_fast64_t life_and_known; /* 2 * life, + 1 if the store is known in it */
+struct known_store {
+	atomic_uint_fast64_t
+	    generation_and_known; /* 2 * generation, + 1 if the store is known in it */
 };
 
-/* Knows nothing; belongs to the life in which the handle was opened. */
-void known_store_init(struct memo *memo, uint64_t life);
+/* A handle that was opened in this generation and has observed nothing. */
+void known_store_init(struct known_store *known_store, uint64_t generation);
 
-/* A handle made from another one knows what that one knows. */
-void known_store_copy(struct memo *memo, struct memo *from);
+/* A view has observed what its handle has. */
+void known_store_copy(struct known_store *known_store, struct known_store *from);
 
 /*
- * The life in which a call on the handle begins; 0: the handle knows nothing of the store, so any
- * will do. A call that names a version knows it from somewhere: then it is the handle's life.
+ * Returns the generation in which a call on the handle begins; 0: the handle has observed no store,
+ * so any will do. A call that names a version has it from a store: it begins in the handle's
+ * generation.
  */
-uint64_t known_store_generation(struct memo *memo, bool names_version);
+uint64_t known_store_generation(struct known_store *known_store, bool names_version);
 
-/* The store was seen in that life, or may have been changed by the handle. */
-void known_store_observed(struct memo *memo, uint64_t life);
+/* A reply of the store came in that generation, or a write of the handle may have changed it. */
+void known_store_observed(struct known_store *known_store, uint64_t generation);
 
-/* The caller is told that what it knew is over. Nothing is known of the store in this life yet. */
-void known_store_reset(struct memo *memo, uint64_t life);
+/* The loss was reported: the handle has observed nothing in this generation. */
+void known_store_reset(struct known_store *known_store, uint64_t generation);
 
 #endif

@@ -1,118 +1,99 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "outcome.h"
 
-/* Calls that change nothing, and OPEN: all may be repeated freely. */
-static enum verdict on_harmless(struct answer answer) {
-	switch (answer.status) {
-	case KV_OK:
-	case KV_TOOBIG:
-	case KV_FULL:
-	case KV_DENIED:
-	case KV_INVALID:
-	case KV_UNAVAILABLE:
-		return OUTCOME_FINAL;
-	case KV_NOKEY:
-		return answer.kind == REQUEST_GET ? OUTCOME_FINAL : OUTCOME_UNKNOWN;
-	case KV_VERSION:
-	case KV_MAYBE:
-	case KV_TIMEOUT:
-	case KV_BADSESSION:
-	case KV_STALE:
-	case KV_FALSE_RETRY:
-	case KV_PROTOCOL:
-	case KV_NOMEM:
-	case KV_BUSY:
-	case KV_NOTHELD:
-	case KV_EPOCH:
-		break;
-	}
-	return OUTCOME_UNKNOWN;
-}
+#include <stddef.h>
+
+enum rule {
+	UNKNOWN, /* also every status that is not in the table */
+	FINAL,
+	FINAL_OF_READ, /* GET and WAIT */
+	FINAL_OF_WAIT,
+	FINAL_OF_ONLY_COPY,
+	FINAL_OF_ONLY_ATTEMPT,
+	FINAL_UNLESS_WAITS,
+	SESSION_GONE,
+	SESSION_SHARED,
+};
+
+/* Calls that change nothing, and OPEN, are harmless: they may be repeated freely. */
+enum column { HARMLESS, IN_SESSION, STATELESS, COLUMNS };
 
 /*
- * "= last, same hash: runs nothing; sends the remembered reply." The answer to one copy is the
- * answer to all, and the slot is looked at before anything that could refuse.
+ * A write in a session: "= last, same hash: runs nothing; sends the remembered reply." The reply to
+ * one copy is the reply to all, and the slot is looked at before anything that could refuse. Its
+ * KV_MAYBE: it happened, but the reply does not fit this transport.
+ *
+ * A stateless write: "OK stands whenever it comes. A refusal of the only copy (first send, over a
+ * stream) stands. Any refusal of a resend is KV_MAYBE": the copy before it may have made the very
+ * version that this one was refused for. A network repeats datagrams, so over udp even the first
+ * attempt may have two copies. If one ran and its reply was lost, the other is refused because the
+ * version is above the expected one; if none ran yet, a late one may still find the version that it
+ * expects. There only those refusals are final that every copy meets alike.
  */
-static enum verdict on_write_in_session(struct answer answer) {
-	switch (answer.status) {
-	case KV_OK:
-	case KV_NOKEY:
-	case KV_VERSION:
-	case KV_MAYBE: /* it happened, but what was answered cannot be told on this transport */
-	case KV_TOOBIG:
-	case KV_FULL:
-	case KV_DENIED:
-	case KV_INVALID:
-	case KV_UNAVAILABLE:
-		return OUTCOME_FINAL;
-	case KV_BADSESSION:
+static const enum rule rules[][COLUMNS] = {
+    [KV_OK] = {FINAL, FINAL, FINAL},
+    [KV_NOKEY] = {FINAL_OF_READ, FINAL, FINAL_OF_ONLY_COPY},
+    [KV_VERSION] = {UNKNOWN, FINAL, FINAL_OF_ONLY_COPY},
+    [KV_MAYBE] = {UNKNOWN, FINAL, UNKNOWN},
+    [KV_BADSESSION] = {UNKNOWN, SESSION_GONE, UNKNOWN},
+    [KV_STALE] = {UNKNOWN, SESSION_SHARED, UNKNOWN},
+    [KV_FALSE_RETRY] = {UNKNOWN, SESSION_SHARED, UNKNOWN},
+    [KV_TOOBIG] = {FINAL, FINAL, FINAL_OF_ONLY_ATTEMPT},
+    [KV_FULL] = {FINAL, FINAL, FINAL_OF_ONLY_COPY},
+    [KV_DENIED] = {FINAL, FINAL, FINAL_OF_ONLY_ATTEMPT},
+    [KV_INVALID] = {FINAL, FINAL_UNLESS_WAITS, FINAL_OF_ONLY_ATTEMPT},
+    [KV_UNAVAILABLE] = {FINAL, FINAL, FINAL_OF_ONLY_ATTEMPT},
+    [KV_UNMET] = {FINAL_OF_WAIT, FINAL, UNKNOWN},
+    [KV_COMPACTED] = {FINAL, UNKNOWN, UNKNOWN},
+};
+
+static enum rule rule_of(const struct reply_facts *reply) {
+	enum column column = reply->is_in_session ? IN_SESSION : STATELESS;
+
+	if (!request_is_write(reply->kind))
+		column = HARMLESS;
+	return (size_t)reply->status < sizeof(rules) / sizeof(rules[0])
+		   ? rules[reply->status][column]
+		   : UNKNOWN;
+}
+
+enum outcome outcome_of(struct reply_facts reply) {
+	const bool is_only_attempt = reply.may_have_run == 1;
+	const bool is_only_copy = is_only_attempt && reply.is_stream;
+	bool is_final = false;
+
+	switch (rule_of(&reply)) {
+	case UNKNOWN:
+		break;
+	case FINAL:
+		is_final = true;
+		break;
+	case FINAL_OF_READ:
+		is_final = reply.kind == REQUEST_GET || reply.kind == REQUEST_WAIT;
+		break;
+	case FINAL_OF_WAIT:
+		is_final = reply.kind == REQUEST_WAIT;
+		break;
+	case FINAL_OF_ONLY_COPY:
+		is_final = is_only_copy;
+		break;
+	case FINAL_OF_ONLY_ATTEMPT:
+		is_final = is_only_attempt;
+		break;
+	case FINAL_UNLESS_WAITS:
+		/* A copy that cannot wait there takes no slot, so another copy may run. */
+		is_final = is_only_attempt || !reply.waits;
+		break;
+	case SESSION_GONE:
 		/*
 		 * "If the write's only attempt went over a stream and got that answer, it has not
 		 * run and is sent again under the new session; otherwise it is KV_MAYBE." An
 		 * earlier copy may have run before the session ended.
 		 */
-		return answer.may_have_run == 1 && answer.is_stream ? OUTCOME_NEW_SESSION
-								    : OUTCOME_SESSION_LOST;
-	case KV_STALE:
-	case KV_FALSE_RETRY:
-		/* "To a call under way means that someone else uses the session: drop it." */
+		return is_only_copy ? OUTCOME_NEW_SESSION : OUTCOME_SESSION_LOST;
+	case SESSION_SHARED:
+		/* The session is used by another client, too: drop it (PROTOCOL.md, "Statuses"). */
 		return OUTCOME_SESSION_LOST;
-	case KV_TIMEOUT:
-	case KV_PROTOCOL:
-	case KV_NOMEM:
-	case KV_BUSY:
-	case KV_NOTHELD:
-	case KV_EPOCH:
-		break;
 	}
-	return OUTCOME_UNKNOWN;
-}
-
-/*
- * "OK stands whenever it comes. A refusal of the only copy (first send, over a stream) stands. Any
- * refusal of a resend is KV_MAYBE": the copy before it may have made the very version that this one
- * was refused for.
- *
- * A network repeats datagrams, so over udp even the first send is not the only copy. If one copy
- * ran and its answer was lost, another is answered that the current version is above the expected
- * one; if none ran yet, a late one may still find the version that it expects. There only those
- * refusals stand that every copy meets alike.
- */
-static enum verdict on_stateless_write(struct answer answer) {
-	bool stands = false;
-
-	switch (answer.status) {
-	case KV_OK:
-		stands = true;
-		break;
-	case KV_NOKEY:
-	case KV_VERSION:
-	case KV_FULL:
-		stands = answer.may_have_run == 1 && answer.is_stream;
-		break;
-	case KV_TOOBIG:
-	case KV_DENIED:
-	case KV_INVALID:
-	case KV_UNAVAILABLE:
-		stands = answer.may_have_run == 1;
-		break;
-	case KV_MAYBE:
-	case KV_TIMEOUT:
-	case KV_BADSESSION:
-	case KV_STALE:
-	case KV_FALSE_RETRY:
-	case KV_PROTOCOL:
-	case KV_NOMEM:
-	case KV_BUSY:
-	case KV_NOTHELD:
-	case KV_EPOCH:
-		break;
-	}
-	return stands ? OUTCOME_FINAL : OUTCOME_UNKNOWN;
-}
-
-enum verdict outcome_of(struct answer answer) {
-	if (answer.kind != REQUEST_PUT && answer.kind != REQUEST_APPEND)
-		return on_harmless(answer);
-	return answer.is_in_session ? on_write_in_session(answer) : on_stateless_write(answer);
+	return is_final ? OUTCOME_FINAL : OUTCOME_UNKNOWN;
 }

@@ -3,69 +3,100 @@
 #define SESSION_H
 
 /*
- * session.h - the client's side of a session: which write holds which slot, and what number it
- * has. Knows nothing of links: whoever is told to opens the session. Safe to use from many threads.
+ * session.h - the slots of the client's session: which write has which slot, and its sequence
+ * number. Sends nothing: a caller that gets SLOT_OPEN opens the session. Safe to use from many
+ * threads.
  */
 
 #include "backoff.h"
 
-enum { SESSION_SLOTS = 64 }; /* asked of the server, and used, at most */
-
-/* A slot in the hands of one write. All zero (client_id 0): none. */
-struct slot {
-	uint64_t client_id;
-	uint64_t life; /* of the session */
-	uint32_t index;
-	uint64_t seq; /* of this write */
+enum {
+	SESSION_SLOTS = 64,	 /* slots that an OPEN asks for, and the max. number used */
+	SESSION_SLOTS_SPARE = 8, /* of so many (else 1) are left for writes that do not wait */
 };
 
-enum slot_news {
-	SLOT_HELD,     /* the slot is the caller's until session_release() or session_invalidate() */
-	SLOT_OPEN,     /* there is no session: the caller opens one, others wait for it */
-	SLOT_TIMEOUT,     /* the deadline came */
-	SLOT_WRONG_GENERATION, /* the session is of a later life */
+/* A slot that one write has. All zero (client_id 0): none. */
+struct slot {
+	uint64_t client_id;
+	uint64_t generation; /* of the session */
+	uint32_t index;
+	uint64_t seq; /* of this write */
+	bool waits;   /* it counts among the writes that wait */
+	bool is_only; /* the session has no other slot: no write may wait on it */
+};
+
+enum slot_take {
+	SLOT_HELD,    /* the caller has the slot until session_release() or session_invalidate() */
+	SLOT_OPEN,    /* there is no session: the caller opens one, others wait for it */
+	SLOT_TIMEOUT, /* the deadline has passed */
+	SLOT_WRONG_GENERATION, /* the session is of a later generation */
 };
 
 /* What became of the write that held a slot. */
-enum slot_end {
-	SLOT_ANSWERED,	/* the slot is settled */
-	SLOT_UNTOUCHED, /* no attempt can have run: its seq is used up, and nothing is settled by it
-			 */
-	SLOT_UNSETTLED, /* an attempt may have run, or may still: used next, to settle it soon */
+enum slot_release {
+	SLOT_ANSWERED,	 /* nothing on the slot can run any more */
+	SLOT_UNUSED,	 /* no attempt can have run; its sequence number is skipped */
+	SLOT_UNRESOLVED, /* an attempt may have run, or may still: the next write on it ends that */
 };
 
 struct session;
 
 /* NULL: no memory. */
 struct session *session_new(void);
-/* `is_child`: this process was forked off the owner's, so locks are left alone. NULL is fine. */
+/* `is_child`: as clerk_free(). NULL does nothing. */
 void session_free(struct session *session, bool is_child);
 
 /*
- * Takes a slot of the session of this life, unsettled ones first; waits for one if all are held.
+ * Acquires a slot of the session of this generation, unresolved ones first; waits if all are held.
+ * `waits`: for a write that waits for its condition: some slots are left to others, so that the
+ * write which ends the waiting has one (4.14 in PROTOCOL.md), and unresolved ones come last.
  * After SLOT_OPEN call session_opened() or session_not_opened().
  */
-enum slot_news session_acquire_slot(struct session *session, uint64_t life, const struct backoff *backoff,
-			    struct slot *slot);
+enum slot_take session_acquire_slot(struct session *session, uint64_t generation,
+				    const struct backoff *backoff, bool waits, struct slot *slot);
 
 /* The nonce to open a session with: the same one until an OPEN is answered. */
 void session_nonce(struct session *session, const struct transport *transport,
 		   uint8_t nonce[NONCE_SIZE]);
 
-/* The OPEN was answered so; the session's first slot is the caller's. */
-void session_opened(struct session *session, uint64_t life, const struct response *response,
-		    uint64_t now_ms, struct slot *slot);
+/* OPEN succeeded with this response: *slot is the session's first slot. */
+void session_opened(struct session *session, uint64_t generation, const struct response *response,
+		    uint64_t now_ms, bool waits, struct slot *slot);
 
-/* No session came of it: the next call tries. `is_answered`: the server said no. */
+/* OPEN failed: the next call tries again. `is_answered`: the server refused it. */
 void session_not_opened(struct session *session, bool is_answered);
 
-void session_release(struct session *session, const struct slot *slot, enum slot_end end,
+void session_release(struct session *session, const struct slot *slot, enum slot_release end,
 		     uint64_t now_ms);
 
-/* The slot's session is gone, or not ours alone: no call begins in it any more. */
-void session_invalidate(struct session *session, const struct slot *slot);
+/*
+ * The slot's session is gone, or (is_gone is false) is used by another client too: no call begins
+ * in it any more.
+ */
+void session_invalidate(struct session *session, const struct slot *slot, bool is_gone);
 
-/* The client id of the session of this life; 0: none. */
-uint64_t session_client_id(struct session *session, uint64_t life);
+/* What writes left behind that came back KV_MAYBE. */
+struct unresolved {
+	uint64_t client_id; /* of the session ... */
+	uint64_t slots;	  /* ... a bit for each of its slots on which such a write may still run */
+	uint64_t left_id; /* a session that was given up with such a slot; 0: none */
+	uint64_t left_generation;
+};
+
+void session_unresolved(struct session *session, struct unresolved *left);
+
+/*
+ * Acquires one of the slots in *left, which is then no more in it, and waits for one if all are
+ * held. Those resolved meanwhile are taken off, too. slot->client_id 0: none is left. Returns false
+ * at the deadline.
+ */
+bool session_acquire_unresolved(struct session *session, struct unresolved *left,
+				const struct backoff *backoff, struct slot *slot);
+
+/* The session that was given up is closed. */
+void session_forget_left(struct session *session, uint64_t left_id);
+
+/* The client id of the session of this generation; 0: none. */
+uint64_t session_client_id(struct session *session, uint64_t generation);
 
 #endif

@@ -6,5 +6,8 @@
 void response_free(struct response *response) {
 	free(response->value.data);
 	free(response->stats.counters);
+	free(response->list.keys);
+	free(response->changes.keys);
+	free(response->versions);
 	*response = (struct response){0};
 }

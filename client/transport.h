@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef ATTEMPT_H
-#define ATTEMPT_H
+#ifndef TRANSPORT_H
+#define TRANSPORT_H
 
 /*
- * attempt.h - the outside world as the clerk sees it: links to servers, one attempt at a time,
- * time and chance. The real one is connection.c; a test hands in its own.
+ * transport.h - the network, clock and random bits of a client as a table of functions: connections
+ * to servers, and one attempt of a call at a time. rpc/rpc_transport.c is the real one; a test
+ * hands in its own.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +20,7 @@ enum {
 	NONCE_SIZE = 16,
 
 	/*
-	 * What a request takes on the wire beside its key and value, at most: the call's header
+	 * Max. bytes of a request on the wire beside its key and value: the call's header
 	 * without credentials (RFC 5531, 9), the arguments of an APPEND, and the padding of key and
 	 * value to whole words.
 	 */
@@ -35,7 +37,22 @@ enum request_kind {
 	REQUEST_APPEND,	  /* and want_old */
 	REQUEST_SNAPSHOT, /* epoch */
 	REQUEST_STATS,
+	REQUEST_DELETE,	 /* epoch, client_id, slot, seq, expected, key */
+	REQUEST_LIST,	 /* epoch, key (the prefix), after, limit */
+	REQUEST_BACKUP,	 /* epoch, position, offset */
+	REQUEST_TXN,	 /* epoch, client_id, slot, seq, txn, copy_wait_ms */
+	REQUEST_CHANGES, /* epoch, key (the prefix), since, limit */
+	REQUEST_WAIT,	 /* epoch, key, expected (the version that is known), copy_wait_ms */
 };
+
+/* Calls that may change the store: they take a slot, and their outcome may be unknown. */
+static inline bool request_is_write(enum request_kind kind) {
+	return kind == REQUEST_PUT || kind == REQUEST_APPEND || kind == REQUEST_DELETE ||
+	       kind == REQUEST_TXN;
+}
+
+/* How often an attempt that may be interrupted looks whether it was. */
+enum { INTERRUPT_LOOK_MS = 200 };
 
 /* What is sent. Borrows its bytes. */
 struct request {
@@ -49,18 +66,47 @@ struct request {
 	struct kv_bytes key;
 	struct kv_bytes value;
 	bool want_old;
+	struct kv_bytes after;
+	uint32_t limit;
+	uint64_t since;
+	const struct kv_txn *txn;
+	uint64_t position;
+	uint64_t offset;
+	uint32_t wait_ms;      /* TXN, WAIT: the caller's, for all copies together; 0: none */
+	uint32_t copy_wait_ms; /* the clerk's, of this copy */
+	/* The clerk's: once not 0, written by any thread, the attempt ends unanswered. NULL: none.
+	 */
+	const atomic_uint_fast64_t *interrupted_ms;
 	uint8_t nonce[NONCE_SIZE];
 	uint32_t slots;
 };
 
-/*
- * What came back. Freed with response_free() (attempt.c); all zero is a response that needs no
- * free.
- */
+/* The last change of a key: to that version, which was its end if is_gone. */
+struct changed {
+	struct kv_bytes key;
+	uint64_t version;
+	bool is_gone;
+};
+
+/* From the state at one position to that at another. All zero needs no free. */
+struct changes {
+	struct changed *keys; /* owned, with the bytes of the keys */
+	size_t count;
+	bool more;
+	uint64_t position;
+};
+
+/* What a reply holds. Freed with response_free(); all zero needs no free. */
 struct response {
 	enum kv_status status;
-	uint64_t current;      /* version of the key, from GET, PUT, APPEND; SNAPSHOT: position */
-	struct kv_value value; /* owned. GET: the value; APPEND: the old one with its version */
+	uint64_t current;	/* version of the key, from GET, PUT, APPEND; SNAPSHOT, and TXN with
+				   KV_OK: position; BACKUP: bytes of all */
+	uint32_t which;		/* TXN: the condition or change that refused it */
+	struct kv_list list;	/* owned. LIST */
+	struct changes changes; /* owned. CHANGES */
+	uint64_t *versions;	/* owned. TXN: one for each change */
+	struct kv_value value;	/* owned. GET: the value; BACKUP: the page; APPEND: the old one with
+				   its version */
 	uint8_t store[STORE_ID_SIZE]; /* HELLO ... */
 	uint64_t epoch;
 	uint32_t key_max;
@@ -75,76 +121,86 @@ struct response {
 void response_free(struct response *response);
 
 enum attempt {
-	/* The server answered this call: *response is filled. */
+	/* The server replied to this call: *response is filled. */
 	ATTEMPT_ANSWERED,
 
-	/* The call was not handed over whole, so it never runs. */
+	/* Not all of the call was handed to the kernel, so it never runs. */
 	ATTEMPT_UNSENT,
 
-	/* It was sent; no answer came before the deadline, or the link broke first. */
+	/* It was sent; the deadline passed, or the connection broke, before a reply came. */
 	ATTEMPT_UNANSWERED,
 
-	/* The peer does not serve kv here (PROG_UNAVAIL, PROG_MISMATCH): it did not run; look
-	   again. */
+	/* The peer does not serve kv (PROG_UNAVAIL, PROG_MISMATCH): it did not run. */
 	ATTEMPT_WRONG_SERVER,
 
 	/*
-	 * The peer's RPC layer refused it, response->status says how: this copy did not run. With
-	 * KV_TOOBIG it was not even sent: the link cannot carry it.
+	 * The peer's RPC layer refused it, response->status is the reason: this copy did not run.
+	 * With KV_TOOBIG it was not sent: it does not fit the connection.
 	 */
 	ATTEMPT_REJECTED,
 
-	/* Something came back that is no answer to this call: it may have run. */
+	/* A message came that is no reply to this call: it may have run. */
 	ATTEMPT_BAD_REPLY,
 
 	/*
-	 * This process has no memory: with response->status KV_NOMEM to take the answer, so it was
-	 * sent and may have run; with KV_OK (0) to send it, so it never runs.
+	 * This process has no memory: with response->status KV_NOMEM for the reply, so it was sent
+	 * and may have run; with KV_OK (0) for the call, so it never runs.
 	 */
 	ATTEMPT_NOMEM,
 };
 
-/* A stream connection, or a datagram socket, to one server. Counted; used by many threads. */
-struct link;
+/* A stream connection, or a datagram socket, to one server. Reference counted; used by many
+ * threads. */
+struct conn;
 
 struct transport {
 	void *context;
 	size_t address_count; /* addresses of the server list, tried in turn */
 
+	/* Address `index` as text. */
+	const char *(*name)(void *context, size_t index);
+
 	/*
-	 * Connects to address `index` (0 .. address_count-1), asking rpcbind for the port if need
-	 * be. One count of the link is the caller's. NULL: not by `deadline_ms`, or refused.
-	 * `look_again`: do not use a port remembered from an earlier lookup.
+	 * Connects to address `index` (0 .. address_count-1), looking up its name and port if need
+	 * be. The caller has one reference. NULL: refused, or not by `deadline_ms`. `look_again`:
+	 * do not use an endpoint remembered from an earlier lookup. One thread at a time.
 	 */
-	struct link *(*connect)(void *context, size_t index, bool look_again, uint64_t deadline_ms);
-	struct link *(*hold)(struct link *link);
-	/* Gives one count back. Takes no lock that a fork() could have left taken. */
-	void (*drop)(struct link *link);
+	struct conn *(*connect)(void *context, size_t index, bool look_again, uint64_t deadline_ms);
+	struct conn *(*ref)(struct conn *conn);
+	/* Takes no lock that a fork() could have left locked. */
+	void (*unref)(struct conn *conn);
 
 	/* A call over a stream cannot be repeated by the network. */
-	bool (*is_stream)(const struct link *link);
+	bool (*is_stream)(const struct conn *conn);
 
-	/* False once it is known to be broken: then drop it and connect anew. */
-	bool (*is_usable)(const struct link *link);
+	/* False once it is known to be broken: then release it and connect again. */
+	bool (*is_usable)(const struct conn *conn);
 
 	/*
-	 * Whether anything at all arrived on the link since `since_ms`: if not, an attempt that
-	 * timed out says that the peer is gone; if so, that only this answer is slow or lost.
+	 * Whether anything was received since `since_ms`: if not, an attempt that timed out means
+	 * that the peer is gone; if so, that only this reply is slow or lost.
 	 */
-	bool (*heard_since)(const struct link *link, uint64_t since_ms);
+	bool (*received_since)(const struct conn *conn, uint64_t since_ms);
 
-	/* Sends once and waits for the answer, until `deadline_ms`. *response was all zero. */
-	enum attempt (*attempt)(struct link *link, const struct request *request,
+	/* Sends once and waits for the reply until `deadline_ms`. *response is all zero before. */
+	enum attempt (*attempt)(struct conn *conn, const struct request *request,
 				uint64_t deadline_ms, struct response *response);
 
-	/* Why the last connect or attempt of this thread failed, for people; "" if it did not. */
-	const char *(*reason)(void *context);
+	/*
+	 * Sends `count` GETs at once, over a stream, whose xids follow each other, and waits for
+	 * the replies until `deadline_ms`. answered[i]: responses[i], all zero before, has KV_OK or
+	 * KV_NOKEY; what became of the others is not known. NULL: it cannot.
+	 */
+	void (*get_batch)(struct conn *conn, const struct request *requests, size_t count,
+			  uint64_t deadline_ms, struct response *responses, bool *answered);
+
+	/* The error message of this thread's last connect or attempt; "" if it succeeded. */
+	const char *(*last_error)(void *context);
 
 	uint64_t (*now_ms)(void *context);
-	/* Waits until then. */
-	void (*pause)(void *context, uint64_t until_ms);
+	void (*sleep_until)(void *context, uint64_t until_ms);
 	/* 64 random bits. */
-	uint64_t (*chance)(void *context);
+	uint64_t (*random)(void *context);
 };
 
 #endif

@@ -18,13 +18,9 @@ int main(int argc, char **argv) {
 
 	for (unsigned long i = 1; i <= count; i++) {
 		char line[256];
-		int length = snprintf(line, sizeof(line), "%s %lu\n", argv[2], i);
+		struct kv_bytes added = print_to(line, sizeof(line), "%s %lu\n", argv[2], i);
 
-		if (length < 0 || (size_t)length >= sizeof(line))
-			die("the name is too long");
-		must(kv_append(client, key, (struct kv_bytes){line, (size_t)length}, KV_ANY, NULL,
-			       NULL),
-		     "append to", argv[1]);
+		must(kv_append(client, key, added, KV_ANY, NULL, NULL), "append to", argv[1]);
 	}
 	kv_close(client);
 	return 0;

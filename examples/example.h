@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <kv/kv.h>
 
@@ -40,6 +41,19 @@ static inline struct kv_bytes bytes_of(const char *text) {
 	return (struct kv_bytes){text, strlen(text)};
 }
 
+/* Prints to `text`, of `size` bytes, and returns it. */
+static inline struct kv_bytes __attribute__((format(printf, 3, 4)))
+print_to(char *text, size_t size, const char *format, ...) {
+	va_list arguments;
+
+	va_start(arguments, format);
+	int length = vsnprintf(text, size, format, arguments);
+	va_end(arguments);
+	if (length < 0 || (size_t)length >= size)
+		die("too long: %.40s...", text);
+	return (struct kv_bytes){text, (size_t)length};
+}
+
 /* A number from `least` up, of the whole text. */
 static inline unsigned long number(const char *text, unsigned long least) {
 	char *end;
@@ -49,6 +63,14 @@ static inline unsigned long number(const char *text, unsigned long least) {
 	if (errno != 0 || end == text || *end != '\0' || *text == '-' || value < least)
 		die("%s: not a number from %lu up", text, least);
 	return value;
+}
+
+static inline bool holds(const struct kv_value *value, const char *text) {
+	return value->size == strlen(text) && memcmp(value->data, text, value->size) == 0;
+}
+
+static inline void pause_ms(long ms) {
+	nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 /* A handle with the examples' options, to be closed with kv_close(). */

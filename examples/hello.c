@@ -13,9 +13,9 @@ static int failed(const char *what, enum kv_status status) {
 int main(void) {
 	/* All defaults but one: give up after five seconds instead of waiting for ever. */
 	struct kv_options options = {.timeout_ms = 5000};
-	struct kv_bytes key = {"greeting", 8};
-	struct kv_bytes hello = {"hello", 5};
-	struct kv_bytes world = {", world", 7};
+	struct kv_bytes key = KV_STR("greeting");
+	struct kv_bytes hello = KV_STR("hello");
+	struct kv_bytes world = KV_STR(", world");
 	struct kv_client *client;
 	struct kv_value value;
 	uint64_t version;
@@ -28,7 +28,7 @@ int main(void) {
 	if (status != KV_OK)
 		return failed("put", status);
 
-	/* Only if nobody wrote in between: at the version that the Put made. */
+	/* Only if there was no write in between: at the version that the Put made. */
 	status = kv_append(client, key, world, version, NULL, NULL);
 	if (status != KV_OK)
 		return failed("append", status);

@@ -3,16 +3,18 @@
 #define CHECKER_H
 
 /*
- * checker.h - says whether a history is linearizable: whether one order of all its calls explains
- * all its answers, where each call stands between its call and its return.
+ * checker.h - the linearizability checker: whether one order of all calls of a history explains all
+ * replies, with each call between its call and its return.
  *
- * The model is a store of keys that are missing (version 0) or have a version and a value. Each key
- * is judged by itself, which is as good (Herlihy and Wing: linearizability is local).
+ * The model is a store of keys that are missing or have a version and a value (model.h). Each key
+ *is judged by itself, which is as good (Herlihy and Wing: linearizability is local) but for
+ * transactions, which are of several keys: of these, and of the versions of keys that begin anew,
+ *is then judged what store_order.h says.
  *
  *	struct checker_report report;
  *	checker_run(history, NULL, &report);
  *	if (report.verdict != CHECKER_LINEARIZABLE)
- *		report_print(stderr, history, &report);		(report.h)
+ *		report_print(stderr, history, &report);		(text_report.h)
  *	checker_report_free(&report);
  */
 
@@ -33,7 +35,7 @@ struct checker_limits {
 	 * The store may have held anything when the history began. Without it every key is missing
 	 * at first.
 	 */
-	bool starts_anyhow;
+	bool any_start;
 
 	/* Called now and then with the number of calls that were judged; or NULL. */
 	void (*progress)(void *context, size_t calls);
@@ -60,6 +62,7 @@ struct checker_report {
 	size_t *calls;
 	size_t call_count;
 	uint64_t start_version; /* the part begins when the key was at this version */
+	bool is_of_keys;	/* each key by itself can be ordered: the calls are of several */
 	bool is_shortest;	/* without any one of them the rest can be ordered */
 };
 

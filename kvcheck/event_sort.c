@@ -15,7 +15,7 @@ static size_t digit(const struct event *event, uint64_t least_ns, unsigned shift
 	return (size_t)((event->time_ns - least_ns) >> shift) & (DIGITS - 1);
 }
 
-static void place(const struct event *from, struct event *to, size_t count, uint64_t least_ns,
+static void state(const struct event *from, struct event *to, size_t count, uint64_t least_ns,
 		  unsigned shift) {
 	size_t starts[DIGITS] = {0};
 	size_t start = 0;
@@ -50,7 +50,7 @@ bool event_sort(struct event *events, size_t count) {
 	for (unsigned shift = 0; count > 1 && shift < 64; shift += DIGIT_BITS) {
 		if ((most_ns - least_ns) >> shift == 0)
 			break;
-		place(from, to, count, least_ns, shift);
+		state(from, to, count, least_ns, shift);
 		struct event *swapped = from;
 		from = to;
 		to = swapped;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef ORDER_H
-#define ORDER_H
+#ifndef EVENT_SORT_H
+#define EVENT_SORT_H
 
-/* order.h - events by their time. */
+/* event_sort.h - a stable radix sort of events by time. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
 #ifndef EXPLAIN_H
 #define EXPLAIN_H
 
-/* explain.h - why the few calls of a plan cannot be ordered, in words. */
+/* explain.h - the reason, as text, why the few calls of a plan cannot be ordered. */
 
 #include "plan.h"
 

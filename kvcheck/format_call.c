@@ -60,22 +60,58 @@ void describe_bytes(struct kv_bytes bytes, char text[DESCRIBE_BYTES_MAX]) {
 	(void)snprintf(to, END_MAX, "\" (%zu bytes)", bytes.size);
 }
 
-void describe_call(const struct history_call *call, char text[DESCRIBE_CALL_MAX]) {
-	const char *op = history_op_name(call->op);
-	char value[DESCRIBE_BYTES_MAX];
+void describe_text(const char *from, char *text, size_t size) {
+	char *to = text;
 
-	if (call->op == HISTORY_GET) {
-		(void)snprintf(text, DESCRIBE_CALL_MAX, "%s", op);
-		return;
+	*to = '\0';
+	for (; *from != '\0' && (size_t)(to - text) + 5 <= size; from++) {
+		if (*from == '"' || *from == '\\') {
+			*to++ = *from;
+			*to = '\0';
+		} else {
+			to += put_byte((unsigned char)*from, to);
+		}
 	}
-	describe_bytes(call->value, value);
-	if (call->expected == HISTORY_ANY)
-		(void)snprintf(text, DESCRIBE_CALL_MAX, "%s %s", op, value);
-	else if (call->expected == 0)
-		(void)snprintf(text, DESCRIBE_CALL_MAX, "%s %s if there is none", op, value);
-	else
-		(void)snprintf(text, DESCRIBE_CALL_MAX, "%s %s at version %llu", op, value,
+}
+
+void describe_call(const struct history_call *call, char text[DESCRIBE_CALL_MAX]) {
+	char value[DESCRIBE_BYTES_MAX + 1] = "";
+	char test[16] = "";
+	char expected[48] = "";
+	char ttl[48] = "";
+
+	if (history_has_value(call)) {
+		value[0] = ' ';
+		describe_bytes(call->value, value + 1);
+	}
+	if (call->op == HISTORY_CHECK)
+		(void)snprintf(test, sizeof(test), " %s", history_test_name(call->test));
+	if (call->op == HISTORY_CHECK && call->test == HISTORY_AT)
+		(void)snprintf(expected, sizeof(expected), " %llu", (number)call->expected);
+	else if (history_is_write(call->op) && call->expected == 0)
+		(void)snprintf(expected, sizeof(expected), " if there is none");
+	else if (history_is_write(call->op) && call->expected != HISTORY_ANY)
+		(void)snprintf(expected, sizeof(expected), " at version %llu",
 			       (number)call->expected);
+	if (call->ttl_ms != 0)
+		(void)snprintf(ttl, sizeof(ttl), " for %llu ms", (number)call->ttl_ms);
+	(void)snprintf(text, DESCRIBE_CALL_MAX, "%s%s%s%s%s", history_op_name(call->op), test,
+		       value, expected, ttl);
+}
+
+static const char *name_of_version(enum history_op op) {
+	switch (op) {
+	case HISTORY_PUT:
+	case HISTORY_APPEND:
+		return "made version";
+	case HISTORY_DELETE:
+		return "spent version";
+	case HISTORY_GET:
+	case HISTORY_TOUCH:
+	case HISTORY_CHECK:
+		break;
+	}
+	return "version";
 }
 
 static void describe_ok(const struct history_call *call, char text[DESCRIBE_CALL_MAX]) {
@@ -85,8 +121,8 @@ static void describe_ok(const struct history_call *call, char text[DESCRIBE_CALL
 	if (call->has_got)
 		describe_bytes(call->got, got);
 	if (call->version != 0)
-		(void)snprintf(version, sizeof(version), ", %sversion %llu",
-			       call->op == HISTORY_GET ? "" : "made ", (number)call->version);
+		(void)snprintf(version, sizeof(version), ", %s %llu", name_of_version(call->op),
+			       (number)call->version);
 	(void)snprintf(text, DESCRIBE_CALL_MAX, "KV_OK%s%s%s", version,
 		       !call->has_got		 ? ""
 		       : call->op == HISTORY_GET ? ", value "
@@ -99,9 +135,9 @@ void describe_answer(const struct history_call *call, char text[DESCRIBE_CALL_MA
 		(void)snprintf(text, DESCRIBE_CALL_MAX, "no answer");
 	else if (call->status == KV_OK)
 		describe_ok(call, text);
-	else if (call->status == KV_VERSION && call->version != 0)
-		(void)snprintf(text, DESCRIBE_CALL_MAX, "KV_VERSION, at version %llu",
-			       (number)call->version);
+	else if ((call->status == KV_VERSION || call->status == KV_UNMET) && call->version != 0)
+		(void)snprintf(text, DESCRIBE_CALL_MAX, "%s, at version %llu",
+			       kv_status_name(call->status), (number)call->version);
 	else
 		(void)snprintf(text, DESCRIBE_CALL_MAX, "%s", kv_status_name(call->status));
 }

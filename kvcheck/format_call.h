@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef DESCRIBE_H
-#define DESCRIBE_H
+#ifndef FORMAT_CALL_H
+#define FORMAT_CALL_H
 
-/* describe.h - a call in words that are safe on a terminal. */
+/* format_call.h - a call as text that is safe on a terminal. */
 
 #include "history.h"
 
@@ -16,6 +16,9 @@ enum {
  * the end, where Appends show, and the size.
  */
 void describe_bytes(struct kv_bytes bytes, char text[DESCRIBE_BYTES_MAX]);
+
+/* Text of others, such as a path: printable ASCII as it is, the rest as \xNN; cut to fit. */
+void describe_text(const char *from, char *text, size_t size);
 
 /* "put \"v\" at version 3": what was called, without the key. */
 void describe_call(const struct history_call *call, char text[DESCRIBE_CALL_MAX]);

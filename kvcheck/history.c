@@ -33,6 +33,11 @@ struct history {
 	size_t table_size;
 	struct chunk *chunks;
 	size_t bytes;
+	uint32_t *ids; /* number + 1 of each merged call, by client and call_ns */
+	size_t id_count;
+	size_t ids_size; /* as table_size */
+	uint64_t boots[HISTORY_BOOTS_MAX];
+	bool has_ends;
 };
 
 /* No bytes, at a place that may be pointed to. */
@@ -65,6 +70,7 @@ void history_free(struct history *history) {
 	free(history->key_of);
 	free(history->keys);
 	free(history->table);
+	free(history->ids);
 	free(history);
 }
 
@@ -179,21 +185,131 @@ bool history_add(struct history *history, const struct history_call *call) {
 	added->value = copy(history, call->value);
 	added->got = has_got ? copy(history, call->got) : nothing;
 	history->key_of[history->count++] = history->table[at] - 1;
+	history->has_ends = history->has_ends || call->op == HISTORY_DELETE || call->ttl_ms != 0;
 	return true;
 }
 
-bool history_complete(struct history *history, size_t index, const struct history_call *call) {
-	struct history_call *open = &history->calls[index];
+bool history_has_ends(const struct history *history) {
+	return history->has_ends;
+}
+
+static bool complete(struct history *history, struct history_call *open,
+		     const struct history_call *call) {
 	size_t size = call->has_got ? call->got.size : 0;
 
 	if (!make_room(history, size))
 		return false;
 	open->status = call->status;
 	open->version = call->version;
+	open->position = call->position;
 	open->has_got = call->has_got;
 	open->got = size > 0 ? copy(history, call->got) : nothing;
 	open->return_ns = call->return_ns;
 	return true;
+}
+
+/* Where the number of the call is, or would be. */
+static uint32_t *find_id(const struct history *history, uint64_t client, uint64_t call_ns,
+			 unsigned part) {
+	uint64_t mixed =
+	    (client * 0x9e3779b97f4a7c15u ^ call_ns ^ (uint64_t)part << 56) * 0xbf58476d1ce4e5b9u;
+	size_t at = (size_t)(mixed >> 32) & (history->ids_size - 1);
+
+	for (; history->ids[at] != 0; at = (at + 1) & (history->ids_size - 1)) {
+		const struct history_call *call = &history->calls[history->ids[at] - 1];
+		if (call->client == client && call->call_ns == call_ns && call->part == part)
+			break;
+	}
+	return &history->ids[at];
+}
+
+static bool make_room_for_id(struct history *history) {
+	uint32_t *old = history->ids;
+	size_t old_size = history->ids_size;
+
+	if (history->id_count < old_size / 2)
+		return true;
+	uint32_t *ids = calloc(old_size == 0 ? FIRST_CALLS : 2 * old_size, sizeof(*ids));
+	if (ids == NULL)
+		return false;
+	history->ids = ids;
+	history->ids_size = old_size == 0 ? FIRST_CALLS : 2 * old_size;
+	for (size_t i = 0; i < old_size; i++) {
+		if (old[i] == 0)
+			continue;
+		const struct history_call *call = &history->calls[old[i] - 1];
+		*find_id(history, call->client, call->call_ns, call->part) = old[i];
+	}
+	free(old);
+	return true;
+}
+
+static bool is_same(struct kv_bytes a, struct kv_bytes b) {
+	return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static bool is_same_call(const struct history_call *a, const struct history_call *b) {
+	return a->op == b->op && a->test == b->test && a->expected == b->expected &&
+	       a->ttl_ms == b->ttl_ms && is_same(a->key, b->key) && is_same(a->value, b->value);
+}
+
+static bool is_same_reply(const struct history_call *a, const struct history_call *b) {
+	return a->return_ns == b->return_ns && a->status == b->status && a->version == b->version &&
+	       a->position == b->position && a->has_got == b->has_got &&
+	       (!a->has_got || is_same(a->got, b->got));
+}
+
+static void note_boot(struct history *history, uint64_t boot) {
+	size_t i = 0;
+
+	while (boot != 0 && i < HISTORY_BOOTS_MAX && history->boots[i] != boot) {
+		if (history->boots[i] == 0)
+			history->boots[i] = boot;
+		else
+			i++;
+	}
+}
+
+enum history_merge history_merge(struct history *history, const struct history_call *call) {
+	uint32_t *id;
+	struct history_call *known;
+
+	if (!make_room_for_id(history))
+		return HISTORY_NO_ROOM;
+	id = find_id(history, call->client, call->call_ns, call->part);
+	if (*id == 0) {
+		if (!history_add(history, call))
+			return HISTORY_NO_ROOM;
+		*id = (uint32_t)history->count;
+		history->id_count++;
+		note_boot(history, call->boot);
+		return HISTORY_MERGED;
+	}
+	known = &history->calls[*id - 1];
+	if (!is_same_call(known, call))
+		return HISTORY_CONFLICT;
+	if (call->return_ns == HISTORY_OPEN)
+		return HISTORY_MERGED;
+	if (known->return_ns == HISTORY_OPEN)
+		return complete(history, known, call) ? HISTORY_MERGED : HISTORY_NO_ROOM;
+	return is_same_reply(known, call) ? HISTORY_MERGED : HISTORY_CONFLICT;
+}
+
+uint64_t history_boot(const struct history *history, size_t index) {
+	return index < HISTORY_BOOTS_MAX ? history->boots[index] : 0;
+}
+
+struct history *history_of_boot(const struct history *history, uint64_t boot) {
+	struct history *part = history_new();
+
+	for (size_t i = 0; part != NULL && i < history->count; i++) {
+		const struct history_call *call = &history->calls[i];
+		if ((call->boot == 0 || call->boot == boot) && !history_add(part, call)) {
+			history_free(part);
+			return NULL;
+		}
+	}
+	return part;
 }
 
 size_t history_count(const struct history *history) {

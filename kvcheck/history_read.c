@@ -11,26 +11,15 @@
 #include "line_reader.h"
 
 enum {
-	FIRST_OPENS = 64, /* a power of two */
 	PROGRESS_EACH = 1024,
 };
 
-/* An open call that a later line may complete. */
-struct open_call {
-	uint64_t client;
-	uint64_t call_ns;
-	size_t number; /* its index + 1; 0: this place is free */
-};
-
-/* Opens are never removed: one that was completed is not looked for again. */
 struct reader {
 	struct history *history;
-	const struct history_input *input;
+	struct history_input *input;
 	char *error;
-	uint64_t line; /* its number, from 1 */
-	struct open_call *opens;
-	size_t open_count;
-	size_t open_room;
+	uint64_t line;	/* its number, from 1 */
+	bool is_stuck;	/* what is wrong is no line of the file: none can be left out for it */
 	void *owned[3]; /* bytes decoded from the line at hand */
 	size_t owned_count;
 };
@@ -66,8 +55,10 @@ static bool decode(struct reader *reader, const char *name, const json_t *member
 	struct base64_decode_ctx context;
 	uint8_t *data = malloc(BASE64_DECODE_LENGTH(size) + 1);
 
-	if (data == NULL)
+	if (data == NULL) {
+		reader->is_stuck = true;
 		return wrong(reader, "no memory for the line");
+	}
 	reader->owned[reader->owned_count++] = data;
 	base64_decode_init(&context);
 	if (!base64_decode_update(&context, &bytes->size, data, size, json_string_value(member)) ||
@@ -105,7 +96,8 @@ static bool get_bytes(struct reader *reader, const json_t *object, const char *n
 }
 
 static bool get_op(struct reader *reader, const json_t *object, enum history_op *op) {
-	static const enum history_op all[] = {HISTORY_GET, HISTORY_PUT, HISTORY_APPEND};
+	static const enum history_op all[] = {HISTORY_GET,    HISTORY_PUT,   HISTORY_APPEND,
+					      HISTORY_DELETE, HISTORY_TOUCH, HISTORY_CHECK};
 	const char *text = json_string_value(json_object_get(object, "op"));
 
 	for (size_t i = 0; text != NULL && i < sizeof(all) / sizeof(all[0]); i++) {
@@ -113,13 +105,45 @@ static bool get_op(struct reader *reader, const json_t *object, enum history_op 
 		if (strcmp(text, history_op_name(*op)) == 0)
 			return true;
 	}
-	return wrong(reader, "\"op\" is not \"get\", \"put\" or \"append\"");
+	return wrong(reader, "\"op\" is not \"get\", \"put\", \"append\", \"delete\", \"touch\" or "
+			     "\"check\"");
+}
+
+static bool get_test(struct reader *reader, const json_t *object, enum history_test *test) {
+	const char *text = json_string_value(json_object_get(object, "test"));
+
+	for (int i = HISTORY_AT; text != NULL && i <= HISTORY_FREE; i++) {
+		*test = (enum history_test)i;
+		if (strcmp(text, history_test_name(*test)) == 0)
+			return true;
+	}
+	return wrong(reader, "\"test\" is not \"at\", \"exists\", \"holds\" or \"free\"");
+}
+
+/* What a part of a transaction has, and what only such a part may be. */
+static bool get_part(struct reader *reader, const json_t *object, struct history_call *call) {
+	uint64_t part = 0;
+
+	if (!get_number(reader, object, "part", false, &part) ||
+	    !get_number(reader, object, "ttl", call->op == HISTORY_TOUCH, &call->ttl_ms))
+		return false;
+	call->part = (unsigned)part;
+	if (part > HISTORY_PARTS_MAX)
+		return wrong(reader, "\"part\" is above %d", HISTORY_PARTS_MAX);
+	if (part == 0 && (call->op == HISTORY_CHECK || call->op == HISTORY_TOUCH))
+		return wrong(reader, "a %s needs a \"part\": it is of a transaction",
+			     history_op_name(call->op));
+	if (call->ttl_ms != 0 && call->op != HISTORY_PUT && call->op != HISTORY_TOUCH)
+		return wrong(reader, "a %s has no \"ttl\"", history_op_name(call->op));
+	if (call->op == HISTORY_CHECK && !get_test(reader, object, &call->test))
+		return false;
+	return true;
 }
 
 static bool get_status(struct reader *reader, const json_t *object, enum kv_status *status) {
 	const char *text = json_string_value(json_object_get(object, "status"));
 
-	for (int i = KV_OK; text != NULL && i <= KV_EPOCH; i++) {
+	for (int i = KV_OK; text != NULL && i <= KV_UNMET; i++) {
 		*status = (enum kv_status)i;
 		if (strcmp(text, kv_status_name(*status)) == 0)
 			return true;
@@ -135,15 +159,18 @@ static bool get_answer(struct reader *reader, const json_t *object, struct histo
 
 	if (!get_number(reader, object, "return", true, &call->return_ns) ||
 	    !get_status(reader, object, &call->status) ||
-	    !get_number(reader, object, "version", false, &call->version))
+	    !get_number(reader, object, "version", false, &call->version) ||
+	    !get_number(reader, object, "position", false, &call->position))
 		return false;
 	if (call->return_ns < call->call_ns)
 		return wrong(reader, "it returned before it was called");
-	if (call->status == KV_OK && json_object_get(object, "version") != NULL &&
-	    call->version == 0)
+	if (call->status == KV_OK && call->op != HISTORY_CHECK &&
+	    json_object_get(object, "version") != NULL && call->version == 0)
 		return wrong(reader, "version 0 with KV_OK: no key is at it; leave \"version\" out "
 				     "if it is not known");
-	if (call->op != HISTORY_PUT && call->status == KV_OK &&
+	if (call->position != 0 && call->part == 0)
+		return wrong(reader, "a call without \"part\" has no \"position\"");
+	if ((call->op == HISTORY_GET || call->op == HISTORY_APPEND) && call->status == KV_OK &&
 	    !get_bytes(reader, object, name, HISTORY_VALUE_MAX, &call->has_got, &call->got))
 		return false;
 	return true;
@@ -152,8 +179,9 @@ static bool get_answer(struct reader *reader, const json_t *object, struct histo
 /* A member under another name, "verison", would go unjudged. */
 static bool check_names(struct reader *reader, json_t *object) {
 	static const char *const names[] = {
-	    "client", "op",	 "key", "key_base64", "value", "value_base64", "expected",
-	    "status", "version", "old", "old_base64", "call",  "return",
+	    "client",	"op",	  "key",    "key_base64", "value", "value_base64",
+	    "expected", "part",	  "status", "version",	  "old",   "old_base64",
+	    "call",	"return", "boot",   "test",	  "ttl",   "position",
 	};
 	json_t *member;
 	const char *name;
@@ -176,13 +204,19 @@ static bool get_call(struct reader *reader, const json_t *object, struct history
 	if (!get_number(reader, object, "client", true, &call->client) ||
 	    !get_op(reader, object, &call->op) ||
 	    !get_bytes(reader, object, "key", HISTORY_KEY_MAX, NULL, &call->key) ||
+	    !get_number(reader, object, "boot", false, &call->boot) ||
 	    !get_number(reader, object, "call", true, &call->call_ns))
 		return false;
 	if (call->key.size == 0)
 		return wrong(reader, "\"key\" is empty");
+	if (!get_part(reader, object, call))
+		return false;
+	if (history_has_value(call) &&
+	    !get_bytes(reader, object, "value", HISTORY_VALUE_MAX, NULL, &call->value))
+		return false;
 	if (call->op != HISTORY_GET &&
-	    (!get_bytes(reader, object, "value", HISTORY_VALUE_MAX, NULL, &call->value) ||
-	     !get_number(reader, object, "expected", false, &call->expected)))
+	    !get_number(reader, object, "expected",
+			call->op == HISTORY_CHECK && call->test == HISTORY_AT, &call->expected))
 		return false;
 	if (json_object_get(object, "return") != NULL)
 		return get_answer(reader, object, call);
@@ -191,97 +225,83 @@ static bool get_call(struct reader *reader, const json_t *object, struct history
 	       wrong(reader, "a call with \"status\" needs a \"return\"");
 }
 
-/* Where the open call is, or would be. */
-static size_t find(const struct reader *reader, uint64_t client, uint64_t call_ns) {
-	uint64_t hash = (client * 0x9e3779b97f4a7c15u ^ call_ns) * 0xbf58476d1ce4e5b9u;
-	size_t at = (size_t)(hash >> 32) & (reader->open_room - 1);
-
-	while (reader->opens[at].number != 0 &&
-	       (reader->opens[at].client != client || reader->opens[at].call_ns != call_ns))
-		at = (at + 1) & (reader->open_room - 1);
-	return at;
-}
-
-static bool make_room(struct reader *reader) {
-	struct open_call *old = reader->opens;
-	size_t old_room = reader->open_room;
-
-	if (reader->open_count < old_room / 2)
+static bool merge(struct reader *reader, const struct history_call *call) {
+	switch (history_merge(reader->history, call)) {
+	case HISTORY_MERGED:
 		return true;
-	reader->open_room = old_room == 0 ? FIRST_OPENS : old_room * 2;
-	reader->opens = calloc(reader->open_room, sizeof(*reader->opens));
-	if (reader->opens == NULL) {
-		reader->opens = old;
-		reader->open_room = old_room;
-		return false;
+	case HISTORY_CONFLICT:
+		return wrong(
+		    reader, "another line tells otherwise of client %" PRIu64 "'s call at %" PRIu64,
+		    call->client, call->call_ns);
+	case HISTORY_NO_ROOM:
+		break;
 	}
-	for (size_t i = 0; i < old_room; i++) {
-		if (old[i].number != 0)
-			reader->opens[find(reader, old[i].client, old[i].call_ns)] = old[i];
-	}
-	free(old);
-	return true;
+	reader->is_stuck = true;
+	return wrong(reader, "no memory for so many calls or bytes");
 }
 
-static bool is_same_call(const struct history_call *a, const struct history_call *b) {
-	return a->op == b->op && a->expected == b->expected && a->key.size == b->key.size &&
-	       memcmp(a->key.data, b->key.data, a->key.size) == 0 &&
-	       a->value.size == b->value.size &&
-	       (a->value.size == 0 || memcmp(a->value.data, b->value.data, a->value.size) == 0);
+static bool take_object(struct reader *reader, json_t *object) {
+	struct history_call call;
+	bool is_taken =
+	    check_names(reader, object) && get_call(reader, object, &call) && merge(reader, &call);
+
+	while (reader->owned_count > 0)
+		free(reader->owned[--reader->owned_count]);
+	json_decref(object);
+	return is_taken;
 }
 
-/* Adds the call, or completes the one that it is the rest of. */
-static bool add(struct reader *reader, const struct history_call *call) {
-	bool is_open = call->return_ns == HISTORY_OPEN;
-	struct open_call *open;
+static json_t *parse(const char *text, size_t size, json_error_t *error) {
+	return json_loadb(text, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, error);
+}
 
-	if (!make_room(reader))
-		return wrong(reader, "no memory for so many calls");
-	open = &reader->opens[find(reader, call->client, call->call_ns)];
-	if (!is_open && open->number != 0) {
-		const struct history_call *begun = history_at(reader->history, open->number - 1);
-		if (begun->return_ns != HISTORY_OPEN || !is_same_call(begun, call))
-			return wrong(reader, "client %" PRIu64 " made another call at %" PRIu64,
-				     call->client, call->call_ns);
-		return history_complete(reader->history, open->number - 1, call) ||
-		       wrong(reader, "no memory for so many calls");
-	}
-	if (!history_add(reader->history, call))
-		return wrong(reader, "there is no room for so many calls or bytes");
-	if (is_open && open->number == 0) {
-		*open =
-		    (struct open_call){call->client, call->call_ns, history_count(reader->history)};
-		reader->open_count++;
-	}
-	return true;
+/*
+ * A complete line with another writer's half line before it, which a full disk kept from its end;
+ * NULL: this is none. No text of a line looks like the beginning of one: its quotes have a \\.
+ */
+static json_t *parse_behind_half(const char *text, size_t size) {
+	static const char begin[] = "{\"client\":";
+	const size_t length = sizeof(begin) - 1;
+	json_error_t error;
+
+	for (size_t at = size > length ? size - length : 0; at > 0; at--)
+		if (memcmp(text + at, begin, length) == 0)
+			return memcmp(text, begin, at < length ? at : length) == 0
+				   ? parse(text + at, size - at, &error)
+				   : NULL;
+	return NULL;
+}
+
+static void leave_out(const struct reader *reader) {
+	if (reader->input->left_out != NULL)
+		reader->input->left_out(reader->input->context, reader->error);
 }
 
 /* `is_rest`: the file ends in it, so that it may be half a line, if it begins like one. */
 static enum history_answer take_line(struct reader *reader, const char *text, size_t size,
 				     bool is_rest) {
-	struct history_call call;
+	enum history_answer answer = HISTORY_READ;
 	json_error_t error;
 	json_t *object;
-	bool is_taken;
 
 	while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\r'))
 		size--;
 	if (size == 0)
 		return HISTORY_READ;
-	object = json_loadb(text, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
-	is_rest = is_rest && text[0] == '{';
+	object = parse(text, size, &error);
 	if (object == NULL) {
-		if (!is_rest)
-			(void)wrong(reader, "this is not JSON: %.100s (character %d)", error.text,
-				    error.position);
-		return is_rest ? HISTORY_CUT : HISTORY_WRONG;
+		object = parse_behind_half(text, size);
+		if (object == NULL && (!is_rest || text[0] != '{'))
+			return wrong(reader, "this is not JSON: %.100s (character %d)", error.text,
+				     error.position)
+				   ? HISTORY_READ
+				   : HISTORY_WRONG;
+		(void)wrong(reader, "half a line is left out: its writer was stopped before the "
+				    "call was sent, or its reply recorded");
+		leave_out(reader);
+		answer = HISTORY_CUT;
 	}
-	is_taken =
-	    check_names(reader, object) && get_call(reader, object, &call) && add(reader, &call);
-	while (reader->owned_count > 0)
-		free(reader->owned[--reader->owned_count]);
-	json_decref(object);
-	return is_taken ? HISTORY_READ : HISTORY_WRONG;
+	return object == NULL || take_object(reader, object) ? answer : HISTORY_WRONG;
 }
 
 /* *is_over: there is no more to read. */
@@ -309,23 +329,31 @@ static enum history_answer read_line(struct reader *reader, struct lines *lines,
 		(void)wrong(reader, "cannot be read: %s", strerror(errno));
 		break;
 	}
+	reader->is_stuck = true;
 	return HISTORY_WRONG;
 }
 
-enum history_answer history_read(struct history *history, const struct history_input *input,
+enum history_answer history_read(struct history *history, struct history_input *input,
 				 char error[HISTORY_ERROR_MAX]) {
 	struct reader reader = {.history = history, .input = input, .error = error};
 	enum history_answer answer = HISTORY_READ;
 	struct lines lines;
 	bool is_over = false;
 
+	input->skipped = 0;
 	line_reader_init(&lines, input->file, HISTORY_LINE_MAX);
-	while (answer == HISTORY_READ && !is_over) {
-		answer = read_line(&reader, &lines, &is_over);
+	while (answer != HISTORY_WRONG && !is_over) {
+		enum history_answer one = read_line(&reader, &lines, &is_over);
+
+		if (one == HISTORY_WRONG && input->is_lenient && !reader.is_stuck) {
+			input->skipped++;
+			leave_out(&reader);
+		} else if (one != HISTORY_READ) {
+			answer = one;
+		}
 		if (input->progress != NULL && reader.line % PROGRESS_EACH == 0)
 			input->progress(input->context, lines.bytes);
 	}
 	line_reader_destroy(&lines);
-	free(reader.opens);
 	return answer;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* page.c - the page of report.h: a timeline as SVG, and the calls as a table. */
+/* html_report.c - report_html() of text_report.h: a timeline as SVG, and the calls as a table. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,7 +81,7 @@ static const char *look_of(const struct history_call *call) {
 	case HISTORY_DEFINITE:
 		break;
 	}
-	if (call->op == HISTORY_GET)
+	if (!history_is_write(call->op))
 		return "get";
 	return call->status == KV_OK ? "write" : "refused";
 }
@@ -199,6 +199,8 @@ static void put_head(const struct page *page, const struct history *history,
 	describe_bytes(report->key, key);
 	(void)fprintf(page->file,
 		      "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
+		      "<meta http-equiv=\"Content-Security-Policy\" "
+		      "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
 		      "<meta name=\"viewport\" content=\"width=device-width\">\n"
 		      "<title>kvcheck</title>\n<style>%s</style>\n",
 		      style);
@@ -212,7 +214,10 @@ static void put_head(const struct page *page, const struct history *history,
 	(void)fputs("</h1>\n<p>", page->file);
 	put_escaped(page->file, report->reason);
 	(void)fputs(".</p>\n", page->file);
-	if (is_not)
+	if (is_not && report->is_of_keys)
+		(void)fprintf(page->file, "<p>%zu of %zu calls cannot be ordered.</p>\n",
+			      report->call_count, history_count(history));
+	else if (is_not)
 		(void)fprintf(
 		    page->file,
 		    "<p>%zu of %zu calls%s cannot be ordered. Before them the key was at "

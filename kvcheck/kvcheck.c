@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format_call.h"
 #include "text_report.h"
 
 /* Promised to scripts; kvcheck(1) lists them. */
@@ -25,24 +26,35 @@ enum {
 	OPTION_STEPS,
 	OPTION_MEMORY,
 	OPTION_VERSION,
+	OPTION_BOOT,
+	OPTION_LENIENT,
 	PATH_SIZE = 4096,
+	MESSAGE_SIZE = 2 * PATH_SIZE,
+	LEFT_OUT_SHOWN = 10, /* lines */
 };
 
 struct settings {
 	struct checker_limits limits;
 	const char *page; /* NULL: none is wanted */
+	uint64_t boot;	  /* judge this one only; 0: there is but one */
+	bool is_lenient;
+	uint64_t left_out; /* lines */
+	uint64_t skipped;  /* and those of them that may be complete calls */
 	bool is_quiet;
 	bool shows_progress;
 };
 
 static const char help_text[] =
-    "usage: kvcheck [-aq] [--html PAGE] [--steps N] [--memory MIB] [FILE|DIRECTORY]...\n"
+    "usage: kvcheck [-aq] [--boot N] [--lenient] [--html PAGE] [--steps N] [--memory MIB]\n"
+    "               [FILE|DIRECTORY]...\n"
     "\n"
     "Says whether the calls in the files, taken together, are linearizable: whether one order\n"
     "of them explains all answers. Without a file, or with -, standard input is read. A file\n"
     "is what kvctl --history writes, one JSON object a line.\n"
     "\n"
     "  -a, --any-start    the store may have held anything when the history began\n"
+    "      --boot N       judge the calls of the N-th clock only, if there are several\n"
+    "      --lenient      leave out lines that are no calls\n"
     "      --html PAGE    write what was found as a page with a timeline\n"
     "      --steps N      give up a key after so many tried orders (20000000)\n"
     "      --memory MIB   or when they need more than this (1024)\n"
@@ -54,12 +66,15 @@ static const char help_text[] =
 
 __attribute__((format(printf, 1, 2))) static void complain(const char *format, ...) {
 	va_list arguments;
+	char text[MESSAGE_SIZE];
+	char shown[MESSAGE_SIZE];
 
-	(void)fputs("kvcheck: ", stderr);
 	va_start(arguments, format);
-	(void)vfprintf(stderr, format, arguments);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	(void)fputc('\n', stderr);
+	/* A file's name and its text are of others. */
+	describe_text(text, shown, sizeof(shown));
+	(void)fprintf(stderr, "kvcheck: %s\n", shown);
 }
 
 /* --- Progress, on a terminal only
@@ -87,20 +102,31 @@ static void end_progress(const struct settings *settings) {
 /* --- Files
  * ---------------------------------------------------------------------------------------- */
 
+static void show_left_out(void *context, const char *text) {
+	struct settings *settings = context;
+
+	if (++settings->left_out > LEFT_OUT_SHOWN || settings->is_quiet)
+		return;
+	end_progress(settings);
+	complain("%s", text);
+}
+
 static bool read_stream(struct history *history, struct settings *settings, FILE *file,
 			const char *name) {
-	struct history_input input = {
-	    .file = file, .name = name, .progress = show_reading, .context = settings};
+	struct history_input input = {.file = file,
+				      .name = name,
+				      .progress = show_reading,
+				      .left_out = show_left_out,
+				      .context = settings,
+				      .is_lenient = settings->is_lenient};
 	char error[HISTORY_ERROR_MAX];
 	enum history_answer answer = history_read(history, &input, error);
 
 	end_progress(settings);
 	if (answer == HISTORY_WRONG)
-		complain("%s", error);
-	if (answer == HISTORY_CUT && !settings->is_quiet)
-		complain("%s: the last line is cut off and left out: whoever wrote it was stopped "
-			 "before the call was sent, or its answer noted",
-			 name);
+		complain("%s%s", error,
+			 settings->is_lenient ? "" : " (--lenient leaves such a line out)");
+	settings->skipped += input.skipped;
 	return answer != HISTORY_WRONG;
 }
 
@@ -182,12 +208,43 @@ static int code_of(enum checker_verdict verdict) {
 	return CODE_UNDECIDED;
 }
 
+/* Times of two clocks cannot be compared: the calls of one of them, or a complaint. */
+static bool choose_boot(const struct settings *settings, struct history **history) {
+	size_t count = 0;
+	struct history *part;
+
+	while (history_boot(*history, count) != 0)
+		count++;
+	if (settings->boot > count && settings->boot > 1) {
+		complain("--boot %" PRIu64 ": there are calls of %zu clocks", settings->boot,
+			 count);
+		return false;
+	}
+	if (count < 2)
+		return true;
+	if (settings->boot == 0) {
+		complain("the times are of %zu clocks, since the machine was booted again, or of "
+			 "several machines; such times cannot be compared (judge each by itself: "
+			 "--boot 1, then --boot 2 --any-start, ...)",
+			 count);
+		return false;
+	}
+	part = history_of_boot(*history, history_boot(*history, settings->boot - 1));
+	if (part == NULL) {
+		complain("no memory");
+		return false;
+	}
+	history_free(*history);
+	*history = part;
+	return true;
+}
+
 /* A mistake that is easily made: the store was not empty. */
 static void hint_at_start(const struct settings *settings, const struct history *history) {
 	struct checker_limits limits = settings->limits;
 	struct checker_report report;
 
-	limits.starts_anyhow = true;
+	limits.any_start = true;
 	checker_run(history, &limits, &report);
 	end_progress(settings);
 	if (report.verdict == CHECKER_LINEARIZABLE)
@@ -206,8 +263,12 @@ static int judge(struct settings *settings, const struct history *history) {
 	code = code_of(report.verdict);
 	if (!settings->is_quiet) {
 		report_print(stdout, history, &report);
-		if (report.verdict == CHECKER_NOT && !settings->limits.starts_anyhow)
+		if (report.verdict == CHECKER_NOT && !settings->limits.any_start)
 			hint_at_start(settings, history);
+		if (report.verdict == CHECKER_NOT && settings->skipped > 0)
+			complain("%" PRIu64 " lines were left out: if one is of a write, that may "
+				 "be why",
+				 settings->skipped);
 	}
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		complain("cannot write to standard output: %s", strerror(errno));
@@ -243,6 +304,8 @@ static int usage(void) {
 static int read_settings(struct settings *settings, int argc, char **argv) {
 	static const struct option options[] = {
 	    {"any-start", no_argument, NULL, 'a'},
+	    {"boot", required_argument, NULL, OPTION_BOOT},
+	    {"lenient", no_argument, NULL, OPTION_LENIENT},
 	    {"html", required_argument, NULL, OPTION_HTML},
 	    {"steps", required_argument, NULL, OPTION_STEPS},
 	    {"memory", required_argument, NULL, OPTION_MEMORY},
@@ -257,10 +320,17 @@ static int read_settings(struct settings *settings, int argc, char **argv) {
 	while ((option = getopt_long(argc, argv, "aqh", options, NULL)) != -1) {
 		switch (option) {
 		case 'a':
-			settings->limits.starts_anyhow = true;
+			settings->limits.any_start = true;
 			break;
 		case 'q':
 			settings->is_quiet = true;
+			break;
+		case OPTION_BOOT:
+			if (!read_number("--boot", optarg, HISTORY_BOOTS_MAX, &settings->boot))
+				return usage();
+			break;
+		case OPTION_LENIENT:
+			settings->is_lenient = true;
 			break;
 		case OPTION_HTML:
 			settings->page = optarg;
@@ -305,6 +375,9 @@ int main(int argc, char **argv) {
 		is_read = read_path(history, &settings, standard_input);
 	for (int i = optind; is_read && i < argc; i++)
 		is_read = read_path(history, &settings, argv[i]);
+	if (settings.left_out > LEFT_OUT_SHOWN && !settings.is_quiet)
+		complain("and %" PRIu64 " more lines left out", settings.left_out - LEFT_OUT_SHOWN);
+	is_read = is_read && choose_boot(&settings, &history);
 	if (is_read && history_count(history) == 0 && !settings.is_quiet)
 		complain("there is no call in it, so nothing was judged");
 	code = is_read ? judge(&settings, history) : CODE_USAGE;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef LINES_H
-#define LINES_H
+#ifndef LINE_READER_H
+#define LINE_READER_H
 
-/* lines.h - the lines of a file, one after the other, in memory for one line. */
+/* line_reader.h - a reader of the lines of a file, with memory for one line. */
 
 #include <stdbool.h>
 #include <stddef.h>

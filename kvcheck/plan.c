@@ -7,17 +7,49 @@
 #include "event_sort.h"
 
 enum {
+	NUMBERS_EACH = 6,		   /* of a step */
 	GAP_WORK_MAX = 20 * 1000 * 1000,   /* gaps times open calls that are compared */
 	SEEK_WORK_MAX = 100 * 1000 * 1000, /* bytes that are looked through */
+	SPAN_MAX = 4 * 1000 * 1000,	   /* versions of a key that may end */
+	MARGIN = 8, /* of a ttl, one part of so many, for clocks that differ */
 };
 
-bool step_from(struct step *step, const struct history_call *call, size_t index) {
-	enum history_outcome meaning = history_outcome(call);
-	bool is_write = call->op != HISTORY_GET;
+uint64_t end_of_ttl(uint64_t call_ns, uint64_t ttl_ms) {
+	uint64_t least_ms = ttl_ms - ttl_ms / MARGIN;
 
-	if (meaning == HISTORY_NO_EFFECT)
+	return least_ms >= (END_NEVER - call_ns) / 1000000 ? END_NEVER - 1
+							   : call_ns + least_ms * 1000000;
+}
+
+/* What a condition tells is what a Get would, but for one that may hold of a missing key, too. */
+static void step_from_check(struct event_op *step, const struct history_call *call) {
+	if (call->status != KV_OK)
+		return;
+	if (call->test == HISTORY_FREE) {
+		step->free_at = step->version;
+		step->version = 0;
+		return;
+	}
+	step->op = HISTORY_GET;
+	if (call->test == HISTORY_AT) {
+		step->version = call->expected;
+		if (call->expected == 0)
+			step->status = KV_NOKEY;
+	} else if (call->test == HISTORY_HOLDS) {
+		step->has_got = true;
+		step->got = call->value;
+		step->got_digest = step->value_digest;
+	}
+}
+
+bool step_from(struct event_op *step, const struct history_call *call, size_t index) {
+	enum history_outcome meaning = history_outcome(call);
+	bool is_write = history_is_write(call->op);
+
+	if (meaning == HISTORY_NO_EFFECT ||
+	    (call->op == HISTORY_TOUCH && meaning == HISTORY_INDETERMINATE))
 		return false;
-	*step = (struct step){
+	*step = (struct event_op){
 	    .index = (uint32_t)index,
 	    .op = call->op,
 	    .kind = STEP_READ,
@@ -25,8 +57,10 @@ bool step_from(struct step *step, const struct history_call *call, size_t index)
 	    .call_ns = call->call_ns,
 	    .return_ns = call->return_ns < call->call_ns ? call->call_ns : call->return_ns,
 	    .expected = call->expected,
+	    .test = call->test,
+	    .ttl_ms = call->ttl_ms,
 	};
-	if (is_write) {
+	if (history_has_value(call)) {
 		step->value = call->value;
 		step->value_digest = rolling_hash(call->value);
 	}
@@ -35,77 +69,95 @@ bool step_from(struct step *step, const struct history_call *call, size_t index)
 		step->return_ns = HISTORY_OPEN;
 		return true;
 	}
-	if (is_write && call->status == KV_OK)
+	if (is_write && call->status == KV_OK && call->op != HISTORY_TOUCH)
 		step->kind = STEP_WRITE;
 	if (call->status != KV_NOKEY)
 		step->version = call->version;
-	if (call->status == KV_OK && call->has_got && call->op != HISTORY_PUT) {
+	if (call->op == HISTORY_CHECK)
+		step_from_check(step, call);
+	if (call->status == KV_OK && call->has_got &&
+	    (call->op == HISTORY_GET || call->op == HISTORY_APPEND)) {
 		step->has_got = true;
 		step->got = call->got;
 		step->got_digest = rolling_hash(call->got);
 	}
 	/* A conditional write makes the version after the one that it expects. */
-	if (step->kind == STEP_WRITE && step->version == 0 && step->expected != HISTORY_ANY)
+	if (step->kind == STEP_WRITE && step->version == 0 && step->expected != HISTORY_ANY &&
+	    step->expected != 0)
 		step->version = step->expected + 1;
 	return true;
 }
 
-bool step_tells_version(const struct step *step) {
-	return step->version != 0 || step->status == KV_NOKEY;
+bool step_tells_version(const struct event_op *step) {
+	return step->version != 0 || step->free_at != 0 || step->status == KV_NOKEY;
 }
 
-const struct fact *plan_fact(const struct plan *plan, uint64_t version) {
-	uint64_t at = version - plan->beginning.version;
+const struct version_info *plan_version(const struct plan *plan, uint64_t version) {
+	uint64_t at = version - plan->initial.version;
 
-	return version >= plan->beginning.version && at < plan->fact_count ? &plan->facts[at]
-									   : NULL;
+	return version >= plan->initial.version && at < plan->version_count ? &plan->versions[at]
+									    : NULL;
 }
 
-static struct fact *fact_at(struct plan *plan, uint64_t version) {
-	return (struct fact *)plan_fact(plan, version);
+uint64_t plan_next_told(const struct plan *plan, uint64_t version) {
+	uint64_t first = version < plan->initial.version ? 0 : version - plan->initial.version + 1;
+
+	for (uint64_t i = first; i < plan->version_count; i++)
+		if (plan->versions[i].is_told || plan->versions[i].writer != PLAN_NONE)
+			return plan->initial.version + i;
+	return 0;
 }
 
-static bool is_claim(const struct step *step) {
+static struct version_info *version_at(struct plan *plan, uint64_t version) {
+	return (struct version_info *)plan_version(plan, version);
+}
+
+static bool is_writer(const struct event_op *step) {
 	return (step->kind == STEP_WRITE || step->kind == STEP_PLACEHOLDER) && step->version != 0;
 }
 
 static void saw(struct plan *plan, uint64_t version, struct kv_bytes value, struct digest digest) {
-	struct fact *fact = fact_at(plan, version);
+	struct version_info *info = version_at(plan, version);
 
 	/* If two saw different values, the search finds that one of them is wrong. */
-	if (fact == NULL || fact->is_seen)
+	if (info == NULL || info->is_seen)
 		return;
-	fact->is_seen = true;
-	fact->value = value;
-	fact->digest = digest;
+	info->is_seen = true;
+	info->value = value;
+	info->digest = digest;
 }
 
-/* How many versions can be made, and so how far the facts go. */
+/* How many versions can be made, and so how many are kept. */
 static size_t versions_within_reach(const struct plan *plan) {
-	uint64_t span = plan->version_most > plan->beginning.version
-			    ? plan->version_most - plan->beginning.version
+	uint64_t span = plan->version_max > plan->initial.version
+			    ? plan->version_max - plan->initial.version
 			    : 0;
 	size_t writes = 0;
 
 	for (size_t i = 0; i < plan->count; i++)
 		writes += plan->steps[i].kind != STEP_READ;
+	if (plan->initial.has_ends)
+		return (size_t)span;
 	return !plan->has_filler && (!plan->is_complete || span > writes) ? writes : (size_t)span;
 }
 
-static void look_at_answers(struct plan *plan) {
+static void note_replies(struct plan *plan) {
 	for (size_t i = 0; i < plan->count; i++) {
-		const struct step *step = &plan->steps[i];
-		struct fact *fact = fact_at(plan, step->version);
+		const struct event_op *step = &plan->steps[i];
+		struct version_info *info = version_at(plan, step->version);
 
+		if (info != NULL && step->kind == STEP_READ && step->version != 0)
+			info->is_told = true;
 		/* A call that is there comes before one that was left out. */
-		if (fact != NULL && is_claim(step) &&
-		    (fact->claimer == PLAN_NONE || plan->steps[fact->claimer].kind == STEP_PLACEHOLDER))
-			fact->claimer = (uint32_t)i;
+		if (info != NULL && is_writer(step) &&
+		    (info->writer == PLAN_NONE ||
+		     plan->steps[info->writer].kind == STEP_PLACEHOLDER))
+			info->writer = (uint32_t)i;
 		if (!step->has_got || step->version == 0)
 			continue;
 		if (step->op == HISTORY_GET)
 			saw(plan, step->version, step->got, step->got_digest);
-		else if (step->version > 1)
+		else if (step->version > 1 && (step->got.size > 0 || !plan->initial.has_ends))
 			saw(plan, step->version - 1, step->got, step->got_digest);
 	}
 }
@@ -117,20 +169,23 @@ static bool ends_with(struct kv_bytes value, struct kv_bytes end) {
 }
 
 /* What was seen after an Append tells what stood there before it. */
-static void look_back(struct plan *plan) {
-	for (size_t i = plan->fact_count; i-- > 1;) {
-		const struct fact *fact = &plan->facts[i];
-		const struct step *step;
+static void infer_backwards(struct plan *plan) {
+	for (size_t i = plan->version_count; i-- > 1;) {
+		const struct version_info *info = &plan->versions[i];
+		const struct event_op *step;
 
-		if (!fact->is_seen || fact->claimer == PLAN_NONE || plan->facts[i - 1].is_seen)
+		if (!info->is_seen || info->writer == PLAN_NONE || plan->versions[i - 1].is_seen)
 			continue;
-		step = &plan->steps[fact->claimer];
+		step = &plan->steps[info->writer];
 		if (step->kind != STEP_WRITE || step->op != HISTORY_APPEND ||
-		    !ends_with(fact->value, step->value))
+		    !ends_with(info->value, step->value))
 			continue;
-		struct kv_bytes before = {fact->value.data, fact->value.size - step->value.size};
-		saw(plan, plan->beginning.version + i - 1, before,
-		    rolling_hash_strip(fact->digest, step->value_digest));
+		struct kv_bytes before = {info->value.data, info->value.size - step->value.size};
+		/* Or it made the key. */
+		if (before.size == 0 && plan->initial.has_ends)
+			continue;
+		saw(plan, plan->initial.version + i - 1, before,
+		    rolling_hash_strip(info->digest, step->value_digest));
 	}
 }
 
@@ -143,60 +198,66 @@ static void find_irrelevant(struct plan *plan) {
 
 	if (!plan->is_complete)
 		return;
-	for (size_t i = plan->fact_count; i-- > 0;) {
-		struct fact *fact = &plan->facts[i];
+	for (size_t i = plan->version_count; i-- > 0;) {
+		struct version_info *info = &plan->versions[i];
 
-		if (i + 1 < plan->fact_count) {
-			const struct fact *next = &plan->facts[i + 1];
-			const struct step *step =
-			    next->claimer != PLAN_NONE ? &plan->steps[next->claimer] : NULL;
+		if (i + 1 < plan->version_count) {
+			const struct version_info *next = &plan->versions[i + 1];
+			const struct event_op *step =
+			    next->writer != PLAN_NONE ? &plan->steps[next->writer] : NULL;
 			bool stands_on_it = step == NULL || (step->kind == STEP_WRITE &&
 							     step->op == HISTORY_APPEND);
-			is_hidden = !stands_on_it || (is_hidden && !next->is_seen);
+			/* An append shows what it found, too, if that may have been no key. */
+			is_hidden = !stands_on_it || (is_hidden && !next->is_seen &&
+						      (step == NULL || !step->has_got));
 		}
-		fact->is_irrelevant = is_hidden && !fact->is_seen && fact->claimer == PLAN_NONE;
+		info->is_irrelevant = is_hidden && !info->is_seen && info->writer == PLAN_NONE;
 	}
 }
 
-static bool may_fill(const struct plan *plan, const struct step *step, size_t gap) {
-	const struct fact *fact = &plan->facts[gap];
+static bool may_fill(const struct plan *plan, const struct event_op *step, size_t gap) {
+	const struct version_info *info = &plan->versions[gap];
+	bool may_create = step->expected == 0 && plan->initial.has_ends;
 
-	if (step->expected != HISTORY_ANY && plan->beginning.version + gap != step->expected + 1)
+	if (step->expected != HISTORY_ANY && plan->initial.version + gap != step->expected + 1 &&
+	    !may_create)
 		return false;
-	if (!fact->is_seen)
+	if (!info->is_seen)
 		return true;
-	return step->op == HISTORY_PUT ? digest_equal(step->value_digest, fact->digest)
-				       : ends_with(fact->value, step->value);
+	if (step->op == HISTORY_DELETE)
+		return false;
+	return step->op == HISTORY_PUT ? digest_equal(step->value_digest, info->digest)
+				       : ends_with(info->value, step->value);
 }
 
-/* The gaps, as places in the facts, in memory of the caller's; NULL: no memory, or too many. */
+/* The gaps, as indexes of the versions, in memory of the caller's; NULL: no memory, or too many. */
 static size_t *list_gaps(const struct plan *plan, size_t opens, size_t *count) {
 	size_t gaps = 0;
 	size_t *list;
 
-	for (size_t i = 1; i < plan->fact_count; i++)
-		gaps += plan->facts[i].claimer == PLAN_NONE;
+	for (size_t i = 1; i < plan->version_count; i++)
+		gaps += plan->versions[i].writer == PLAN_NONE;
 	*count = 0;
 	if (gaps > GAP_WORK_MAX / opens)
 		return NULL;
 	list = malloc((gaps + 1) * sizeof(*list));
-	for (size_t i = 1; list != NULL && i < plan->fact_count; i++) {
-		if (plan->facts[i].claimer == PLAN_NONE)
+	for (size_t i = 1; list != NULL && i < plan->version_count; i++) {
+		if (plan->versions[i].writer == PLAN_NONE)
 			list[(*count)++] = i;
 	}
 	return list;
 }
 
-/* Removes the steps marked. Steps move up, and the facts follow. */
+/* Removes the steps marked. Steps move up, and the versions follow. */
 static void remove_steps(struct plan *plan, const bool *is_removed) {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < plan->count; i++) {
-		struct fact *fact = fact_at(plan, plan->steps[i].version);
+		struct version_info *info = version_at(plan, plan->steps[i].version);
 		if (is_removed[i])
 			continue;
-		if (is_claim(&plan->steps[i]) && fact != NULL && fact->claimer == i)
-			fact->claimer = (uint32_t)kept;
+		if (is_writer(&plan->steps[i]) && info != NULL && info->writer == i)
+			info->writer = (uint32_t)kept;
 		plan->steps[kept++] = plan->steps[i];
 	}
 	plan->count = kept;
@@ -207,28 +268,28 @@ static void remove_steps(struct plan *plan, const bool *is_removed) {
  * but in a version above, by way of Appends, its bytes must be part of that; if they are not, it
  * can only have been overwritten by an open Put, as anything else would have been.
  */
-static bool is_useful(const struct plan *plan, const struct step *step, size_t gap,
+static bool is_useful(const struct plan *plan, const struct event_op *step, size_t gap,
 		      size_t *work_left) {
-	const struct fact *fact = &plan->facts[gap];
+	const struct version_info *info = &plan->versions[gap];
 	size_t work;
 
-	if (fact->is_irrelevant)
+	if (info->is_irrelevant)
 		return false;
-	while (!fact->is_seen && fact + 1 < plan->facts + plan->fact_count)
-		fact++;
-	work = (size_t)(fact - &plan->facts[gap]) + fact->value.size + 1;
-	if (fact == &plan->facts[gap] || !fact->is_seen || work > *work_left)
+	while (!info->is_seen && info + 1 < plan->versions + plan->version_count)
+		info++;
+	work = (size_t)(info - &plan->versions[gap]) + info->value.size + 1;
+	if (info == &plan->versions[gap] || !info->is_seen || work > *work_left)
 		return true;
 	*work_left -= work;
-	return memmem(fact->value.data, fact->value.size, step->value.data, step->value.size) !=
+	return memmem(info->value.data, info->value.size, step->value.data, step->value.size) !=
 	       NULL;
 }
 
 /*
- * Leaves out the open calls that fit no gap: they took no effect, or one that nobody can see. And
+ * Leaves out the open calls that fit no gap: they took no effect, or one that no reply shows. And
  * finds where the others matter. The fewer choices are left, the fewer orders there are to try.
  */
-static void sort_out_opens(struct plan *plan) {
+static void classify_opens(struct plan *plan) {
 	size_t opens = 0;
 	size_t gap_count = 0;
 	size_t work_left = SEEK_WORK_MAX;
@@ -242,8 +303,9 @@ static void sort_out_opens(struct plan *plan) {
 	size_t *gaps = list_gaps(plan, opens, &gap_count);
 	bool *is_useless = calloc(plan->count, sizeof(*is_useless));
 	for (size_t i = 0; gaps != NULL && is_useless != NULL && i < plan->count; i++) {
-		struct step *step = &plan->steps[i];
-		if (step->kind != STEP_OPEN)
+		struct event_op *step = &plan->steps[i];
+		/* That a key is missing is seen at no version; and a ttl may matter at any. */
+		if (step->kind != STEP_OPEN || step->op == HISTORY_DELETE || plan->initial.has_ttl)
 			continue;
 		is_useless[i] = true;
 		step->useful_until = 0;
@@ -252,7 +314,7 @@ static void sort_out_opens(struct plan *plan) {
 				continue;
 			is_useless[i] = false;
 			if (is_useful(plan, step, gaps[j], &work_left))
-				step->useful_until = plan->beginning.version + gaps[j];
+				step->useful_until = plan->initial.version + gaps[j];
 		}
 	}
 	if (gaps != NULL && is_useless != NULL)
@@ -269,12 +331,12 @@ static bool make_events(struct plan *plan) {
 	if (plan->events == NULL)
 		return false;
 	for (size_t i = 0; i < plan->count; i++) {
-		const struct step *step = &plan->steps[i];
+		const struct event_op *step = &plan->steps[i];
 		if (step->kind != STEP_PLACEHOLDER)
 			plan->events[count++] = (struct event){step->call_ns, (uint32_t)i, false};
 	}
 	for (size_t i = 0; i < plan->count; i++) {
-		const struct step *step = &plan->steps[i];
+		const struct event_op *step = &plan->steps[i];
 		if (step->kind == STEP_READ || step->kind == STEP_WRITE)
 			plan->events[count++] = (struct event){step->return_ns, (uint32_t)i, true};
 	}
@@ -284,41 +346,137 @@ static bool make_events(struct plan *plan) {
 	plan->event_count = count;
 	for (size_t i = 0; i < count; i++) {
 		pending = plan->events[i].is_return ? pending - 1 : pending + 1;
-		if (pending > plan->pending_most)
-			plan->pending_most = pending;
+		if (pending > plan->pending_max)
+			plan->pending_max = pending;
 	}
 	return true;
 }
 
-bool plan_make(struct plan *plan, struct step *steps, size_t count, struct beginning beginning,
-	       bool has_filler) {
+/* --- Numbers ------------------------------------------------------------------------------------
+ */
+
+/* The numbers that matter in order, and what each becomes. */
+struct numbers {
+	uint64_t *from;
+	uint64_t *to;
+	size_t count;
+};
+
+static int by_number(const void *a, const void *b) {
+	uint64_t first = *(const uint64_t *)a;
+	uint64_t second = *(const uint64_t *)b;
+
+	return first < second ? -1 : first > second;
+}
+
+static void list_numbers(const struct plan *plan, struct numbers *numbers) {
+	size_t count = 0;
+	size_t kept = 1;
+
+	numbers->from[count++] = plan->initial.version;
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct event_op *step = &plan->steps[i];
+		bool is_known = step->version != 0;
+		bool is_expected = step->expected != HISTORY_ANY;
+
+		numbers->from[count++] = is_known ? step->version : 0;
+		numbers->from[count++] = is_known ? step->version - 1 : 0;
+		numbers->from[count++] = is_expected ? step->expected : 0;
+		numbers->from[count++] = is_expected ? step->expected + 1 : 0;
+		numbers->from[count++] = step->free_at;
+		numbers->from[count++] = step->free_at + 1;
+	}
+	qsort(numbers->from, count, sizeof(*numbers->from), by_number);
+	for (size_t i = 1; i < count; i++)
+		if (numbers->from[i] != numbers->from[kept - 1])
+			numbers->from[kept++] = numbers->from[i];
+	numbers->count = kept;
+}
+
+static uint64_t renumber(const struct numbers *numbers, uint64_t number) {
+	const uint64_t *found =
+	    bsearch(&number, numbers->from, numbers->count, sizeof(*numbers->from), by_number);
+
+	return found == NULL ? number : numbers->to[found - numbers->from];
+}
+
+/*
+ * Between two numbers that are told of, no more versions are left than the calls without a version
+ * can make, and two. False: no memory, or too many are left.
+ */
+static bool number_anew(struct plan *plan) {
+	struct numbers numbers = {
+	    .from = malloc((NUMBERS_EACH * plan->count + 1) * sizeof(uint64_t)),
+	    .to = malloc((NUMBERS_EACH * plan->count + 1) * sizeof(uint64_t))};
+	uint64_t room = 3;
+	bool is_done = numbers.from != NULL && numbers.to != NULL;
+
+	if (is_done)
+		list_numbers(plan, &numbers);
+	for (size_t i = 0; i < plan->count; i++)
+		room += plan->steps[i].kind != STEP_READ && plan->steps[i].version == 0;
+	for (size_t i = 0; i < numbers.count; i++) {
+		uint64_t before = i == 0 ? 0 : numbers.from[i - 1];
+		uint64_t step = numbers.from[i] - before;
+		numbers.to[i] = (i == 0 ? 0 : numbers.to[i - 1]) + (step < room ? step : room);
+	}
+	is_done = is_done && numbers.to[numbers.count - 1] <= SPAN_MAX;
+	for (size_t i = 0; is_done && i < plan->count; i++) {
+		struct event_op *step = &plan->steps[i];
+		if (step->version != 0)
+			step->version = renumber(&numbers, step->version);
+		if (step->expected != HISTORY_ANY)
+			step->expected = renumber(&numbers, step->expected);
+		if (step->free_at != 0)
+			step->free_at = renumber(&numbers, step->free_at);
+	}
+	if (is_done)
+		plan->number_max = numbers.to[numbers.count - 1];
+	if (is_done)
+		plan->initial.version = renumber(&numbers, plan->initial.version);
+	free(numbers.from);
+	free(numbers.to);
+	return is_done;
+}
+
+bool plan_make(struct plan *plan, struct event_op *steps, size_t count,
+	       struct initial_state initial, bool has_filler) {
 	*plan = (struct plan){
-	    .beginning = beginning,
+	    .initial = initial,
 	    .has_filler = has_filler,
 	    .is_complete = true,
-	    .version_most = beginning.version,
+	    .version_max = initial.version,
 	    .steps = steps,
 	    .count = count,
 	};
 	for (size_t i = 0; i < count; i++) {
-		if (steps[i].kind == STEP_OPEN)
-			continue;
-		plan->is_complete = plan->is_complete && step_tells_version(&steps[i]);
-		if (steps[i].version > plan->version_most)
-			plan->version_most = steps[i].version;
+		steps[i].told = steps[i].version;
+		steps[i].told_expected = steps[i].expected;
 	}
-	plan->fact_count = versions_within_reach(plan) + 1;
-	plan->facts = calloc(plan->fact_count, sizeof(*plan->facts));
-	if (plan->facts == NULL) {
+	if (initial.has_ends && !number_anew(plan)) {
 		plan_free(plan);
 		return false;
 	}
-	for (size_t i = 0; i < plan->fact_count; i++)
-		plan->facts[i].claimer = PLAN_NONE;
-	look_at_answers(plan);
-	look_back(plan);
+	plan->version_max = plan->initial.version;
+	for (size_t i = 0; i < count; i++) {
+		if (steps[i].kind == STEP_OPEN)
+			continue;
+		plan->is_complete = plan->is_complete && step_tells_version(&steps[i]);
+		if (steps[i].version > plan->version_max)
+			plan->version_max = steps[i].version;
+	}
+	plan->version_count = versions_within_reach(plan) + 1;
+	plan->versions = calloc(plan->version_count, sizeof(*plan->versions));
+	if (plan->versions == NULL) {
+		plan_free(plan);
+		return false;
+	}
+	for (size_t i = 0; i < plan->version_count; i++)
+		plan->versions[i].writer = PLAN_NONE;
+	note_replies(plan);
+	infer_backwards(plan);
 	find_irrelevant(plan);
-	sort_out_opens(plan);
+	classify_opens(plan);
 	if (!make_events(plan)) {
 		plan_free(plan);
 		return false;
@@ -328,7 +486,7 @@ bool plan_make(struct plan *plan, struct step *steps, size_t count, struct begin
 
 void plan_free(struct plan *plan) {
 	free(plan->steps);
-	free(plan->facts);
+	free(plan->versions);
 	free(plan->events);
 	*plan = (struct plan){0};
 }

@@ -3,7 +3,7 @@
 
 #define PRIME (((uint64_t)1 << 61) - 1)
 
-/* The points: random, drawn once. Histories come from tests, not from somebody who would cheat. */
+/* The points: random, drawn once. Histories come from tests, not from an adversary. */
 #define FIRST_POINT 0x11c83d2cf3a2a571u
 #define SECOND_POINT 0x0a6d9e6fb2b2c8e3u
 /* Their inverses: a product with the point is 1. */

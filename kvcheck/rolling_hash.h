@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef DIGEST_H
-#define DIGEST_H
+#ifndef ROLLING_HASH_H
+#define ROLLING_HASH_H
 
 /*
- * digest.h - a value by its size and 122 bits, such that the digest of two values end to end
- * follows from theirs: polynomials over the bytes, modulo the prime 2^61 - 1, at two points. Two
- * different values of n bytes share a digest in fewer than one of 2^120 / n^2 choices of the
- * points.
+ * rolling_hash.h - a hash of a value, its size and 122 bits, such that the hash of a concatenation
+ * follows from the hashes of its parts: polynomials over the bytes, modulo the prime 2^61 - 1, at
+ * two points. Two different values of n bytes share a hash in fewer than one of 2^120 / n^2
+ * choices of the points.
  */
 
 #include <stdbool.h>

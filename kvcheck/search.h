@@ -3,13 +3,13 @@
 #define SEARCH_H
 
 /*
- * search.h - looks for an order of a plan's calls that explains their answers: just-in-time
+ * search.h - the search for an order of a plan's calls that explains their replies: just-in-time
  * linearization (Lowe, "Testing for linearizability", 2017).
  *
  * It walks through the events in time with all the states in which the key may be, each with the
- * set of calls under way that have taken effect by then. A call takes effect only when one must:
- * when a call returns. A call that changes nothing is taken as soon as the state is the one that it
- * saw, for that can do no harm.
+ * set of pending calls that have taken effect by then. A call takes effect only when one must:
+ * when a call returns. A call that changes nothing is taken as soon as the state is the one that
+ * it read, for that can do no harm.
  */
 
 #include "plan.h"

@@ -12,29 +12,29 @@
  * one version to another is an order of the calls in between.
  */
 struct part {
-	const struct step *steps;
+	const struct event_op *steps;
 	size_t count;
 	bool *is_kept; /* answered calls; open ones are in unless has_filler */
 	uint64_t least;
 	uint64_t most;
 	bool has_filler;
-	struct beginning beginning;
+	struct initial_state initial;
 	struct search_limits *limits;
 };
 
-static bool is_within(const struct part *part, const struct step *step) {
-	if (step->kind == STEP_OPEN || !step_tells_version(step))
+static bool is_within(const struct part *part, const struct event_op *step) {
+	if (step->kind == STEP_OPEN || !step_tells_version(step) || part->initial.has_ends)
 		return true;
 	return step->version <= part->most &&
 	       (step->kind == STEP_READ ? step->version >= part->least
-					 : step->version > part->least);
+					: step->version > part->least);
 }
 
 static uint64_t last_return(const struct part *part) {
 	uint64_t last_ns = 0;
 
 	for (size_t i = 0; i < part->count; i++) {
-		const struct step *step = &part->steps[i];
+		const struct event_op *step = &part->steps[i];
 		if (part->is_kept[i] && step->kind != STEP_OPEN && is_within(part, step) &&
 		    step->return_ns > last_ns)
 			last_ns = step->return_ns;
@@ -44,17 +44,19 @@ static uint64_t last_return(const struct part *part) {
 
 /* False: no memory. */
 static bool make_plan(const struct part *part, struct plan *plan) {
-	struct beginning beginning = {.version = part->least};
-	struct step *steps = malloc((part->count + 1) * sizeof(*steps));
+	struct initial_state initial = part->initial;
+	struct event_op *steps = malloc((part->count + 1) * sizeof(*steps));
 	uint64_t last_ns = last_return(part);
 	size_t count = 0;
 
 	if (steps == NULL)
 		return false;
-	if (part->least == part->beginning.version)
-		beginning = part->beginning;
+	if (part->least != part->initial.version) {
+		initial.version = part->least;
+		initial.is_known = false;
+	}
 	for (size_t i = 0; i < part->count; i++) {
-		const struct step *step = &part->steps[i];
+		const struct event_op *step = &part->steps[i];
 		if (!is_within(part, step))
 			continue;
 		/* A call that began after all answers explains none. */
@@ -70,7 +72,7 @@ static bool make_plan(const struct part *part, struct plan *plan) {
 		}
 		count++;
 	}
-	return plan_make(plan, steps, count, beginning, part->has_filler);
+	return plan_make(plan, steps, count, initial, part->has_filler);
 }
 
 /* Whether the part still cannot be ordered. If that cannot be told, it is not taken. */
@@ -85,7 +87,7 @@ static bool is_stuck(const struct part *part) {
 	return answer == SEARCH_STUCK;
 }
 
-/* The least end and then the greatest beginning for which it cannot be ordered. */
+/* The least end and then the greatest start for which it cannot be ordered. */
 static void narrow(struct part *part) {
 	uint64_t least = part->least;
 	uint64_t most = part->most;
@@ -109,8 +111,37 @@ static void narrow(struct part *part) {
 	part->least = least;
 }
 
+static bool tells_no_version(const struct event_op *step) {
+	return step->kind != STEP_OPEN && !step_tells_version(step);
+}
+
+/*
+ * Leaves out what tells no version, if the rest still cannot be ordered. Returns whether all that
+ * is kept tells its version. Only then may the range become narrower: the others may stand
+ * anywhere, and a refusal that is right outside of the range would seem wrong within it.
+ */
+static bool drop_unversioned(struct part *part) {
+	bool is_needed = false;
+
+	for (size_t i = 0; i < part->count; i++)
+		if (tells_no_version(&part->steps[i])) {
+			/* A write is needed for what is built on it. */
+			is_needed = is_needed || part->steps[i].kind != STEP_READ;
+			part->is_kept[i] = false;
+		}
+	if (!is_needed && is_stuck(part))
+		return true;
+	is_needed = false;
+	for (size_t i = 0; i < part->count; i++)
+		if (tells_no_version(&part->steps[i])) {
+			is_needed = true;
+			part->is_kept[i] = true;
+		}
+	return !is_needed;
+}
+
 /* What was called after the search was stuck has little to do with it. */
-static void forget_later(struct part *part, uint64_t time_ns) {
+static void drop_later(struct part *part, uint64_t time_ns) {
 	bool *is_kept = part->is_kept;
 	bool *earlier = malloc((part->count + 1) * sizeof(*earlier));
 
@@ -127,7 +158,7 @@ static void forget_later(struct part *part, uint64_t time_ns) {
 
 /* An answer that tells no version may stand for any, and is kept if it is a write. */
 static bool can_go(const struct part *part, size_t index) {
-	const struct step *step = &part->steps[index];
+	const struct event_op *step = &part->steps[index];
 
 	return part->is_kept[index] && step->kind != STEP_OPEN && is_within(part, step) &&
 	       (step->kind == STEP_READ || step->version != 0);
@@ -174,8 +205,8 @@ static bool leave_out(struct part *part) {
 }
 
 static int by_call(const void *a, const void *b) {
-	const struct step *first = a;
-	const struct step *second = b;
+	const struct event_op *first = a;
+	const struct event_op *second = b;
 
 	if (first->call_ns != second->call_ns)
 		return first->call_ns < second->call_ns ? -1 : 1;
@@ -200,20 +231,20 @@ static bool tell(const struct part *part, struct checker_report *report) {
 	return report->calls != NULL;
 }
 
-bool shrink(const struct step *steps, size_t count, struct beginning beginning,
+bool shrink(const struct event_op *steps, size_t count, struct initial_state initial,
 	    struct search_limits *limits, struct checker_report *report) {
 	struct part part = {
 	    .steps = steps,
 	    .count = count,
-	    .least = beginning.version,
-	    .most = beginning.version,
-	    .beginning = beginning,
+	    .least = initial.version,
+	    .most = initial.version,
+	    .initial = initial,
 	    .limits = limits,
 	};
 	struct plan plan;
 	uint32_t stuck = 0;
 	bool is_done = false;
-	bool is_versioned = true;
+	bool is_versioned;
 
 	part.is_kept = malloc((count + 1) * sizeof(*part.is_kept));
 	if (part.is_kept == NULL)
@@ -222,7 +253,6 @@ bool shrink(const struct step *steps, size_t count, struct beginning beginning,
 		part.is_kept[i] = true;
 		if (steps[i].kind == STEP_OPEN)
 			continue;
-		is_versioned = is_versioned && step_tells_version(&steps[i]);
 		if (steps[i].version > part.most)
 			part.most = steps[i].version;
 	}
@@ -231,8 +261,11 @@ bool shrink(const struct step *steps, size_t count, struct beginning beginning,
 	if (search_run(&plan, limits, &stuck) == SEARCH_STUCK) {
 		uint64_t time_ns = plan.steps[stuck].return_ns;
 		plan_free(&plan);
-		forget_later(&part, time_ns);
-		narrow(&part);
+		drop_later(&part, time_ns);
+		/* Where keys end, one that is missing may be so between any versions. */
+		is_versioned = drop_unversioned(&part) && !initial.has_ends;
+		if (is_versioned)
+			narrow(&part);
 		/* Fillers make versions for ever unless it is known where the versions end. */
 		part.has_filler = is_versioned && part.most - part.least <= 4 * count;
 		part.has_filler = part.has_filler && is_stuck(&part);

@@ -3,11 +3,11 @@
 #define SHRINK_H
 
 /*
- * shrink.h - from a key's calls that cannot be ordered to few of them that cannot.
+ * shrink.h - the reduction of a key's calls that cannot be ordered to few of them that cannot.
  *
- * A call is never just taken away: without a write that happened, what was read of it would be
- * wrong. A call that is left out leaves behind what it may have done, whatever and whenever that
- * was. So a part that cannot be ordered proves that the whole cannot.
+ * A call is never just removed: without a write that happened, what was read of it would be wrong.
+ * A call that is left out leaves behind what it may have done, whatever and whenever that was. So
+ * a part that cannot be ordered proves that the whole cannot.
  */
 
 #include "search.h"
@@ -16,7 +16,7 @@
  * `steps` are all steps of the key, for which the search was stuck. Fills calls, call_count,
  * start_version, is_shortest and reason of the report. False: no memory.
  */
-bool shrink(const struct step *steps, size_t count, struct beginning beginning,
+bool shrink(const struct event_op *steps, size_t count, struct initial_state initial,
 	    struct search_limits *limits, struct checker_report *report);
 
 #endif

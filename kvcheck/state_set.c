@@ -9,99 +9,98 @@ enum {
 	FIRST_TABLE = 64,
 };
 
-void state_set_init(struct places *places, size_t words, size_t memory_max) {
-	*places = (struct places){.words = words, .memory_max = memory_max};
+void state_set_init(struct state_set *set, size_t words, size_t memory_max) {
+	*set = (struct state_set){.words = words, .memory_max = memory_max};
 }
 
-void state_set_destroy(struct places *places) {
-	free(places->data);
-	free(places->table);
-	*places = (struct places){0};
+void state_set_destroy(struct state_set *set) {
+	free(set->data);
+	free(set->table);
+	*set = (struct state_set){0};
 }
 
-void state_set_clear(struct places *places) {
-	places->count = 0;
-	places->table_size = 0;
+void state_set_clear(struct state_set *set) {
+	set->count = 0;
+	set->table_size = 0;
 }
 
-static size_t hash(const struct places *places, const struct place *place) {
-	uint64_t sum = place->version * 0x9e3779b97f4a7c15u ^ place->value.first;
+static size_t hash(const struct state_set *set, const struct search_state *state) {
+	uint64_t sum = state->version * 0x9e3779b97f4a7c15u ^ state->value.first ^
+		       state->is_missing ^ state->end_ns * 0x94d049bb133111ebu;
 
-	for (size_t i = 0; i < places->words; i++)
-		sum = (sum ^ sum >> 29 ^ place->taken[i]) * 0xbf58476d1ce4e5b9u;
+	for (size_t i = 0; i < set->words; i++)
+		sum = (sum ^ sum >> 29 ^ state->taken[i]) * 0xbf58476d1ce4e5b9u;
 	return (size_t)(sum ^ sum >> 32);
 }
 
-static bool is_there(const struct places *places, size_t index, const struct place *place) {
-	return memcmp(state_set_at(places, index), place, places_stride(places)) == 0;
+static bool is_there(const struct state_set *set, size_t index, const struct search_state *state) {
+	return memcmp(state_set_at(set, index), state, state_set_stride(set)) == 0;
 }
 
-/* Where the place's number is in the table, or would be. */
-static size_t find(const struct places *places, const struct place *place) {
-	size_t at = hash(places, place) & (places->table_size - 1);
+/* Where the state's number is in the table, or would be. */
+static size_t find(const struct state_set *set, const struct search_state *state) {
+	size_t at = hash(set, state) & (set->table_size - 1);
 
-	while (places->table[at] != 0 && !is_there(places, places->table[at] - 1, place))
-		at = (at + 1) & (places->table_size - 1);
+	while (set->table[at] != 0 && !is_there(set, set->table[at] - 1, state))
+		at = (at + 1) & (set->table_size - 1);
 	return at;
 }
 
-static bool allows(const struct places *places, size_t room, size_t table_room) {
+static bool allows(const struct state_set *set, size_t room, size_t table_room) {
 	return room < UINT32_MAX &&
-	       room <= (places->memory_max - table_room * sizeof(*places->table)) /
-			   places_stride(places);
+	       room <= (set->memory_max - table_room * sizeof(*set->table)) / state_set_stride(set);
 }
 
-static bool grow_table(struct places *places) {
-	size_t size = places->table_size == 0 ? FIRST_TABLE : places->table_size * 2;
+static bool grow_table(struct state_set *set) {
+	size_t size = set->table_size == 0 ? FIRST_TABLE : set->table_size * 2;
 
-	if (size > places->table_room) {
-		if (size > places->memory_max / sizeof(*places->table) ||
-		    !allows(places, places->room, size))
+	if (size > set->table_room) {
+		if (size > set->memory_max / sizeof(*set->table) || !allows(set, set->room, size))
 			return false;
-		uint32_t *table = realloc(places->table, size * sizeof(*table));
+		uint32_t *table = realloc(set->table, size * sizeof(*table));
 		if (table == NULL)
 			return false;
-		places->table = table;
-		places->table_room = size;
+		set->table = table;
+		set->table_room = size;
 	}
-	places->table_size = size;
-	memset(places->table, 0, size * sizeof(*places->table));
-	for (size_t i = 0; i < places->count; i++)
-		places->table[find(places, state_set_at(places, i))] = (uint32_t)i + 1;
+	set->table_size = size;
+	memset(set->table, 0, size * sizeof(*set->table));
+	for (size_t i = 0; i < set->count; i++)
+		set->table[find(set, state_set_at(set, i))] = (uint32_t)i + 1;
 	return true;
 }
 
-static bool make_room(struct places *places) {
-	size_t room = places->room == 0 ? FEW : places->room * 2;
+static bool make_room(struct state_set *set) {
+	size_t room = set->room == 0 ? FEW : set->room * 2;
 
-	if (places->count < places->room)
+	if (set->count < set->room)
 		return true;
-	if (!allows(places, room, places->table_room))
+	if (!allows(set, room, set->table_room))
 		return false;
-	uint8_t *data = realloc(places->data, room * places_stride(places));
+	uint8_t *data = realloc(set->data, room * state_set_stride(set));
 	if (data == NULL)
 		return false;
-	places->data = data;
-	places->room = room;
+	set->data = data;
+	set->room = room;
 	return true;
 }
 
-bool state_set_add(struct places *places, const struct place *place) {
-	if (!make_room(places))
+bool state_set_add(struct state_set *set, const struct search_state *state) {
+	if (!make_room(set))
 		return false;
-	if (places->count < FEW) {
-		for (size_t i = 0; i < places->count; i++) {
-			if (is_there(places, i, place))
+	if (set->count < FEW) {
+		for (size_t i = 0; i < set->count; i++) {
+			if (is_there(set, i, state))
 				return true;
 		}
 	} else {
-		if (places->count * 2 >= places->table_size && !grow_table(places))
+		if (set->count * 2 >= set->table_size && !grow_table(set))
 			return false;
-		size_t at = find(places, place);
-		if (places->table[at] != 0)
+		size_t at = find(set, state);
+		if (set->table[at] != 0)
 			return true;
-		places->table[at] = (uint32_t)places->count + 1;
+		set->table[at] = (uint32_t)set->count + 1;
 	}
-	memcpy(state_set_at(places, places->count++), place, places_stride(places));
+	memcpy(state_set_at(set, set->count++), state, state_set_stride(set));
 	return true;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef REPORT_H
-#define REPORT_H
+#ifndef TEXT_REPORT_H
+#define TEXT_REPORT_H
 
-/* report.h - what the checker found, for people: lines of text, and a page with a timeline. */
+/* text_report.h - the reports of the checker: lines of text, and an HTML page with a timeline. */
 
 #include "checker.h"
 

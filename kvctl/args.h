@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef ARGUMENTS_H
-#define ARGUMENTS_H
+#ifndef ARGS_H
+#define ARGS_H
 
 /*
- * arguments.h - what stands on the command line. Each function that fails has said so in a line on
- * standard error, in the name of `command` (NULL: kvctl itself).
+ * args.h - The command line: global options, a command's own options, and operands. Each function
+ * that fails has reported it in the name of `command` (NULL: kvctl itself).
  */
 
 #include <getopt.h>
@@ -13,30 +13,40 @@
 
 #include <kv/kv.h>
 
-/*
- * The next option, like getopt_long(3) with `letters` that begin with ':' or "+:"; '?' if it is
- * none, or misused. Set optind to 0 before the first.
- */
-int arguments_option(const char *command, int argc, char **argv, const char *letters,
-		     const struct option *options);
+#include "kvctl.h"
 
-/* A whole decimal number from `least` to `most`; `what` names it in the error line. */
-bool arguments_number(const char *command, const char *what, const char *text, uint64_t least,
-		      uint64_t most, uint64_t *number);
+/*
+ * The next option among `options` (`letters` as for getopt_long(3), after ":" or "+:"). Global
+ * options on the way are put into *settings. 'h' for --help; '?' for an option that is none or is
+ * misused; -1 at the end, with optind moved on. optind is set to 0 before the first.
+ */
+int args_option(struct settings *settings, const char *command, int argc, char **argv,
+		const char *letters, const struct option *options);
+
+/* The global --version, which only kvctl itself has. */
+enum { ARGS_VERSION = 1000 };
+
+/* Puts $KV_PROGRAM into *settings, if it is set. */
+bool args_environment(struct settings *settings);
+
+/* True if exactly `count` operands are left at optind; `names` is "KEY and VALUE". */
+bool args_operands(const char *command, int argc, char **argv, int count, const char *names);
+
+/* A number from `min` to `max`, decimal or hexadecimal after 0x; `what` names it in the error line.
+ */
+bool args_number(const char *command, const char *what, const char *text, uint64_t min,
+		 uint64_t max, uint64_t *number);
 
 /* A version for --expect: 0 to UINT64_MAX - 1 (the last one is KV_ANY). */
-bool arguments_version(const char *command, const char *text, uint64_t *version);
-
-/* An RPC program number: decimal, or hexadecimal after 0x; not 0. */
-bool arguments_program(const char *command, const char *text, uint32_t *program);
+bool args_version(const char *command, const char *text, uint64_t *version);
 
 /*
- * Seconds with an optional fraction, as milliseconds: rounded up, because 0 may mean "for ever"
- * and a time that is not 0 must not.
+ * Seconds with an optional fraction, as milliseconds: rounded up, because 0 may mean "forever" and
+ * a time that is not 0 must not.
  */
-bool arguments_seconds(const char *command, const char *what, const char *text, unsigned *ms);
+bool args_seconds(const char *command, const char *what, const char *text, unsigned *ms);
 
 /* A key or lock name. CODE_DONE, CODE_USAGE (empty), CODE_LIMIT (too long). */
-int arguments_key(const char *command, const char *text, struct kv_bytes *key);
+int args_key(const char *command, const char *text, struct kv_bytes *key);
 
 #endif

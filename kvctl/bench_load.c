@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "bench_load.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "kvctl.h"
+#include "timing.h"
 
 struct load_thread {
 	struct load *load;
@@ -42,6 +40,11 @@ static void fail(struct load_thread *thread, enum kv_status status) {
 	atomic_store(&load->is_over, true);
 }
 
+/* The key of an INSERT is chosen by other threads before the INSERT is done. */
+static bool is_being_inserted(const struct load_thread *thread, enum kv_status status) {
+	return status == KV_NOKEY && thread->load->workload.shares[WORK_INSERT] != 0;
+}
+
 static enum kv_status modify(struct load_thread *thread, struct kv_bytes key,
 			     struct kv_value *value) {
 	struct kv_bytes next = thread->load->value;
@@ -49,13 +52,15 @@ static enum kv_status modify(struct load_thread *thread, struct kv_bytes key,
 
 	if (status == KV_OK)
 		status = kv_put(thread->client, key, next, value->version, NULL);
+	else if (is_being_inserted(thread, status))
+		return KV_OK;
 	if (status != KV_VERSION)
 		return status;
 	thread->conflicts++;
 	return KV_OK;
 }
 
-static enum kv_status work_on(struct load_thread *thread, enum work work, struct kv_bytes key) {
+static enum kv_status work_on(struct load_thread *thread, enum op_type work, struct kv_bytes key) {
 	struct kv_bytes value = thread->load->value;
 	struct kv_value answer = {.data = NULL};
 	enum kv_status status = KV_OK;
@@ -66,8 +71,7 @@ static enum kv_status work_on(struct load_thread *thread, enum work work, struct
 		break;
 	case WORK_GET:
 		status = kv_get(thread->client, key, &answer);
-		/* An INSERT of another thread is counted before it is answered. */
-		if (status == KV_NOKEY && thread->load->workload.shares[WORK_INSERT] != 0)
+		if (is_being_inserted(thread, status))
 			status = KV_OK;
 		break;
 	case WORK_PUT:
@@ -83,18 +87,6 @@ static enum kv_status work_on(struct load_thread *thread, enum work work, struct
 	}
 	kv_value_free(&answer);
 	return status;
-}
-
-static void sleep_until(double ms) {
-	double left_ms = ms - kvctl_now_ms();
-	struct timespec left;
-
-	if (left_ms <= 0)
-		return;
-	left.tv_sec = (time_t)(left_ms / 1e3);
-	left.tv_nsec = (long)((left_ms - (double)left.tv_sec * 1e3) * 1e6);
-	while (nanosleep(&left, &left) != 0 && errno == EINTR)
-		continue;
 }
 
 static void fill(struct load_thread *thread) {
@@ -119,17 +111,17 @@ static void make_calls(struct load_thread *thread) {
 	double due_ms = load->begin_ms + interval_ms * thread->number / load->threads;
 
 	for (; !atomic_load(&load->is_over); due_ms += interval_ms) {
-		double begin_ms = kvctl_now_ms();
+		double begin_ms = timing_now_ms();
 		if (interval_ms > 0) {
-			sleep_until(due_ms < load->end_ms ? due_ms : load->end_ms);
+			timing_sleep_until_ms(due_ms < load->end_ms ? due_ms : load->end_ms);
 			begin_ms = due_ms;
 		}
-		if (begin_ms >= load->end_ms || kvctl_now_ms() >= load->end_ms)
+		if (begin_ms >= load->end_ms || timing_now_ms() >= load->end_ms)
 			return;
 		uint64_t number = 0;
-		enum work work = workload_next(&load->workload, &thread->seed, &number);
+		enum op_type work = workload_next(&load->workload, &thread->seed, &number);
 		enum kv_status status = work_on(thread, work, name_key(thread, number));
-		double took_ms = kvctl_now_ms() - begin_ms;
+		double took_ms = timing_now_ms() - begin_ms;
 		if (status != KV_OK) {
 			fail(thread, status);
 			return;
@@ -156,7 +148,7 @@ bool load_start(struct load *load, struct kv_client *const clients[], bool fills
 	if (load->members == NULL || load->latencies == NULL)
 		return false;
 	atomic_store(&load->answered, 0);
-	load->begin_ms = kvctl_now_ms();
+	load->begin_ms = timing_now_ms();
 	load->end_ms = load->begin_ms + load->duration_ms;
 	for (unsigned i = 0; i < load->threads; i++) {
 		struct load_thread *thread = &load->members[i];
@@ -175,16 +167,16 @@ bool load_start(struct load *load, struct kv_client *const clients[], bool fills
 }
 
 bool load_is_done(struct load *load, unsigned wait_ms) {
-	double until_ms = kvctl_now_ms() + wait_ms;
+	double until_ms = timing_now_ms() + wait_ms;
 
 	for (;;) {
 		unsigned done = 0;
 		for (unsigned i = 0; i < load->threads; i++)
 			done += atomic_load(&load->members[i].is_done);
-		double now_ms = kvctl_now_ms();
+		double now_ms = timing_now_ms();
 		if (done == load->threads || now_ms >= until_ms)
 			return done == load->threads;
-		sleep_until(now_ms + 10);
+		timing_sleep_until_ms(now_ms + 10);
 	}
 }
 
@@ -199,7 +191,7 @@ bool load_wait(struct load *load) {
 		for (unsigned work = 0; work < WORKS; work++)
 			histogram_merge(&load->latencies[work], &thread->latencies[work]);
 	}
-	load->end_ms = kvctl_now_ms();
+	load->end_ms = timing_now_ms();
 	return !atomic_load(&load->has_failed);
 }
 

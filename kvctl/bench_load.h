@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef LOAD_H
-#define LOAD_H
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
 
 /*
- * load.h - threads that keep a server busy through libkv, and how long its answers took.
+ * bench_load.h - Load on a server from threads that call libkv, and the latencies of its replies.
  *
  * A thread makes one call at a time. Without a rate it makes the next when the one before is
  * answered; with a rate its calls are due at even distances, and a latency begins when the call was
- * due: a server that stands still is charged with all calls that were due meanwhile.
+ * due: a server that stalls is charged with all calls that were due meanwhile.
  */
 
 #include <stdatomic.h>

@@ -2,16 +2,23 @@
 #ifndef CHILD_H
 #define CHILD_H
 
-/* child.h - COMMAND, run with our standard input and outputs. */
+/* child.h - COMMAND as a child process with kvctl's standard input and outputs. */
 
+#include "lease.h"
 #include "signals.h"
 
 /*
- * Runs argv (found in $PATH) to its end and passes the signals caught on to it, but those that the
- * terminal has sent to both of us: a program that takes two Ctrl-C for "at once" must see one.
- * Answers COMMAND's exit code, CODE_SIGNAL and the number of the signal that ended it, or, after
- * an error line in the name of `command`, CODE_CANNOT_RUN or CODE_NOT_FOUND.
+ * Runs argv (found in $PATH) to its end. Each signal caught is passed on to it, except those that
+ * the terminal sent to both processes: a program that takes two Ctrl-C for "at once" must see one.
+ * It gets SIGKILL when kvctl dies; called by the first thread, because the kernel counts its end.
+ *
+ * When the lease (NULL: none) comes to its end, COMMAND and all that descends from it get SIGTERM,
+ * and when it is over SIGKILL, and it is returned only when all of them are gone.
+ *
+ * Returns COMMAND's exit code, CODE_SIGNAL + n if signal n ended it, or, after an error line in the
+ * name of `command`, CODE_CANNOT_RUN, CODE_NOT_FOUND or CODE_FAILED.
  */
-int child_run(const char *command, char *const argv[], const struct signals *signals);
+int child_run(const char *command, char *const argv[], const struct signals *signals,
+	      struct lease *lease);
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bench.c - the subcommand bench: load, and a table of latencies. */
+/* cmd_bench.c - The command bench: load, and a table of latencies. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "args.h"
+#include "bench_load.h"
 #include "errors.h"
 #include "kvctl.h"
-#include "bench_load.h"
 #include "output.h"
+#include "status_line.h"
+#include "timing.h"
 
 enum {
 	THREADS_DEFAULT = 8,
@@ -19,7 +20,7 @@ enum {
 	VALUE_DEFAULT = 100,
 	RATE_MAX = 100000000,
 	PROGRESS_MS = 500,
-	OPTION_SPREAD = 256, /* above all letters */
+	OPTION_DISTRIBUTION = 256, /* above all letters */
 	OPTION_PREFIX,
 	OPTION_RATE,
 	OPTION_SEPARATE,
@@ -55,13 +56,14 @@ static int print_table(const struct load *load, uint64_t calls, double seconds) 
 		const struct histogram *latencies = &load->latencies[work];
 		if (latencies->count == 0)
 			continue;
-		code = output_text("%-8s %12llu %10.3f", workload_name((enum work)work),
+		code = output_text("%-8s %12llu %10.3f", workload_name((enum op_type)work),
 				   (unsigned long long)latencies->count,
 				   histogram_mean(latencies) / 1e6);
 		for (size_t i = 0; code == CODE_DONE && i < SHARES; i++)
-			code = output_text(" %10.3f", to_ms(histogram_quantile(latencies, shares[i])));
+			code =
+			    output_text(" %10.3f", to_ms(histogram_quantile(latencies, shares[i])));
 		if (code == CODE_DONE)
-			code = output_text(" %10.3f\n", to_ms(latencies->most));
+			code = output_text(" %10.3f\n", to_ms(latencies->max));
 	}
 	if (code == CODE_DONE && load->conflicts > 0)
 		code = output_text("%llu times the key had changed between the Get and the Put of "
@@ -77,11 +79,11 @@ static json_t *describe_work(const struct histogram *latencies) {
 	for (size_t i = 0; object != NULL && i < SHARES; i++) {
 		char name[16];
 		(void)snprintf(name, sizeof(name), "%s_ms", share_names[i]);
-		(void)json_object_set_new(object, name,
-					  json_real(to_ms(histogram_quantile(latencies, shares[i]))));
+		(void)json_object_set_new(
+		    object, name, json_real(to_ms(histogram_quantile(latencies, shares[i]))));
 	}
 	if (object != NULL)
-		(void)json_object_set_new(object, "max_ms", json_real(to_ms(latencies->most)));
+		(void)json_object_set_new(object, "max_ms", json_real(to_ms(latencies->max)));
 	return object;
 }
 
@@ -90,7 +92,7 @@ static int print_json(const struct load *load, uint64_t calls, double seconds) {
 
 	for (unsigned work = 0; work < WORKS; work++)
 		if (load->latencies[work].count > 0)
-			(void)json_object_set_new(works, workload_name((enum work)work),
+			(void)json_object_set_new(works, workload_name((enum op_type)work),
 						  describe_work(&load->latencies[work]));
 	return output_json(json_pack("{s:I, s:f, s:f, s:I, s:I, s:o}", "calls", (json_int_t)calls,
 				     "seconds", seconds, "calls_per_second",
@@ -100,34 +102,28 @@ static int print_json(const struct load *load, uint64_t calls, double seconds) {
 
 /* --- The load ------------------------------------------------------------------------------- */
 
-/* One line that is written over again, for whoever looks on. */
-static void show_progress(const struct settings *settings, struct load *load, bool fills,
-			  bool is_last) {
+static void show_progress(const struct settings *settings, struct load *load, bool fills) {
 	unsigned long long answered = atomic_load(&load->answered);
-	double seconds = (kvctl_now_ms() - load->begin_ms) / 1e3;
+	double seconds = (timing_now_ms() - load->begin_ms) / 1e3;
 
-	if (settings->is_quiet || !isatty(STDERR_FILENO))
-		return;
-	if (is_last)
-		(void)fprintf(stderr, "\r\033[K");
-	else if (fills)
-		(void)fprintf(stderr, "\r\033[Kwriting keys: %llu of %llu", answered,
-			      (unsigned long long)load->workload.keys);
+	if (fills)
+		status_line_show(settings, "writing keys: %llu of %llu", answered,
+				 (unsigned long long)load->workload.keys);
 	else
-		(void)fprintf(stderr, "\r\033[K%.0f of %.0f s: %llu calls", seconds,
-			      load->duration_ms / 1e3, answered);
+		status_line_show(settings, "%.0f of %.0f s: %llu calls", seconds,
+				 load->duration_ms / 1e3, answered);
 }
 
-/* Runs all threads once. False, and *code: it failed, and that has been told. */
+/* Runs all threads once. False, and *code: it failed, and that has been reported. */
 static bool run_load(const struct settings *settings, const char *name, struct bench *bench,
 		     bool fills, int *code) {
 	struct load *load = &bench->load;
-	struct action action = {.command = name, .expected = KV_ANY};
+	struct attempted attempted = {.command = name, .expected = KV_ANY};
 	bool is_started = load_start(load, bench->clients, fills);
 
 	while (is_started && !load_is_done(load, PROGRESS_MS))
-		show_progress(settings, load, fills, false);
-	show_progress(settings, load, fills, true);
+		show_progress(settings, load, fills);
+	status_line_clear(settings);
 	bool is_right = load_wait(load);
 	if (!is_started) {
 		*code =
@@ -136,7 +132,7 @@ static bool run_load(const struct settings *settings, const char *name, struct b
 		return false;
 	}
 	if (!is_right)
-		*code = error_status(settings, load->failed_client, &action, load->status);
+		*code = error_status(settings, load->failed_client, &attempted, load->status);
 	return is_right;
 }
 
@@ -157,26 +153,25 @@ static int run_bench(const struct settings *settings, const char *name, struct b
 	code = settings->format == FORMAT_JSON ? print_json(load, calls, seconds)
 					       : print_table(load, calls, seconds);
 	if (reads || workload_writes(&load->workload))
-		notice(settings, name,
-			       "the keys that begin with \"%s\" stay in the store: there is no "
-			       "delete yet",
-			       load->prefix);
+		notice(settings, name, "the keys that begin with \"%s\" stay in the store",
+		       load->prefix);
 	return code;
 }
 
-static bool open_clients(const struct settings *settings, const char *name, struct bench *bench) {
+static int open_clients(const struct settings *settings, const char *name, struct bench *bench) {
 	struct load *load = &bench->load;
 
 	bench->clients = calloc(load->threads, sizeof(*bench->clients));
 	if (bench->clients == NULL)
-		return error_report(CODE_REFUSED, name, "no memory") == CODE_DONE;
-	for (unsigned i = 0; i < load->threads; i++) {
+		return error_report(CODE_REFUSED, name, "no memory");
+	int code = CODE_DONE;
+	for (unsigned i = 0; code == CODE_DONE && i < load->threads; i++) {
 		if (i > 0 && !bench->is_separate)
 			bench->clients[i] = bench->clients[0];
-		else if (!kvctl_open(settings, name, settings->timeout_ms, &bench->clients[i]))
-			return false;
+		else
+			code = kvctl_open(settings, name, settings->timeout_ms, &bench->clients[i]);
 	}
-	return true;
+	return code;
 }
 
 static void close_clients(const struct settings *settings, const char *name, struct bench *bench,
@@ -199,12 +194,12 @@ static bool read_mix(const char *name, struct bench *bench) {
 	return wrong == NULL;
 }
 
-static bool read_spread(const char *name, struct bench *bench) {
-	bool is_right = workload_parse_spread(optarg, &bench->load.workload.distribution);
+static bool read_distribution(const char *name, struct bench *bench) {
+	bool is_right = workload_parse_distribution(optarg, &bench->load.workload.distribution);
 
 	if (!is_right)
 		(void)error_usage(name, "--distribution is uniform, zipfian or latest, not \"%s\"",
-				    optarg);
+				  optarg);
 	return is_right;
 }
 
@@ -222,22 +217,21 @@ static bool read_option(const char *name, int option, struct bench *bench) {
 
 	switch (option) {
 	case 'n':
-		return arguments_number(name, "--threads", optarg, 1, THREADS_MAX, &bench->threads);
+		return args_number(name, "--threads", optarg, 1, THREADS_MAX, &bench->threads);
 	case 'd':
-		return arguments_seconds(name, "--seconds", optarg, &bench->load.duration_ms);
+		return args_seconds(name, "--seconds", optarg, &bench->load.duration_ms);
 	case 'k':
-		return arguments_number(name, "--keys", optarg, 1, WORKLOAD_KEYS_MAX, &bench->keys);
+		return args_number(name, "--keys", optarg, 1, WORKLOAD_KEYS_MAX, &bench->keys);
 	case 'b':
-		return arguments_number(name, "--value", optarg, 0, KV_VALUE_MAX,
-					&bench->value_size);
+		return args_number(name, "--value", optarg, 0, KV_VALUE_MAX, &bench->value_size);
 	case 'm':
 		return read_mix(name, bench);
-	case OPTION_SPREAD:
-		return read_spread(name, bench);
+	case OPTION_DISTRIBUTION:
+		return read_distribution(name, bench);
 	case OPTION_PREFIX:
 		return read_prefix(name, bench);
 	case OPTION_RATE:
-		is_right = arguments_number(name, "--rate", optarg, 0, RATE_MAX, &rate);
+		is_right = args_number(name, "--rate", optarg, 0, RATE_MAX, &rate);
 		bench->load.rate = (double)rate;
 		return is_right;
 	case OPTION_SEPARATE:
@@ -257,8 +251,8 @@ static int start(const struct settings *settings, const char *name, struct bench
 	bench->load.threads = (unsigned)bench->threads;
 	workload_init(&bench->load.workload, bench->keys);
 
-	int code = CODE_REFUSED;
-	if (open_clients(settings, name, bench))
+	int code = open_clients(settings, name, bench);
+	if (code == CODE_DONE)
 		code = run_bench(settings, name, bench);
 	close_clients(settings, name, bench, code == CODE_DONE);
 	load_free(&bench->load);
@@ -266,18 +260,17 @@ static int start(const struct settings *settings, const char *name, struct bench
 	return code;
 }
 
-static int run(const struct settings *settings, int argc, char **argv) {
+static int run(struct settings *settings, int argc, char **argv) {
 	static const struct option options[] = {
 	    {"threads", required_argument, NULL, 'n'},
 	    {"seconds", required_argument, NULL, 'd'},
 	    {"keys", required_argument, NULL, 'k'},
 	    {"value", required_argument, NULL, 'b'},
 	    {"mix", required_argument, NULL, 'm'},
-	    {"distribution", required_argument, NULL, OPTION_SPREAD},
+	    {"distribution", required_argument, NULL, OPTION_DISTRIBUTION},
 	    {"prefix", required_argument, NULL, OPTION_PREFIX},
 	    {"rate", required_argument, NULL, OPTION_RATE},
 	    {"separate", no_argument, NULL, OPTION_SEPARATE},
-	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
 	};
 	struct bench bench = {
@@ -290,14 +283,15 @@ static int run(const struct settings *settings, int argc, char **argv) {
 
 	(void)workload_parse("get=50,put=50", &bench.load.workload);
 	optind = 0;
-	while ((option = arguments_option(argv[0], argc, argv, ":n:d:k:b:m:h", options)) != -1) {
+	while ((option = args_option(settings, argv[0], argc, argv, ":n:d:k:b:m:", options)) !=
+	       -1) {
 		if (option == 'h')
 			return kvctl_help(&bench_command);
 		if (!read_option(argv[0], option, &bench))
 			return CODE_USAGE;
 	}
-	if (optind < argc)
-		return error_usage(argv[0], "it takes options only, not \"%s\"", argv[optind]);
+	if (!args_operands(argv[0], argc, argv, 0, ""))
+		return CODE_USAGE;
 	if (bench.load.duration_ms == 0)
 		return error_usage(argv[0], "--seconds 0 measures nothing");
 	return start(settings, argv[0], &bench);
@@ -309,8 +303,8 @@ const struct command bench_command = {
     .summary = "load the server and print latencies",
     .details =
 	"Makes calls from several threads and prints how many were answered and how long that\n"
-	"took. A mix that reads writes each key first. Nothing is removed: there is no delete\n"
-	"yet, so all keys begin with a prefix of their own.\n"
+	"took. A mix that reads writes each key first. Nothing is removed: the keys stay, and\n"
+	"all begin with a prefix of their own.\n"
 	"\n"
 	"  -n, --threads N      calls at a time (8)\n"
 	"  -d, --seconds SECS   how long (5)\n"
@@ -322,12 +316,13 @@ const struct command bench_command = {
 	"      --distribution NAME    uniform, zipfian (0.99) or latest (uniform)\n"
 	"      --rate N         calls a second, whatever the answers do (0: each thread makes its\n"
 	"                       next call when the one before is answered)\n"
-	"      --prefix TEXT    of the keys; whatever has it is written over (kvctl-bench/)\n"
+	"      --prefix TEXT    of the keys; keys that have it are overwritten (kvctl-bench/)\n"
 	"      --separate       a handle for each thread, with connection and session\n"
 	"  -h, --help           print this\n"
 	"\n"
 	"Example: kvctl bench --threads 50 --separate --mix b --seconds 10\n"
 	"\n"
-	"Exit codes: 0 done, 2 usage, 5 outcome unknown, 6 no answer, 8 no room, 1 or 7 refused.\n",
+	"Exit codes: 0 done, 2 usage, 5 outcome unknown, 6 server not reached, 8 no space, 1 or 7 "
+	"refused.\n",
     .run = run,
 };

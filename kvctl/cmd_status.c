@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* status.c - the subcommand status: what a server says of itself. */
+/* cmd_status.c - The command status: what a server reports of itself. */
 #include <stdio.h>
 #include <string.h>
 
 #include "args.h"
 #include "errors.h"
+#include "escape.h"
 #include "kvctl.h"
 #include "output.h"
+#include "status_line.h"
 
 /* Two digits a byte, and the NUL. */
 enum { STORE_TEXT_SIZE = 2 * 16 + 1, EPOCH_TEXT_SIZE = 2 * 8 + 1 };
@@ -24,8 +26,8 @@ static json_t *make_counters(const struct kv_stats *stats) {
 	json_t *counters = json_object();
 	for (size_t i = 0; i < stats->counter_count; i++) {
 		/* A peer chose the names: what is not UTF-8 is shown as on a terminal. */
-		char name[FAILURE_TEXT_MAX];
-		printable(bytes_of(stats->counters[i].name), name);
+		char name[ESCAPE_WORD_SIZE];
+		escape_word(bytes_of(stats->counters[i].name), name);
 		if (!output_add_number(counters, name, stats->counters[i].value)) {
 			json_decref(counters);
 			return NULL;
@@ -49,17 +51,17 @@ static int print_json(const struct kv_stats *stats, const char *store, const cha
 }
 
 static int print_simple(const struct kv_stats *stats, const char *store, const char *epoch) {
-	char text[FAILURE_TEXT_MAX];
+	char text[ESCAPE_WORD_SIZE];
 	int width = (int)strlen("software");
 	for (size_t i = 0; i < stats->counter_count; i++) {
-		printable(bytes_of(stats->counters[i].name), text);
+		escape_word(bytes_of(stats->counters[i].name), text);
 		int size = (int)strlen(text);
 		width = size > width ? size : width;
 	}
 
-	printable(bytes_of(stats->server), text);
+	escape_word(bytes_of(stats->server), text);
 	int code = output_text("%-*s  %s\n", width, "server", text);
-	printable(bytes_of(stats->software), text);
+	escape_word(bytes_of(stats->software), text);
 	if (code == CODE_DONE)
 		code = output_text("%-*s  %s\n", width, "software", text);
 	if (code == CODE_DONE)
@@ -67,7 +69,7 @@ static int print_simple(const struct kv_stats *stats, const char *store, const c
 	if (code == CODE_DONE)
 		code = output_text("%-*s  %s\n", width, "epoch", epoch);
 	for (size_t i = 0; code == CODE_DONE && i < stats->counter_count; i++) {
-		printable(bytes_of(stats->counters[i].name), text);
+		escape_word(bytes_of(stats->counters[i].name), text);
 		code = output_text("%-*s  %llu\n", width, text,
 				   (unsigned long long)stats->counters[i].value);
 	}
@@ -83,30 +85,32 @@ static int print_stats(const struct settings *settings, const struct kv_stats *s
 					       : print_simple(stats, store, epoch);
 }
 
-static int run(const struct settings *settings, int argc, char **argv) {
+static int run(struct settings *settings, int argc, char **argv) {
 	static const struct option options[] = {
-	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
 	};
-	struct action action = {.command = argv[0], .expected = KV_ANY};
+	struct attempted attempted = {.command = argv[0], .expected = KV_ANY};
 
 	optind = 0;
-	int option = arguments_option(argv[0], argc, argv, ":h", options);
+	int option = args_option(settings, argv[0], argc, argv, ":", options);
 	if (option == 'h')
 		return kvctl_help(&status_command);
 	if (option != -1)
 		return CODE_USAGE;
-	if (optind < argc)
-		return error_usage(argv[0], "nothing is wanted after it, not \"%s\"",
-				     argv[optind]);
+	if (!args_operands(argv[0], argc, argv, 0, ""))
+		return CODE_USAGE;
 
 	struct kv_client *client = NULL;
-	if (!kvctl_open(settings, argv[0], settings->timeout_ms, &client))
-		return CODE_REFUSED;
+	struct status_line_wait wait;
+	int code = kvctl_open(settings, argv[0], settings->timeout_ms, &client);
+	if (code != CODE_DONE)
+		return code;
 	struct kv_stats stats;
+	status_line_wait_begin(&wait, settings, client);
 	enum kv_status status = kv_stats(client, &stats);
-	int code = status == KV_OK ? print_stats(settings, &stats)
-				   : error_status(settings, client, &action, status);
+	status_line_wait_end(&wait);
+	code = status == KV_OK ? print_stats(settings, &stats)
+			       : error_status(settings, client, &attempted, status);
 	if (status == KV_OK)
 		kv_stats_free(&stats);
 	kvctl_close(settings, argv[0], client, status == KV_OK);
@@ -117,13 +121,14 @@ const struct command status_command = {
     .name = "status",
     .operands = "",
     .summary = "print the server's counters",
-    .details = "Prints who answered (address, software, store id, epoch) and the server's\n"
-	       "counters, a name and a value a line.\n"
-	       "\n"
-	       "  -h, --help      print this\n"
-	       "\n"
-	       "Example: kvctl -o json status\n"
-	       "\n"
-	       "Exit codes: 0 done, 2 usage, 6 no answer, 1 or 7 refused.\n",
+    .details =
+	"Prints which server answered (address, software, store id, epoch) and the server's\n"
+	"counters, a name and a value a line.\n"
+	"\n"
+	"  -h, --help      print this\n"
+	"\n"
+	"Example: kvctl -o json status\n"
+	"\n"
+	"Exit codes: 0 done, 2 usage, 6 server not reached, 1 or 7 refused.\n",
     .run = run,
 };

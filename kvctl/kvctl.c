@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* kvctl.c - the shell tool: the global options and the table of subcommands. */
+/* kvctl.c - The shell tool: the table of commands, and the handle on the server. */
 #include "kvctl.h"
 
 #include <errno.h>
@@ -8,45 +8,47 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "args.h"
+#include "closest_word.h"
 #include "errors.h"
 #include "output.h"
+#include "signals.h"
+#include "timing.h"
 
-enum {
-	TIMEOUT_DEFAULT_MS = 10000,
-	VERBOSE_TIMEOUT_MS = 1000,
-	OPTION_VERSION = 256, /* above all letters */
-	OPTION_HISTORY,
-};
+enum { TIMEOUT_DEFAULT_MS = 10000, VERBOSE_TIMEOUT_MS = 1000, REASON_SIZE = 1280 };
 
+static const struct command help_command;
+static const struct command version_command;
 static const struct command *const commands[] = {
-    &values_get,     &values_put,	&values_append, &lock_command,
-    &status_command, &snapshot_command, &ping_command,	&bench_command,
+    &get_command,   &put_command,   &append_command, &del_command,	&ls_command,
+    &touch_command, &txn_command,   &watch_command,  &dump_command,	&load_command,
+    &lock_command,  &elect_command, &status_command, &snapshot_command, &backup_command,
+    &ping_command,  &bench_command, &help_command,   &version_command,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-static const char usage_line[] =
-    "usage: kvctl [-s SERVER] [-t SECS] [-o simple|json] [-q] [-v] COMMAND ...\n";
+static const char usage_line[] = "usage: kvctl [OPTION]... COMMAND [ARGUMENT]...\n";
 
 static const char options_text[] =
     "\n"
     "  -s, --server SERVER   local:/PATH, tcp:HOST[:PORT], HOST, udp:HOST[:PORT], or several\n"
     "                        with commas; default $KV_SERVER, else the kvd of this machine\n"
-    "  -t, --timeout SECS    time for each call, retries included (10; 0: for ever)\n"
+    "  -t, --timeout SECS    time for each call, retries included (10; 0: forever); waits for\n"
+    "                        a server that is not there, too\n"
     "  -o, --output FORMAT   simple or json (one object a line)\n"
-    "  -P, --program N       RPC program number, if kvd has another one\n"
-    "      --history FILE    add each get, put and append to FILE, for kvcheck\n"
+    "  -P, --program N       RPC program number, if kvd has another one; default $KV_PROGRAM\n"
+    "      --history FILE    add each call on keys to FILE, for kvcheck\n"
     "  -q, --quiet           no notices, and no versions from put and append\n"
     "  -v, --verbose         say which server answered, and how fast\n"
     "  -h, --help            print this\n"
     "      --version         print kvctl's version\n"
     "\n"
-    "kvctl COMMAND --help tells more. Exit codes: 0 done, 1 refused, 2 usage, 3 no such key,\n"
-    "4 version mismatch, 5 outcome unknown, 6 no answer, 7 denied, 8 limit reached;\n"
-    "lock exits as its COMMAND did, or with 124 to 127 (kvctl lock --help).\n";
+    "They may stand before or after COMMAND; -- ends the options. kvctl COMMAND --help explains\n"
+    "one command. Exit codes: 0 done, 1 refused, 2 usage, 3 no such key, 4 version mismatch,\n"
+    "5 outcome unknown, 6 server not reached, 7 denied, 8 limit reached; lock and elect exit as\n"
+    "their COMMAND did, or with 121 to 127 (kvctl lock --help).\n";
 
 int kvctl_help(const struct command *command) {
 	return output_text("usage: kvctl [OPTION]... %s %s\n\n%s", command->name, command->operands,
@@ -60,147 +62,77 @@ static int print_help(void) {
 	return code == CODE_DONE ? output_text("%s", options_text) : code;
 }
 
-double kvctl_now_ms(void) {
-	struct timespec now;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+/* $KV_SERVER counts if there is no -s. */
+static int choose_server(const struct settings *settings, const char *name, const char **server) {
+	*server = settings->server;
+	if (*server != NULL)
+		return CODE_DONE;
+	const char *variable = getenv("KV_SERVER");
+	if (variable == NULL || variable[0] == '\0')
+		return CODE_DONE;
+	const char *error = kv_address_error(variable);
+	if (error != NULL)
+		return error_usage(name, "$KV_SERVER \"%s\": %s", variable, error);
+	*server = variable;
+	return CODE_DONE;
 }
 
-bool kvctl_open(const struct settings *settings, const char *name, unsigned timeout_ms,
-		struct kv_client **client) {
+int kvctl_open(const struct settings *settings, const char *name, unsigned timeout_ms,
+	       struct kv_client **client) {
 	struct kv_options options = {
-	    .server = settings->server,
 	    .timeout_ms = timeout_ms,
+	    .fail_fast = !settings->waits,
 	    .program = settings->program,
 	    .history = settings->history,
+	    .ticket = settings->ticket,
 	};
+	if (settings->ticket != NULL && settings->history != NULL)
+		return error_usage(name, "--ticket and --history exclude each other");
+	int code = choose_server(settings, name, &options.server);
+	if (code != CODE_DONE)
+		return code;
 	errno = 0;
 	enum kv_status status = kv_open(&options, client);
 	if (status == KV_OK)
-		return true;
-	if (settings->history != NULL && status == KV_INVALID && errno != 0) {
-		(void)error_report(CODE_REFUSED, name, "cannot open the history %s: %s",
-				   settings->history, strerror(errno));
-		return false;
-	}
-	(void)error_report(CODE_REFUSED, name, "%s", kv_status_text(status));
-	return false;
+		return CODE_DONE;
+	if (settings->history != NULL && status == KV_INVALID && errno != 0)
+		return error_report(CODE_REFUSED, name, "cannot open the history %s: %s",
+				    settings->history, strerror(errno));
+	return error_report(CODE_REFUSED, name, "%s", kv_status_text(status));
 }
 
-/* Asks the server who it is: the library has no cheaper way to tell which address answered. */
-static void tell_server(const struct settings *settings, const char *name,
-			struct kv_client *client) {
+/* Asks the server for its name: the library has no cheaper way to report which address answered. */
+static void report_server(const struct settings *settings, const char *name,
+			  struct kv_client *client) {
 	struct kv_client *view = NULL;
-	if (kv_within(client, VERBOSE_TIMEOUT_MS, &view) != KV_OK)
+	if (kv_with_timeout(client, VERBOSE_TIMEOUT_MS, &view) != KV_OK)
 		return;
 
 	struct kv_stats stats;
-	char reason[FAILURE_TEXT_MAX] = "";
-	double start_ms = kvctl_now_ms();
+	char reason[REASON_SIZE] = "";
+	double start_ms = timing_now_ms();
 	if (kv_stats(view, &stats) == KV_OK) {
-		notice(settings, name, "answered by %s (%s), which is %.3f ms away",
-			       stats.server, stats.software, kvctl_now_ms() - start_ms);
+		notice(settings, name, "server %s (%s), round trip %.3f ms", stats.server,
+		       stats.software, timing_now_ms() - start_ms);
 		kv_stats_free(&stats);
 	}
-	kv_reason(view, reason, sizeof(reason));
+	kv_last_error(view, reason, sizeof(reason));
 	if (reason[0] != '\0')
-		notice(settings, name, "the last attempt that failed: %s", reason);
+		notice(settings, name, "last failed attempt: %s", reason);
 	kv_close(view);
 }
 
 void kvctl_close(const struct settings *settings, const char *name, struct kv_client *client,
 		 bool has_answered) {
 	if (settings->is_verbose && has_answered)
-		tell_server(settings, name, client);
+		report_server(settings, name, client);
 	if (has_answered && kv_history_error(client) != 0)
-		notice(settings, name, "the history %s is not whole: %s", settings->history,
-			       strerror(kv_history_error(client)));
+		notice(settings, name, "the history %s is incomplete: %s", settings->history,
+		       strerror(kv_history_error(client)));
 	kv_close(client);
 }
 
-/* A mistake in the address is told here, before anything is done. */
-static bool check_server(struct settings *settings) {
-	const char *source = "-s";
-	const char *server = settings->server;
-	if (server == NULL) {
-		source = "$KV_SERVER";
-		server = getenv("KV_SERVER");
-		if (server == NULL || server[0] == '\0')
-			return true;
-		settings->server = server;
-	}
-	const char *error = kv_address_error(server);
-	if (error != NULL)
-		(void)error_usage(NULL, "%s \"%s\": %s", source, server, error);
-	return error == NULL;
-}
-
-static bool read_format(const char *text, enum format *format) {
-	if (strcmp(text, "simple") == 0)
-		*format = FORMAT_SIMPLE;
-	else if (strcmp(text, "json") == 0)
-		*format = FORMAT_JSON;
-	else {
-		(void)error_usage(NULL, "-o is simple or json, not \"%s\"", text);
-		return false;
-	}
-	return true;
-}
-
-/* True: optind is where the subcommand should be. False: it is over, with *code. */
-static bool read_settings(struct settings *settings, int argc, char **argv, int *code) {
-	static const struct option options[] = {
-	    {"server", required_argument, NULL, 's'},
-	    {"timeout", required_argument, NULL, 't'},
-	    {"output", required_argument, NULL, 'o'},
-	    {"quiet", no_argument, NULL, 'q'},
-	    {"verbose", no_argument, NULL, 'v'},
-	    {"program", required_argument, NULL, 'P'},
-	    {"history", required_argument, NULL, OPTION_HISTORY},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, OPTION_VERSION},
-	    {NULL, 0, NULL, 0},
-	};
-	bool is_right = true;
-	int option = 0;
-
-	*code = CODE_USAGE;
-	while (is_right &&
-	       (option = arguments_option(NULL, argc, argv, "+:s:t:o:qvP:h", options)) != -1) {
-		switch (option) {
-		case 's':
-			settings->server = optarg;
-			break;
-		case 't':
-			is_right = arguments_seconds(NULL, "-t", optarg, &settings->timeout_ms);
-			break;
-		case 'o':
-			is_right = read_format(optarg, &settings->format);
-			break;
-		case 'q':
-			settings->is_quiet = true;
-			break;
-		case 'v':
-			settings->is_verbose = true;
-			break;
-		case 'P':
-			is_right = arguments_program(NULL, optarg, &settings->program);
-			break;
-		case OPTION_HISTORY:
-			settings->history = optarg;
-			break;
-		case 'h':
-			*code = print_help();
-			return false;
-		case OPTION_VERSION:
-			*code = output_text("kvctl %s\n", KV_RELEASE);
-			return false;
-		default:
-			return false;
-		}
-	}
-	return is_right;
-}
+/* --- Choosing a command ---------------------------------------------------------------------- */
 
 static const struct command *find_command(const char *name) {
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
@@ -210,9 +142,79 @@ static const struct command *find_command(const char *name) {
 	return NULL;
 }
 
+static int report_unknown(const char *name) {
+	const char *names[COMMAND_COUNT];
+	char list[256] = "";
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		size_t size = strlen(list);
+		names[i] = commands[i]->name;
+		(void)snprintf(list + size, sizeof(list) - size, "%s%s", i > 0 ? ", " : "",
+			       commands[i]->name);
+	}
+	const char *nearest = closest_word(name, names, COMMAND_COUNT);
+	return error_usage(NULL, "unknown command \"%s\"%s%s%s; commands: %s", name,
+			   nearest != NULL ? ", did you mean \"" : "",
+			   nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "", list);
+}
+
+static int run_help(struct settings *settings, int argc, char **argv) {
+	static const struct option none[] = {{NULL, 0, NULL, 0}};
+	optind = 0;
+	int option = args_option(settings, argv[0], argc, argv, ":", none);
+	if (option != -1)
+		return option == 'h' ? kvctl_help(&help_command) : CODE_USAGE;
+	if (optind == argc)
+		return print_help();
+	const struct command *command = find_command(argv[optind]);
+	return command != NULL ? kvctl_help(command) : report_unknown(argv[optind]);
+}
+
+static int run_version(struct settings *settings, int argc, char **argv) {
+	static const struct option none[] = {{NULL, 0, NULL, 0}};
+	optind = 0;
+	int option = args_option(settings, argv[0], argc, argv, ":", none);
+	if (option != -1)
+		return option == 'h' ? kvctl_help(&version_command) : CODE_USAGE;
+	if (!args_operands(argv[0], argc, argv, 0, ""))
+		return CODE_USAGE;
+	return output_text("kvctl %s\n", KV_RELEASE);
+}
+
+static const struct command help_command = {
+    .name = "help",
+    .operands = "[COMMAND]",
+    .summary = "print the list of commands, or explain one",
+    .details = "As kvctl --help, or kvctl COMMAND --help.\n",
+    .run = run_help,
+};
+
+static const struct command version_command = {
+    .name = "version",
+    .operands = "",
+    .summary = "print kvctl's version",
+    .details = "As kvctl --version. The server's is in kvctl status.\n",
+    .run = run_version,
+};
+
+/* True: optind is where the command should be. False: it is over, with *code. */
+static bool read_settings(struct settings *settings, int argc, char **argv, int *code) {
+	static const struct option options[] = {
+	    {"version", no_argument, NULL, ARGS_VERSION},
+	    {NULL, 0, NULL, 0},
+	};
+	int option = args_option(settings, NULL, argc, argv, "+:", options);
+
+	*code = CODE_USAGE;
+	if (option == 'h')
+		*code = print_help();
+	else if (option == ARGS_VERSION)
+		*code = output_text("kvctl %s\n", KV_RELEASE);
+	return option == -1;
+}
+
 /*
  * A descriptor from 0 to 2 that the caller closed would be given to the first socket, and output
- * written to the server. Opened the wrong way round, so that using it is still an error.
+ * written to the server. Opened in the wrong direction, so that using it is still an error.
  */
 static void occupy_standard_descriptors(void) {
 	for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
@@ -226,7 +228,10 @@ int main(int argc, char **argv) {
 	int code = CODE_DONE;
 
 	occupy_standard_descriptors();
+	signals_write_errors();
 	(void)setlocale(LC_CTYPE, ""); /* which characters of a key can be printed */
+	if (!args_environment(&settings))
+		return CODE_USAGE;
 	if (!read_settings(&settings, argc, argv, &code))
 		return code;
 	if (optind >= argc)
@@ -235,8 +240,6 @@ int main(int argc, char **argv) {
 	int first = optind;
 	const struct command *command = find_command(argv[first]);
 	if (command == NULL)
-		return error_usage(NULL, "there is no command \"%s\"", argv[first]);
-	if (!check_server(&settings))
-		return CODE_USAGE;
+		return report_unknown(argv[first]);
 	return command->run(&settings, argc - first, argv + first);
 }

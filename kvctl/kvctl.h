@@ -2,7 +2,7 @@
 #ifndef KVCTL_H
 #define KVCTL_H
 
-/* kvctl.h - what the subcommands of kvctl share: the global options, the exit codes, the table. */
+/* kvctl.h - What the commands of kvctl share: the global options, the exit codes, the handle. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +21,9 @@ enum code {
 	CODE_DENIED = 7,
 	CODE_LIMIT = 8,
 
-	/* "lock NAME -- COMMAND", as timeout(1) and the shells have them. */
+	/* Of lock and elect; 124 to 128 as timeout(1) and the shells have them. */
+	CODE_NOT_RELEASED = 121, /* the release was not confirmed */
+	CODE_LOCK_LOST = 123,	 /* before the release */
 	CODE_WAITED = 124,
 	CODE_FAILED = 125,
 	CODE_CANNOT_RUN = 126,
@@ -31,12 +33,14 @@ enum code {
 
 enum format { FORMAT_SIMPLE, FORMAT_JSON };
 
-/* The options that stand before the subcommand. */
+/* The global options. */
 struct settings {
 	const char *server; /* NULL: the library chooses */
 	unsigned timeout_ms;
+	bool waits;	     /* -t was given: for a server that is not there, too */
 	uint32_t program;    /* 0: the default */
-	const char *history; /* NULL: none is wanted */
+	const char *history; /* NULL: none is written */
+	const char *ticket;  /* of a write; NULL: none */
 	enum format format;
 	bool is_quiet;
 	bool is_verbose;
@@ -48,34 +52,44 @@ struct command {
 	const char *summary;  /* one line for kvctl --help */
 	const char *details;  /* the rest of kvctl NAME --help */
 
-	/* argv[0] is the subcommand's name. Answers the exit code; every failure has been told. */
-	int (*run)(const struct settings *settings, int argc, char **argv);
+	/*
+	 * Runs the command: argv[0] is its name, and global options may stand among its own.
+	 * Returns the exit code; every failure has been reported.
+	 */
+	int (*run)(struct settings *settings, int argc, char **argv);
 };
 
-extern const struct command values_get;
-extern const struct command values_put;
-extern const struct command values_append;
+extern const struct command get_command;
+extern const struct command put_command;
+extern const struct command append_command;
+extern const struct command del_command;
+extern const struct command ls_command;
+extern const struct command touch_command;
+extern const struct command txn_command;
+extern const struct command watch_command;
+extern const struct command dump_command;
+extern const struct command load_command;
+extern const struct command watch_command;
 extern const struct command lock_command;
+extern const struct command elect_command;
 extern const struct command status_command;
 extern const struct command snapshot_command;
+extern const struct command backup_command;
 extern const struct command ping_command;
 extern const struct command bench_command;
 
-/* Prints what "kvctl NAME --help" shows and answers the exit code. */
+/* Prints what "kvctl NAME --help" shows and returns the exit code. */
 int kvctl_help(const struct command *command);
 
 /*
- * Opens a handle on the server chosen, with a time limit for each call (0 = for ever), to be
- * closed with kvctl_close(). False after an error line.
+ * Opens a handle on the server chosen, with a time limit for each call (0 = forever), to be closed
+ * with kvctl_close(). CODE_DONE, or an exit code after an error line.
  */
-bool kvctl_open(const struct settings *settings, const char *name, unsigned timeout_ms,
-		struct kv_client **client);
+int kvctl_open(const struct settings *settings, const char *name, unsigned timeout_ms,
+	       struct kv_client **client);
 
-/* Closes the handle. With -v it first tells which server answered, if one did. */
+/* Closes the handle. With -v it first reports which server answered, if one did. */
 void kvctl_close(const struct settings *settings, const char *name, struct kv_client *client,
 		 bool has_answered);
-
-/* Milliseconds since some fixed moment, as a fraction too; never goes back. */
-double kvctl_now_ms(void);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <nettle/base64.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,33 +11,81 @@
 #include <unistd.h>
 
 #include "errors.h"
+#include "escape.h"
+#include "signals.h"
 
-/* Flushed at once: an error of the disk or pipe is known while there is somebody to tell. */
-static bool finish(bool is_written) {
-	return is_written && fflush(stdout) == 0;
+bool output_write(int descriptor, struct kv_bytes bytes) {
+	const char *at = bytes.data;
+	size_t left = bytes.size;
+
+	while (left > 0) {
+		ssize_t written = write(descriptor, at, left);
+		if (written < 0 && errno == EAGAIN) {
+			struct pollfd ready = {.fd = descriptor, .events = POLLOUT};
+			(void)poll(&ready, 1, -1);
+		} else if (written < 0 && errno != EINTR) {
+			return false;
+		}
+		if (written > 0) {
+			at += written;
+			left -= (size_t)written;
+		}
+	}
+	return true;
 }
 
-static int tell(bool is_written) {
+static int report(bool is_written) {
 	if (is_written)
 		return CODE_DONE;
+	if (errno == EPIPE)
+		signals_default_pipe(); /* as in any pipeline: head(1) has had enough */
 	return error_report(CODE_REFUSED, NULL, "cannot write to standard output: %s",
 			    strerror(errno));
 }
 
-bool output_try_value(struct kv_bytes value) {
-	bool is_written =
-	    value.size == 0 || fwrite(value.data, 1, value.size, stdout) == value.size;
-	if (is_written && isatty(STDOUT_FILENO))
-		is_written = fputc('\n', stdout) != EOF;
-	return finish(is_written);
+static bool write_escaped(struct kv_bytes value) {
+	const char *at = value.data;
+	size_t left = value.size;
+	char text[4096];
+
+	while (left > 0) {
+		size_t taken =
+		    escape_bytes((struct kv_bytes){at, left}, ESCAPE_TEXT, text, sizeof(text));
+		if (!output_write(STDOUT_FILENO, (struct kv_bytes){text, strlen(text)}))
+			return false;
+		at += taken;
+		left -= taken;
+	}
+	return true;
 }
 
-int output_value(struct kv_bytes value) {
-	return tell(output_try_value(value));
+bool output_try_value(struct kv_bytes value, bool is_raw) {
+	if (!isatty(STDOUT_FILENO))
+		return output_write(STDOUT_FILENO, value);
+	bool is_written = is_raw ? output_write(STDOUT_FILENO, value) : write_escaped(value);
+	return is_written && output_write(STDOUT_FILENO, (struct kv_bytes){"\n", 1});
 }
 
-static FAILURE_FORMAT(1, 0) bool try_text(const char *format, va_list arguments) {
-	return finish(vfprintf(stdout, format, arguments) >= 0);
+int output_value(struct kv_bytes value, bool is_raw) {
+	return report(output_try_value(value, is_raw));
+}
+
+int output_bytes(struct kv_bytes bytes) {
+	return report(output_write(STDOUT_FILENO, bytes));
+}
+
+static ERROR_FORMAT(1, 0) bool try_text(const char *format, va_list arguments) {
+	char *text = NULL;
+	int size = vasprintf(&text, format, arguments);
+	if (size < 0) {
+		errno = ENOMEM;
+		return false;
+	}
+	bool is_written = output_write(STDOUT_FILENO, (struct kv_bytes){text, (size_t)size});
+	int error = errno;
+	free(text);
+	errno = error;
+	return is_written;
 }
 
 bool output_try_text(const char *format, ...) {
@@ -52,19 +101,22 @@ int output_text(const char *format, ...) {
 	va_start(arguments, format);
 	bool is_written = try_text(format, arguments);
 	va_end(arguments);
-	return tell(is_written);
+	return report(is_written);
 }
 
 bool output_try_json(json_t *object) {
 	/* Six digits of a real: microseconds in ping's milliseconds. */
 	size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6);
+	/* JSON lets U+0080 to U+009F pass, which are control characters to a terminal. */
+	if (isatty(STDOUT_FILENO))
+		flags |= JSON_ENSURE_ASCII;
 	char *text = object != NULL ? json_dumps(object, flags) : NULL;
 	json_decref(object);
 	if (text == NULL) {
 		errno = ENOMEM;
 		return false;
 	}
-	bool is_written = finish(fputs(text, stdout) >= 0 && fputc('\n', stdout) != EOF);
+	bool is_written = output_try_text("%s\n", text);
 	int error = errno;
 	free(text);
 	errno = error;
@@ -72,7 +124,7 @@ bool output_try_json(json_t *object) {
 }
 
 int output_json(json_t *object) {
-	return tell(output_try_json(object));
+	return report(output_try_json(object));
 }
 
 static json_t *encode(struct kv_bytes bytes) {

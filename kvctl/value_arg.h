@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef INPUT_H
-#define INPUT_H
+#ifndef VALUE_ARG_H
+#define VALUE_ARG_H
 
-/* input.h - a VALUE as the user gave it: an argument, "-" for standard input, or "@FILE". */
+/* value_arg.h - A VALUE as the user gave it: an argument, "-" for standard input, or "@FILE". */
 
 #include <kv/kv.h>
 
-struct input {
+struct value_arg {
 	struct kv_bytes bytes;
 	void *memory; /* what to free; NULL if the bytes are the argument's own */
 };
 
 /*
- * Reads a value of up to KV_VALUE_MAX bytes, and not more than one byte beyond, into *input, to be
- * freed with input_free(). CODE_DONE, or an error line and: CODE_LIMIT (longer), CODE_USAGE ("@"
- * alone), CODE_REFUSED (cannot be read). `text` must outlive the input.
+ * Reads a value of up to KV_VALUE_MAX bytes, and not more than one byte beyond, into *value, to be
+ * freed with value_arg_free(). CODE_DONE, or an error line and: CODE_LIMIT (longer), CODE_USAGE
+ * ("@" alone), CODE_REFUSED (cannot be read). `text` must outlive the value.
  */
-int input_read(const char *command, const char *text, struct input *input);
+int value_arg_read(const char *command, const char *text, struct value_arg *value);
 
-void input_free(struct input *input);
+void value_arg_free(struct value_arg *value);
 
 #endif

@@ -3,7 +3,7 @@
 #define HISTOGRAM_H
 
 /*
- * histogram.h - how often each latency came, in a fixed place and with a bounded error.
+ * histogram.h - A histogram of latencies, in fixed memory and with a bounded error. One thread.
  *
  * A high dynamic range histogram: counts for each of 512 steps between a power of two and the next,
  * so that what is read back is above what was added by at most 0.2 %. Below 1024 it is exact.
@@ -19,15 +19,15 @@ enum {
 	HISTOGRAM_STEPS = 1 << HISTOGRAM_STEP_BITS,
 	HISTOGRAM_BITS = 37,
 	/* The first 2 * STEPS are exact; then STEPS for each further power of two. */
-	HISTOGRAM_PLACES = (HISTOGRAM_BITS - HISTOGRAM_STEP_BITS + 1) * HISTOGRAM_STEPS,
+	HISTOGRAM_BINS = (HISTOGRAM_BITS - HISTOGRAM_STEP_BITS + 1) * HISTOGRAM_STEPS,
 };
 
 /* All zero is an empty histogram. It is large: keep it off the stack. */
 struct histogram {
 	uint64_t count;
 	uint64_t sum;
-	uint64_t most; /* exact */
-	uint64_t places[HISTOGRAM_PLACES];
+	uint64_t max; /* exact */
+	uint64_t bins[HISTOGRAM_BINS];
 };
 
 void histogram_add(struct histogram *histogram, uint64_t value);
@@ -36,7 +36,7 @@ void histogram_add(struct histogram *histogram, uint64_t value);
 void histogram_merge(struct histogram *histogram, const struct histogram *other);
 
 /*
- * The least value that at least `share` (0 to 1) of all values are at or below, rounded up by at
+ * The minimum value that at least `share` (0 to 1) of all values are at or below, rounded up by at
  * most 0.2 %; 0 if there are none.
  */
 uint64_t histogram_quantile(const struct histogram *histogram, double share);

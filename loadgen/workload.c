@@ -19,11 +19,11 @@ static const struct {
 	enum distribution distribution;
 	const char *mix;
 } letters[] = {
-    {'a', SPREAD_ZIPFIAN, "get=50,put=50"},
-    {'b', SPREAD_ZIPFIAN, "get=95,put=5"},
-    {'c', SPREAD_ZIPFIAN, "get"},
-    {'d', SPREAD_LATEST, "get=95,insert=5"},
-    {'f', SPREAD_ZIPFIAN, "get=50,modify=50"},
+    {'a', DISTRIBUTION_ZIPFIAN, "get=50,put=50"},
+    {'b', DISTRIBUTION_ZIPFIAN, "get=95,put=5"},
+    {'c', DISTRIBUTION_ZIPFIAN, "get"},
+    {'d', DISTRIBUTION_LATEST, "get=95,insert=5"},
+    {'f', DISTRIBUTION_ZIPFIAN, "get=50,modify=50"},
 };
 
 static const char *const wrong_mix =
@@ -81,13 +81,13 @@ const char *workload_parse(const char *text, struct workload *workload) {
 	return parse_parts(text, workload) ? NULL : wrong_mix;
 }
 
-bool workload_parse_spread(const char *text, enum distribution *distribution) {
+bool workload_parse_distribution(const char *text, enum distribution *distribution) {
 	if (strcmp(text, "uniform") == 0)
-		*distribution = SPREAD_UNIFORM;
+		*distribution = DISTRIBUTION_UNIFORM;
 	else if (strcmp(text, "zipfian") == 0)
-		*distribution = SPREAD_ZIPFIAN;
+		*distribution = DISTRIBUTION_ZIPFIAN;
 	else if (strcmp(text, "latest") == 0)
-		*distribution = SPREAD_LATEST;
+		*distribution = DISTRIBUTION_LATEST;
 	else
 		return false;
 	return true;
@@ -97,7 +97,7 @@ bool workload_writes(const struct workload *workload) {
 	return workload->share_sum > workload->shares[WORK_NULL] + workload->shares[WORK_GET];
 }
 
-const char *workload_name(enum work work) {
+const char *workload_name(enum op_type work) {
 	return names[work];
 }
 
@@ -171,21 +171,21 @@ static uint64_t draw_rank(const struct workload *workload, uint64_t *seed) {
 
 static uint64_t draw_key(struct workload *workload, uint64_t *seed) {
 	switch (workload->distribution) {
-	case SPREAD_UNIFORM:
+	case DISTRIBUTION_UNIFORM:
 		return draw_below(seed,
 				  atomic_load_explicit(&workload->key_count, memory_order_relaxed));
-	case SPREAD_ZIPFIAN:
+	case DISTRIBUTION_ZIPFIAN:
 		return mix_bits(draw_rank(workload, seed)) % workload->keys;
-	case SPREAD_LATEST:
+	case DISTRIBUTION_LATEST:
 		return atomic_load_explicit(&workload->key_count, memory_order_relaxed) - 1 -
 		       draw_rank(workload, seed);
 	}
 	return 0;
 }
 
-enum work workload_next(struct workload *workload, uint64_t *seed, uint64_t *key) {
+enum op_type workload_next(struct workload *workload, uint64_t *seed, uint64_t *key) {
 	unsigned draw = (unsigned)draw_below(seed, workload->share_sum);
-	enum work work = WORK_NULL;
+	enum op_type work = WORK_NULL;
 
 	while (draw >= workload->shares[work]) {
 		draw -= workload->shares[work];

@@ -3,8 +3,8 @@
 #define WORKLOAD_H
 
 /*
- * workload.h - what a load does to which key: a mix of kinds of work over numbered keys, after the
- * core workloads of YCSB (Cooper et al., SoCC'10). No I/O; chance is the caller's seed.
+ * workload.h - A mix of operations over numbered keys, after the core workloads of YCSB (Cooper et
+ * al., SoCC'10). No I/O; random numbers come from the caller's seed. Threads may share one.
  *
  * E of YCSB is not here: it scans, and kv has no scan.
  */
@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum work {
+enum op_type {
 	WORK_NULL,   /* an empty call */
 	WORK_GET,    /* of an existing key, as all but the next one */
 	WORK_INSERT, /* a Put of a key that did not exist */
@@ -24,9 +24,9 @@ enum work {
 enum { WORKS = WORK_MODIFY + 1 };
 
 enum distribution {
-	SPREAD_UNIFORM,
-	SPREAD_ZIPFIAN, /* exponent 0.99; the favourites lie scattered over all keys */
-	SPREAD_LATEST,	/* zipfian, and the newest keys are the favourites */
+	DISTRIBUTION_UNIFORM,
+	DISTRIBUTION_ZIPFIAN, /* exponent 0.99; the frequent keys lie scattered over all keys */
+	DISTRIBUTION_LATEST,  /* zipfian, and the newest keys are the most frequent */
 };
 
 enum {
@@ -46,13 +46,13 @@ struct workload {
 };
 
 /*
- * Reads "get", "get=95,put=5" or one of YCSB's letters "a" to "f", which choose a distribution as well.
- * NULL, or what is wrong and how to mend it: a constant string.
+ * Reads "get", "get=95,put=5" or one of YCSB's letters "a" to "f", which choose a distribution as
+ * well. NULL, or what is wrong and how to fix it: a constant string.
  */
 const char *workload_parse(const char *text, struct workload *workload);
 
 /* "uniform", "zipfian", "latest". False: none of them. */
-bool workload_parse_spread(const char *text, enum distribution *distribution);
+bool workload_parse_distribution(const char *text, enum distribution *distribution);
 
 /* Call it once the distribution is chosen, with 1 to WORKLOAD_KEYS_MAX keys. */
 void workload_init(struct workload *workload, uint64_t keys);
@@ -64,10 +64,10 @@ bool workload_writes(const struct workload *workload);
 uint64_t workload_random(uint64_t *seed);
 
 /* Draws what to do next, and to which key. */
-enum work workload_next(struct workload *workload, uint64_t *seed, uint64_t *key);
+enum op_type workload_next(struct workload *workload, uint64_t *seed, uint64_t *key);
 
 /* "get" and so on. */
-const char *workload_name(enum work work);
+const char *workload_name(enum op_type work);
 
 /* The key's number in decimal, with leading zeros, without a NUL. */
 void workload_digits(uint64_t key, char digits[WORKLOAD_DIGITS]);

@@ -1,355 +1,227 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A lock handle is a small state machine over one key. It sends nothing but Gets of the key and
- * conditional Puts, of its id or of "__unlocked".
+ * The functions of kv/lock.h: how the lock is taken, waited for and released. What is known of it
+ * is in lock_state.c. Two ways lead to the lock:
  *
- * What makes it hard is KV_MAYBE: a Put that may have happened, may yet, or never will. Two rules
- * keep every handle right about itself:
- *
- *  - One version. While any Put of this handle is in doubt, it expects lock->version, and so does
- *    every further Put until the doubt is over. A version is spent once, so at most one of them
- *    ever takes effect, and when the key is seen at another version none of them can any more.
- *  - Look before writing. A Put may have ended in doubt because the server was replaced by one
- *    with another store, where lock->version is the version of something else. So a handle in
- *    doubt reads first, and writes only over what it believes to stand there.
+ *  - Transactions, which wait on the server (lock_txn.c).
+ *  - Looking and writing again and again (take_if_free()), where the server, or a client without a
+ *    session, can do no better.
  */
 #include <kv/lock.h>
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
 
+#include "lock_note.h"
 #include "lock_platform.h"
-#include "lock_backoff.h"
+#include "lock_state.h"
+#include "lock_txn.h"
 
-enum {
-	ID_BYTES = 16,
-	ID_DIGITS = 2 * ID_BYTES,
-
-	/* What acquire and try may take beyond their time to settle a Put in doubt. */
-	SETTLE_MS = 1000,
-
-	/* How often one use goes on at once after a Put that was refused or came into doubt. */
-	TURNS_MAX = 8,
-};
-
-static const char unlocked[] = "__unlocked";
-
-enum lock_state {
-	/* Does not hold the lock and knows nothing of the key. */
-	LOCK_UNKNOWN,
-
-	/* Does not hold it; the key was free ("__unlocked", or missing: 0) at `version`. */
-	LOCK_FREE,
-
-	/* Holds it: the id was put there at `version`, the token. */
-	LOCK_HELD,
-
-	/* The key was free at `version`; Puts of this handle that expect it are in doubt. */
-	LOCK_TAKING,
-
-	/* The id stood there at `version`; Puts of this handle that expect it are in doubt. */
-	LOCK_GIVING,
-};
-
-/*
- * In UNKNOWN, FREE and HELD no Put of this handle is in doubt. TAKING and GIVING end only when a
- * Put that expects `version` is answered KV_OK, or a look shows that the key has moved on.
- */
-struct kv_lock {
-	struct kv_client *view; /* of its own: told for itself when the store is another */
-	unsigned own_ms;	/* the client's time limit, for a use without one */
-	pid_t opener;		/* in a forked child the handle is the parent's */
-	enum lock_state state;
-	uint64_t version; /* as the state says; nothing in UNKNOWN */
-	struct patience patience;
-	char id[ID_DIGITS + 1];
-	struct kv_bytes name; /* the bytes behind the struct */
-	unsigned char name_bytes[];
-};
-
-/* How long a use may last. For ever: each call has the client's time limit. */
-struct time_limit {
-	bool is_for_ever;
-	uint64_t deadline_ms;
-};
-
-static struct time_limit limit_within(unsigned timeout_ms) {
-	return (struct time_limit){.deadline_ms = lock_platform_now_ms() + timeout_ms};
-}
-
-/* Not for a limit that is for ever. */
-static unsigned limit_left_ms(const struct time_limit *limit) {
-	uint64_t now_ms = lock_platform_now_ms();
-
-	return now_ms < limit->deadline_ms ? (unsigned)(limit->deadline_ms - now_ms) : 0;
-}
-
-/* --- Calls within a time limit ------------------------------------------------------------- */
-
-/* Gives the next call what is left of the limit. False: nothing is. */
-static bool limit_next_call(const struct kv_lock *lock, const struct time_limit *limit) {
-	unsigned timeout_ms = limit->is_for_ever ? lock->own_ms : limit_left_ms(limit);
-
-	/* To the client 0 means for ever. */
-	if (timeout_ms == 0 && !limit->is_for_ever)
-		return false;
-	kv_set_timeout(lock->view, timeout_ms);
-	return true;
-}
-
-static enum kv_status get(const struct kv_lock *lock, const struct time_limit *limit,
-			  struct kv_value *value) {
-	if (!limit_next_call(lock, limit))
-		return KV_TIMEOUT;
-	return kv_get(lock->view, lock->name, value);
-}
-
-static enum kv_status put(const struct kv_lock *lock, const struct time_limit *limit,
-			  const char *text, uint64_t *version) {
-	struct kv_bytes value = {text, strlen(text)};
-
-	if (!limit_next_call(lock, limit))
-		return KV_TIMEOUT;
-	return kv_put(lock->view, lock->name, value, lock->version, version);
-}
-
-/* --- The state machine: every change of state is in saw() and write_at() ------------------- */
-
-enum content {
-	CONTENT_FREE,
-	CONTENT_ID,	 /* of this handle */
-	CONTENT_ANOTHER, /* the id of another handle */
-	CONTENT_STRANGE, /* what no lock writes */
-};
-
-static bool is_text(const struct kv_value *value, const char *text) {
-	return value->size == strlen(text) && memcmp(value->data, text, value->size) == 0;
-}
-
-static bool is_id(const struct kv_value *value) {
-	const char *digits = value->data;
-
-	if (value->size != ID_DIGITS)
-		return false;
-	for (size_t i = 0; i < ID_DIGITS; i++) {
-		if (digits[i] == '\0' || strchr("0123456789abcdef", digits[i]) == NULL)
-			return false;
-	}
-	return true;
-}
-
-static enum content content_of(const struct kv_value *value, const char *own_id) {
-	if (value->size == 0)
-		return CONTENT_STRANGE;
-	if (is_text(value, unlocked))
-		return CONTENT_FREE;
-	if (is_text(value, own_id))
-		return CONTENT_ID;
-	return is_id(value) ? CONTENT_ANOTHER : CONTENT_STRANGE;
-}
-
-static bool is_in_doubt(const struct kv_lock *lock) {
-	return lock->state == LOCK_TAKING || lock->state == LOCK_GIVING;
-}
-
-/* Takes in what a Get showed, in UNKNOWN or in doubt: in the other states nothing is asked. */
-static void saw(struct kv_lock *lock, enum content content, uint64_t version) {
-	enum content before = lock->state == LOCK_GIVING ? CONTENT_ID : CONTENT_FREE;
-
-	/* "After KV_MAYBE, a read that shows the state from before the write proves nothing." */
-	if (is_in_doubt(lock) && version == lock->version && content == before)
-		return;
-
-	/*
-	 * "It holds the lock only if its id stands at a version above the one it expected." The id
-	 * of a handle that has nothing in doubt was put there by somebody else: it counts as
-	 * another's.
-	 */
-	if (is_in_doubt(lock) && version > lock->version && content == CONTENT_ID)
-		lock->state = LOCK_HELD;
-	else if (content == CONTENT_FREE)
-		lock->state = LOCK_FREE;
-	else
-		lock->state = LOCK_UNKNOWN;
-	lock->version = version;
-}
-
-/* Puts the id or "__unlocked" at lock->version; not in UNKNOWN. */
-static enum kv_status write_at(struct kv_lock *lock, const struct time_limit *limit,
-			       const char *text) {
-	uint64_t version = 0;
-	enum kv_status status = put(lock, limit, text, &version);
-
-	switch (status) {
-	case KV_OK:
-		/* It spent the version, so whatever was in doubt can never take effect. */
-		lock->state = text == lock->id ? LOCK_HELD : LOCK_FREE;
-		lock->version = version;
-		if (lock->state == LOCK_HELD)
-			lock_backoff_acquired(&lock->patience, lock_platform_now_ms());
-		else
-			lock_backoff_released(&lock->patience, lock_platform_now_ms());
-		break;
-	case KV_MAYBE:
-		if (lock->state == LOCK_FREE)
-			lock->state = LOCK_TAKING;
-		else if (lock->state == LOCK_HELD)
-			lock->state = LOCK_GIVING;
-		break;
-	case KV_VERSION:
-	case KV_NOKEY:
-	case KV_BADSESSION:
-		/*
-		 * The key has moved on, or the store is another: what was known holds no longer. A
-		 * doubt stays, for only a look can tell how it ended.
-		 */
-		if (!is_in_doubt(lock))
-			lock->state = LOCK_UNKNOWN;
-		break;
-	case KV_TIMEOUT:
-	case KV_STALE:
-	case KV_FALSE_RETRY:
-	case KV_TOOBIG:
-	case KV_FULL:
-	case KV_DENIED:
-	case KV_INVALID:
-	case KV_UNAVAILABLE:
-	case KV_PROTOCOL:
-	case KV_NOMEM:
-	case KV_BUSY:
-	case KV_NOTHELD:
-	case KV_EPOCH:
-		/* Nothing was written. */
-		break;
-	}
-	return status;
-}
-
-/*
- * Reads the key, in UNKNOWN or in doubt. KV_OK: held, or there is something to write at
- * lock->version; KV_BUSY: another holds it; KV_INVALID: it holds what no lock writes; else why it
- * could not be read.
- */
-static enum kv_status look(struct kv_lock *lock, const struct time_limit *limit) {
-	struct kv_value value = {0};
-	enum kv_status status = get(lock, limit, &value);
-	enum content content = CONTENT_FREE;
-
-	if (status != KV_OK && status != KV_NOKEY)
-		return status;
-	if (status == KV_OK)
-		content = content_of(&value, lock->id);
-	saw(lock, content, status == KV_OK ? value.version : 0);
-	kv_value_free(&value);
-	if (lock->state != LOCK_UNKNOWN)
-		return KV_OK;
-	if (content == CONTENT_ANOTHER)
-		lock_backoff_contended(&lock->patience, lock->version);
-	return content == CONTENT_STRANGE ? KV_INVALID : KV_BUSY;
-}
+/* Max. time beyond their own that acquire and try take to resolve an unknown write. */
+enum { RESOLVE_MS = 1000 };
 
 /* --- What a use is made of ----------------------------------------------------------------- */
 
-/* Whether to go on at once: the key, or what is known of it, has changed. */
-static bool is_worth_a_turn(enum kv_status status) {
-	return status == KV_VERSION || status == KV_NOKEY || status == KV_MAYBE ||
-	       status == KV_BADSESSION;
+/* How one acquire or try goes on. */
+struct use {
+	struct time_limit limit;
+	bool is_try;
+	bool waits; /* on the server */
+	bool polls; /* there are no transactions */
+};
+
+/* The limit, and the time to resolve what is unknown at its end. */
+static struct time_limit extended(const struct use *use) {
+	struct time_limit limit = use->limit;
+
+	limit.deadline_ms += RESOLVE_MS;
+	return limit;
 }
 
-/* Takes the lock if it is free: KV_OK, KV_BUSY, or why not. May leave a doubt. */
-static enum kv_status take(struct kv_lock *lock, const struct time_limit *limit) {
+/* Pauses so long at most, with jitter in the upper half. False: the time is up. */
+static bool pause_within(const struct time_limit *limit, unsigned pause_ms) {
+	uint32_t random;
+
+	if (lock_platform_random(&random, sizeof(random)))
+		pause_ms -= random % (pause_ms / 2 + 1);
+	if (!limit->is_for_ever && lock_state_left_ms(limit) < pause_ms)
+		pause_ms = lock_state_left_ms(limit);
+	if (pause_ms > 0)
+		lock_platform_sleep_ms(pause_ms);
+	return limit->is_for_ever || lock_state_left_ms(limit) > 0;
+}
+
+/* Max. half the time, so that yielding does not use up a short time limit. */
+static void yield_to_others(struct kv_lock *lock, const struct time_limit *limit) {
+	unsigned pause_ms = 0;
+
+	if (lock->state == LOCK_FREE)
+		pause_ms = lock_backoff_yield_ms(&lock->backoff, lock_platform_now_ms());
+	if (!limit->is_for_ever && pause_ms > lock_state_left_ms(limit) / 2)
+		pause_ms = lock_state_left_ms(limit) / 2;
+	if (pause_ms > 0)
+		(void)pause_within(limit, pause_ms);
+}
+
+/* Takes the lock if it is free: KV_OK, KV_BUSY, or why not. May leave an unknown Put. */
+static enum kv_status take_if_free(struct kv_lock *lock, const struct time_limit *limit) {
 	enum kv_status status = KV_BUSY;
 
-	for (unsigned turn = 0; turn < TURNS_MAX; turn++) {
+	for (unsigned step = 0; step < LOCK_STEPS_MAX; step++) {
 		if (lock->state == LOCK_HELD)
 			return KV_OK;
 		/* A key known to be free needs no look: that saves one of two round trips. */
-		status = lock->state == LOCK_FREE ? KV_OK : look(lock, limit);
+		status = lock->state == LOCK_FREE ? KV_OK : lock_state_read(lock, limit);
+		if (status == KV_OK && lock->state == LOCK_FREE && lock->version == 0)
+			status = lock_state_make_free(lock, limit);
 		/*
-		 * Also in GIVING: "A handle with an unsettled release takes the lock again by
-		 * writing its id at that version (a new token), never by reading."
+		 * Also in RELEASE_UNKNOWN: "A handle with an unresolved release takes the lock
+		 * again by writing its id at that version (a new token), never by reading."
 		 */
 		if (status == KV_OK && lock->state != LOCK_HELD)
-			status = write_at(lock, limit, lock->id);
+			status = lock_state_put(lock, limit, lock->id);
 		if (status == KV_VERSION)
-			lock_backoff_contended(&lock->patience, 0);
-		if (!is_worth_a_turn(status))
+			lock_backoff_contended(&lock->backoff, 0);
+		if (!lock_state_has_changed(status))
 			return status;
 	}
 	/* Each time another was quicker. */
 	return status == KV_BADSESSION ? status : KV_BUSY;
 }
 
-/*
- * Ends a doubt: finds that the key has moved on, or spends the version on "__unlocked". Afterwards
- * the handle may turn out to hold the lock; is_in_doubt() tells if it did not work.
- */
-static void settle(struct kv_lock *lock, const struct time_limit *limit) {
-	for (unsigned turn = 0; turn < TURNS_MAX && is_in_doubt(lock); turn++) {
-		enum kv_status status = look(lock, limit);
+/* Looking and writing is what is left. */
+static enum kv_status begin_to_poll(struct kv_lock *lock, struct use *use) {
+	use->polls = true;
+	lock->polls = true;
+	if (!use->is_try)
+		yield_to_others(lock, &use->limit);
+	return take_if_free(lock, &use->limit);
+}
 
-		if (status == KV_OK && is_in_doubt(lock))
-			status = write_at(lock, limit, unlocked);
-		if (!is_worth_a_turn(status))
-			return;
+/* Why it is not free: KV_OK: it was not, and may be now; KV_BUSY: another holds it; or an error. */
+static enum kv_status look_why(struct kv_lock *lock, const struct use *use) {
+	enum kv_status status = lock->is_lock ? KV_BUSY : lock_state_read(lock, &use->limit);
+
+	/* A missing key may become anything: it is not waited for. */
+	return status == KV_OK && lock->state != LOCK_FREE ? KV_BUSY : status;
+}
+
+/* Not for ever for what may be no lock at all. */
+static unsigned wait_for(const struct kv_lock *lock, const struct use *use) {
+	if (!use->waits || !lock->is_lock)
+		return 0;
+	return use->limit.is_for_ever ? LOCK_WAIT_FOR_EVER : lock_state_left_ms(&use->limit);
+}
+
+/* Takes the lock by transactions: KV_OK, KV_BUSY, or why not. KV_MAYBE: it is to be resolved. */
+static enum kv_status take_by_txn(struct kv_lock *lock, struct use *use) {
+	const struct time_limit wait_limit = extended(use);
+	enum kv_status status = KV_BUSY;
+
+	for (unsigned step = 0; step < LOCK_STEPS_MAX; step++) {
+		const unsigned wait_ms = wait_for(lock, use);
+
+		status = lock_txn_take(lock, wait_ms > 0 ? &wait_limit : &use->limit, wait_ms);
+		if (status == KV_UNMET && wait_ms > 0)
+			return KV_BUSY;
+		if (status == KV_UNMET) {
+			status = look_why(lock, use);
+			/* If another holds it, it can be waited for now. */
+			if (status != KV_OK && (status != KV_BUSY || !use->waits))
+				return status;
+		} else if ((status == KV_INVALID || status == KV_FULL) && wait_ms > 0) {
+			use->waits = false;
+		} else if ((status == KV_INVALID || status == KV_UNAVAILABLE) &&
+			   lock->ttl_ms == 0) {
+			return begin_to_poll(lock, use);
+		} else if (status != KV_BADSESSION) {
+			return status;
+		}
 	}
+	return status == KV_BADSESSION ? status : KV_BUSY;
+}
+
+/* Takes the lock: KV_OK, KV_BUSY, or why not. May leave an unknown write. */
+static enum kv_status take(struct kv_lock *lock, struct use *use) {
+	enum kv_status status = KV_MAYBE;
+
+	/* A Put is made again: see take_if_free(). */
+	if (lock->polls && lock_state_is_unknown(lock) && lock->state != LOCK_TXN_UNKNOWN)
+		return take_if_free(lock, &use->limit);
+	for (unsigned step = 0; step < LOCK_STEPS_MAX && status == KV_MAYBE; step++) {
+		status = lock_state_resolve(lock, &use->limit);
+		if (lock_state_is_unknown(lock))
+			return status;
+		if (lock->state == LOCK_HELD)
+			return KV_OK;
+		status = use->polls ? take_if_free(lock, &use->limit) : take_by_txn(lock, use);
+	}
+	return status;
 }
 
 /*
- * What an acquire that came to `status` answers: no refusal before it is sure that no Put of this
+ * Renews a lease of which less than half is left, so that "held" holds for a while. KV_OK: held;
+ * KV_BUSY: it was lost; KV_MAYBE: it may have been, and is to be resolved.
+ */
+static enum kv_status refresh(struct kv_lock *lock, const struct time_limit *limit) {
+	enum kv_status status;
+
+	if (!lock_txn_is_stale(lock))
+		return KV_OK;
+	status = lock_txn_renew(lock, limit);
+	if (status == KV_OK || status == KV_BADSESSION)
+		return status;
+	if (status == KV_NOTHELD)
+		return KV_BUSY;
+	if (lock_txn_left_ms(lock) > 0)
+		return KV_OK;
+	lock->state = LOCK_TXN_UNKNOWN;
+	return KV_MAYBE;
+}
+
+/* take(), and what it returns is true for a while. */
+static enum kv_status take_for_a_while(struct kv_lock *lock, struct use *use) {
+	const struct time_limit limit = extended(use);
+	enum kv_status status = take(lock, use);
+
+	return status == KV_OK ? refresh(lock, &limit) : status;
+}
+
+/*
+ * What an acquire that came to `status` returns: no refusal before it is sure that no write of this
  * handle can still take the lock.
  */
-static enum kv_status conclude(struct kv_lock *lock, enum kv_status status) {
-	if (is_in_doubt(lock)) {
-		struct time_limit little = limit_within(SETTLE_MS);
+static enum kv_status finish(struct kv_lock *lock, const struct use *use, enum kv_status status) {
+	struct time_limit extra = lock_state_limit(RESOLVE_MS);
 
-		settle(lock, &little);
-	}
-	if (is_in_doubt(lock))
+	if (!use->limit.is_for_ever && extended(use).deadline_ms < extra.deadline_ms)
+		extra = extended(use);
+	if (!lock_state_is_unknown(lock))
+		return status;
+	(void)lock_state_resolve(lock, &extra);
+	if (lock->state == LOCK_HELD && refresh(lock, &extra) == KV_OK)
+		return KV_OK;
+	if (lock_state_is_unknown(lock))
 		return KV_MAYBE;
-	return lock->state == LOCK_HELD ? KV_OK : status;
+	/* A try: its calls were not answered, unless they have no limit. */
+	if (status == KV_MAYBE)
+		return lock->own_ms > 0 ? KV_TIMEOUT : KV_BUSY;
+	return status;
 }
 
-/* Pauses so long at most, with jitter in the upper half. False: the time is up. */
-static bool wait_a_little(const struct time_limit *limit, unsigned pause_ms) {
-	uint32_t chance;
+/* --- Public functions ---------------------------------------------------------------------- */
 
-	if (lock_platform_random(&chance, sizeof(chance)))
-		pause_ms -= chance % (pause_ms / 2 + 1);
-	if (!limit->is_for_ever && limit_left_ms(limit) < pause_ms)
-		pause_ms = limit_left_ms(limit);
-	if (pause_ms > 0)
-		lock_platform_sleep_ms(pause_ms);
-	return limit->is_for_ever || limit_left_ms(limit) > 0;
-}
-
-/* A courtesy takes half the time at most: who has little of it is not made to come too late. */
-static void let_others_first(struct kv_lock *lock, const struct time_limit *limit) {
-	unsigned pause_ms = 0;
-
-	if (lock->state == LOCK_FREE)
-		pause_ms = lock_backoff_yield_ms(&lock->patience, lock_platform_now_ms());
-	if (!limit->is_for_ever && pause_ms > limit_left_ms(limit) / 2)
-		pause_ms = limit_left_ms(limit) / 2;
-	if (pause_ms > 0)
-		(void)wait_a_little(limit, pause_ms);
-}
-
-/* --- The public face ----------------------------------------------------------------------- */
-
-static bool make_id(char id[ID_DIGITS + 1]) {
+static bool make_id(char id[LOCK_ID_DIGITS + 1]) {
 	static const char digits[] = "0123456789abcdef";
-	unsigned char bits[ID_BYTES];
+	unsigned char bits[LOCK_ID_BYTES];
 
 	if (!lock_platform_random(bits, sizeof(bits)))
 		return false;
-	for (size_t i = 0; i < ID_BYTES; i++) {
+	for (size_t i = 0; i < LOCK_ID_BYTES; i++) {
 		id[2 * i] = digits[bits[i] >> 4];
 		id[2 * i + 1] = digits[bits[i] & 15];
 	}
-	id[ID_DIGITS] = '\0';
+	id[LOCK_ID_DIGITS] = '\0';
 	return true;
 }
 
@@ -360,21 +232,25 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 	*lock = NULL;
 	if (name.size == 0 || name.data == NULL || name.size > KV_KEY_MAX)
 		return KV_INVALID;
-	new = calloc(1, sizeof(*new) + name.size);
+	new = calloc(1, sizeof(*new) + name.size + LOCK_NOTE_SUFFIX_SIZE);
 	if (new == NULL || !make_id(new->id)) {
 		free(new);
 		return KV_NOMEM;
 	}
 	new->own_ms = kv_timeout(client);
-	status = kv_within(client, new->own_ms, &new->view);
+	status = kv_with_timeout(client, new->own_ms, &new->view);
 	if (status != KV_OK) {
 		free(new);
 		return status;
 	}
-	new->opener = getpid();
 	new->state = LOCK_UNKNOWN;
 	memcpy(new->name_bytes, name.data, name.size);
 	new->name = (struct kv_bytes){new->name_bytes, name.size};
+	memcpy(new->name_bytes + name.size, LOCK_NOTE_SUFFIX, LOCK_NOTE_SUFFIX_SIZE);
+	if (name.size + LOCK_NOTE_SUFFIX_SIZE <= KV_KEY_MAX)
+		new->note_key =
+		    (struct kv_bytes){new->name_bytes, name.size + LOCK_NOTE_SUFFIX_SIZE};
+	atomic_init(&new->is_interrupted, false);
 	*lock = new;
 	return KV_OK;
 }
@@ -386,59 +262,129 @@ void kv_lock_close(struct kv_lock *lock) {
 	free(lock);
 }
 
-enum kv_status kv_lock_acquire(struct kv_lock *lock, unsigned timeout_ms) {
-	struct time_limit limit = {.is_for_ever = true};
-	enum kv_status status;
+enum kv_status kv_lock_set_ttl(struct kv_lock *lock, unsigned ttl_ms) {
+	if (!kv_is_owner(lock->view) || lock->state == LOCK_HELD || lock_state_is_unknown(lock))
+		return KV_INVALID;
+	lock->ttl_ms = ttl_ms;
+	return KV_OK;
+}
 
-	if (lock->opener != getpid())
+/* Whether to try again, later. */
+static bool is_to_be_waited_for(enum kv_status status) {
+	return status == KV_BUSY || status == KV_TIMEOUT || status == KV_BADSESSION ||
+	       status == KV_MAYBE;
+}
+
+enum kv_status kv_lock_acquire(struct kv_lock *lock, unsigned timeout_ms) {
+	struct use use = {.limit = {.is_for_ever = true}, .waits = true};
+	enum kv_status status;
+	bool goes_on;
+
+	if (!kv_is_owner(lock->view))
 		return KV_INVALID;
 	if (timeout_ms > 0)
-		limit = limit_within(timeout_ms);
-	let_others_first(lock, &limit);
-	lock_backoff_reset(&lock->patience);
+		use.limit = lock_state_limit(timeout_ms);
+	lock_backoff_reset(&lock->backoff);
 	do {
-		status = take(lock, &limit);
-		if (status != KV_BUSY && status != KV_TIMEOUT && status != KV_BADSESSION)
-			return conclude(lock, status);
-	} while (wait_a_little(&limit, lock_backoff_next_ms(&lock->patience)));
-	return conclude(lock, KV_TIMEOUT);
+		status = take_for_a_while(lock, &use);
+		goes_on = is_to_be_waited_for(status);
+	} while (goes_on && !atomic_load(&lock->is_interrupted) &&
+		 pause_within(&use.limit, lock_backoff_next_ms(&lock->backoff)));
+	status = finish(lock, &use, goes_on ? KV_TIMEOUT : status);
+	atomic_store(&lock->is_interrupted, false);
+	return status;
+}
+
+void kv_lock_interrupt(struct kv_lock *lock) {
+	atomic_store(&lock->is_interrupted, true);
+	kv_interrupt(lock->view);
 }
 
 enum kv_status kv_lock_try(struct kv_lock *lock) {
+	struct use use = {.limit = {.is_for_ever = true}, .is_try = true};
+	enum kv_status status;
+
+	if (!kv_is_owner(lock->view))
+		return KV_INVALID;
+	status = take_for_a_while(lock, &use);
+	return finish(lock, &use, status);
+}
+
+/* Without a lease there is nothing to renew. */
+static enum kv_status look_whether_held(struct kv_lock *lock, const struct time_limit *limit) {
+	struct kv_value value = {0};
+	enum kv_status status;
+
+	if (!lock_state_limit_call(lock, limit))
+		return KV_TIMEOUT;
+	status = lock_state_heard(lock, kv_get(lock->view, lock->name, &value));
+	if (status == KV_NOKEY || (status == KV_OK && value.version != lock->version))
+		status = KV_NOTHELD;
+	kv_value_free(&value);
+	if (status == KV_NOTHELD || status == KV_BADSESSION)
+		lock->state = LOCK_UNKNOWN;
+	return status;
+}
+
+enum kv_status kv_lock_renew(struct kv_lock *lock) {
 	const struct time_limit own = {.is_for_ever = true};
 
-	if (lock->opener != getpid())
+	if (!kv_is_owner(lock->view))
 		return KV_INVALID;
-	return conclude(lock, take(lock, &own));
+	(void)lock_state_resolve(lock, &own);
+	if (lock_state_is_unknown(lock))
+		return KV_MAYBE;
+	if (lock->state != LOCK_HELD)
+		return KV_NOTHELD;
+	return lock->held_ttl_ms > 0 ? lock_txn_renew(lock, &own) : look_whether_held(lock, &own);
+}
+
+/* Of a lock that is HELD. */
+static enum kv_status release(struct kv_lock *lock, const struct time_limit *limit) {
+	enum kv_status status;
+
+	if (lock_txn_release(lock, limit, &status))
+		return status;
+	status = lock_state_put(lock, limit, lock_state_unlocked);
+	/* Its lease ended, or the lock was broken: no other write moves the key on. */
+	return status == KV_VERSION || status == KV_NOKEY ? KV_NOTHELD : status;
 }
 
 enum kv_status kv_lock_release(struct kv_lock *lock) {
 	const struct time_limit own = {.is_for_ever = true};
-	bool was_held = lock->state == LOCK_GIVING;
+	bool was_held = lock->state == LOCK_RELEASE_UNKNOWN;
 
-	if (lock->opener != getpid())
+	if (!kv_is_owner(lock->view))
 		return KV_INVALID;
-	for (unsigned turn = 0; turn < TURNS_MAX; turn++) {
+	for (unsigned step = 0; step < LOCK_STEPS_MAX; step++) {
 		enum kv_status status;
 
-		settle(lock, &own);
+		(void)lock_state_resolve(lock, &own);
 		if (lock->state != LOCK_HELD)
 			break;
 		was_held = true;
-		status = write_at(lock, &own, unlocked);
-		/* Only somebody who broke the lock can have moved the key on. */
-		if (status == KV_VERSION || status == KV_NOKEY)
-			return KV_NOTHELD;
+		status = release(lock, &own);
 		if (status != KV_MAYBE)
 			return status;
 	}
-	if (is_in_doubt(lock))
+	if (lock_state_is_unknown(lock))
 		return KV_MAYBE;
 	return was_held ? KV_OK : KV_NOTHELD;
 }
 
 uint64_t kv_lock_token(const struct kv_lock *lock) {
-	return lock->state == LOCK_HELD && lock->opener == getpid() ? lock->version : 0;
+	return lock->state == LOCK_HELD && kv_is_owner(lock->view) ? lock->version : 0;
+}
+
+unsigned kv_lock_left_ms(const struct kv_lock *lock) {
+	return kv_lock_token(lock) != 0 ? lock_txn_left_ms(lock) : 0;
+}
+
+struct kv_condition kv_lock_fence(const struct kv_lock *lock) {
+	const uint64_t token = kv_lock_token(lock);
+
+	return (struct kv_condition){
+	    .test = KV_AT, .key = lock->name, .version = token != 0 ? token : KV_ANY - 1};
 }
 
 const char *kv_lock_id(const struct kv_lock *lock) {
@@ -446,7 +392,7 @@ const char *kv_lock_id(const struct kv_lock *lock) {
 }
 
 enum kv_status kv_lock_break(struct kv_client *client, struct kv_bytes name) {
-	const struct kv_bytes free_text = {unlocked, strlen(unlocked)};
+	const struct kv_bytes free_text = {lock_state_unlocked, strlen(lock_state_unlocked)};
 	struct kv_value value = {0};
 	enum kv_status status;
 	enum content content;
@@ -457,10 +403,10 @@ enum kv_status kv_lock_break(struct kv_client *client, struct kv_bytes name) {
 	status = kv_get(client, name, &value);
 	if (status != KV_OK)
 		return status;
-	content = content_of(&value, "");
+	content = lock_state_content(&value, "");
 	version = value.version;
 	kv_value_free(&value);
-	if (content == CONTENT_STRANGE)
+	if (content == CONTENT_INVALID)
 		return KV_INVALID;
 	/* Written though it be free: a Put of the dead holder's that is still on its way dies too.
 	 */

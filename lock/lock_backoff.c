@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Nobody queues: the store knows who holds the lock, not who wants it. So fairness is a matter of
- * when each looks. A row of 10 ms is long beside a round trip, so that a contended lock is still
- * taken thousands of times a second; and a courtesy of 10 ms is long enough that of several who
- * look every 40 ms one comes by.
+ * There is no queue: the store knows the holder of the lock, not its contenders. So fairness
+ * depends on when each looks. A streak of 10 ms is long beside a round trip, so that a contended
+ * lock is still taken thousands of times a second; and a yield of 10 ms is long enough that of
+ * several that look every 40 ms one comes by.
  */
 #include "lock_backoff.h"
 
@@ -12,56 +12,57 @@ enum {
 	BACKOFF_MAX_MS = 1000,
 	BACKOFF_CHANGING_MS = 40, /* the longest pause when the lock changes hands */
 
-	ROW_MS = 10,
-	COURTESY_MS = 10,
+	STREAK_MS = 10,
+	YIELD_MS = 10,
 
-	/* Of two contenders one comes by in every third courtesy or so: one in vain says little. */
-	COURTESIES = 8,
+	/* Of two contenders one gets the lock in every third yield or so: one in vain means little.
+	 */
+	YIELDS = 8,
 };
 
-void lock_backoff_reset(struct patience *patience) {
-	patience->backoff_ms = 0;
-	patience->seen = 0;
-	patience->has_changed = false;
+void lock_backoff_reset(struct lock_backoff *backoff) {
+	backoff->backoff_ms = 0;
+	backoff->seen_version = 0;
+	backoff->has_changed = false;
 }
 
-void lock_backoff_contended(struct patience *patience, uint64_t version) {
-	if (version == 0 || (patience->seen != 0 && patience->seen != version))
-		patience->has_changed = true;
+void lock_backoff_contended(struct lock_backoff *backoff, uint64_t version) {
+	if (version == 0 || (backoff->seen_version != 0 && backoff->seen_version != version))
+		backoff->has_changed = true;
 	if (version != 0)
-		patience->seen = version;
-	patience->is_in_row = false;
-	patience->courtesies = COURTESIES;
+		backoff->seen_version = version;
+	backoff->is_in_streak = false;
+	backoff->yields_left = YIELDS;
 }
 
-unsigned lock_backoff_next_ms(struct patience *patience) {
-	const unsigned most_ms = patience->has_changed ? BACKOFF_CHANGING_MS : BACKOFF_MAX_MS;
+unsigned lock_backoff_next_ms(struct lock_backoff *backoff) {
+	const unsigned max_ms = backoff->has_changed ? BACKOFF_CHANGING_MS : BACKOFF_MAX_MS;
 
-	patience->backoff_ms = patience->backoff_ms == 0 ? BACKOFF_MS : 2 * patience->backoff_ms;
-	if (patience->backoff_ms > most_ms)
-		patience->backoff_ms = most_ms;
-	patience->has_changed = false;
-	return patience->backoff_ms;
+	backoff->backoff_ms = backoff->backoff_ms == 0 ? BACKOFF_MS : 2 * backoff->backoff_ms;
+	if (backoff->backoff_ms > max_ms)
+		backoff->backoff_ms = max_ms;
+	backoff->has_changed = false;
+	return backoff->backoff_ms;
 }
 
-void lock_backoff_acquired(struct patience *patience, uint64_t now_ms) {
-	if (!patience->is_in_row)
-		patience->row_began_ms = now_ms;
-	patience->is_in_row = true;
+void lock_backoff_acquired(struct lock_backoff *backoff, uint64_t now_ms) {
+	if (!backoff->is_in_streak)
+		backoff->streak_began_ms = now_ms;
+	backoff->is_in_streak = true;
 }
 
-void lock_backoff_released(struct patience *patience, uint64_t now_ms) {
-	patience->gave_ms = now_ms;
+void lock_backoff_released(struct lock_backoff *backoff, uint64_t now_ms) {
+	backoff->released_ms = now_ms;
 }
 
-unsigned lock_backoff_yield_ms(struct patience *patience, uint64_t now_ms) {
-	const uint64_t rested_ms = now_ms - patience->gave_ms;
+unsigned lock_backoff_yield_ms(struct lock_backoff *backoff, uint64_t now_ms) {
+	const uint64_t idle_ms = now_ms - backoff->released_ms;
 
-	if (!patience->is_in_row || patience->courtesies == 0)
+	if (!backoff->is_in_streak || backoff->yields_left == 0)
 		return 0;
-	if (rested_ms < COURTESY_MS && now_ms - patience->row_began_ms < ROW_MS)
+	if (idle_ms < YIELD_MS && now_ms - backoff->streak_began_ms < STREAK_MS)
 		return 0;
-	patience->is_in_row = false;
-	patience->courtesies--;
-	return rested_ms < COURTESY_MS ? COURTESY_MS - (unsigned)rested_ms : 0;
+	backoff->is_in_streak = false;
+	backoff->yields_left--;
+	return idle_ms < YIELD_MS ? YIELD_MS - (unsigned)idle_ms : 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef OUTSIDE_H
-#define OUTSIDE_H
+#ifndef LOCK_PLATFORM_H
+#define LOCK_PLATFORM_H
 
-/* outside.h - time and chance as the lock sees them. A test links functions of its own instead. */
+/* lock_platform.h - clock, sleep, random bits and process of the lock. A test links functions of
+ * its own. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,10 +12,16 @@
 /* Milliseconds since some fixed moment; never goes back. */
 uint64_t lock_platform_now_ms(void);
 
+/* The same, but it goes on while the machine sleeps (CLOCK_BOOTTIME): for leases. */
+uint64_t lock_platform_boot_ms(void);
+
 /* Returns when that time has passed, whatever signals arrive. */
 void lock_platform_sleep_ms(uint64_t pause_ms);
 
 /* Fills up to 256 bytes with random bits fit for secrets. False: the kernel has none. */
 bool lock_platform_random(void *data, size_t size);
+
+/* Describes this process to people, in one line of at most `size` bytes. Returns its size. */
+size_t lock_platform_describe(char *text, size_t size);
 
 #endif

@@ -3,44 +3,47 @@
 #define COMMIT_POLICY_H
 
 /*
- * solitude.h - whether there is anybody whom the turn could answer while a batch is written. If
- * not, because one client waits for its write or all clients write, the turn waits for the disk
- * itself: handing a batch to the journal's thread and back costs as much as half a sync, and on a
- * machine with few processors the thread waits for one of them, too (docs/PERFORMANCE.md, decision
- * 28).
+ * commit_policy.h - the choice whether the turn writes and syncs a batch itself (inline) or hands
+ * it to the journal's thread.
  *
- * Who is answered at once while a batch is on its way, or in the turn that gathers one, or in the
- * turn after one that kept him waiting, would be kept waiting: for the next writes the thread is
- * used again. So is it while the disk is slow, for then the change of threads does not matter, and
- * who comes would wait long.
+ * Inline is chosen while no other client could be served during the sync, because one client waits
+ * for its write or all clients write: handing a batch over and back costs as much as half a sync,
+ * and on a machine with few processors the thread waits for one of them, too (docs/PERFORMANCE.md,
+ * decision 28).
+ *
+ * A call that is answered without the disk while a batch is pending, or in the turn that gathers
+ * one, or right after an inline sync, would have been delayed by such a sync: it switches back to
+ * the thread for COMMIT_POLICY_TURNS turns. So do slow syncs, because then the hand-over costs
+ * little and a new call would wait long.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
-	COMMIT_POLICY_TURNS = 64,	 /* in a row without anybody, and the turn waits for the disk */
-	COMMIT_POLICY_WAIT_US = 1000, /* longer than that it does not want to wait ... */
-	COMMIT_POLICY_SLOW = 3,	 /* ... so often in a row */
+	COMMIT_POLICY_TURNS = 64,     /* in a row without such a call, before inline is chosen */
+	COMMIT_POLICY_WAIT_US = 1000, /* a sync that takes longer is slow ... */
+	COMMIT_POLICY_SLOW = 3,	      /* ... and so many in a row switch to the thread */
 };
 
-/* Zeros: nobody came yet. */
-struct solitude {
-	unsigned turns;	  /* that brought writes, and nobody who was answered at once */
-	unsigned slow;	  /* waits in a row that were too long */
-	bool has_company; /* somebody came while the turn waited last */
+/* Initially zeros. */
+struct commit_policy {
+	unsigned turns;	  /* in a row that had writes only */
+	unsigned slow;	  /* slow syncs in a row */
+	bool has_company; /* a descriptor became ready during the last inline sync */
 };
 
 /*
- * A turn ran what came: whether something did (`has_calls`), and whether somebody was answered at
- * once (`has_answered`). A batch was on its way before, and is, or has been gathered, now.
+ * Records a turn: it ran calls (`has_calls`), some of which were answered at once (`has_answered`).
+ * A batch was pending before it (`was_writing`), and is pending or gathered after it
+ * (`is_writing`).
  */
-void commit_policy_observe(struct solitude *solitude, bool has_calls, bool has_answered, bool was_writing,
-		  bool is_writing);
+void commit_policy_observe(struct commit_policy *policy, bool has_calls, bool has_answered,
+			   bool was_writing, bool is_writing);
 
-bool commit_policy_is_inline(const struct solitude *solitude);
+bool commit_policy_is_inline(const struct commit_policy *policy);
 
-/* The turn waited so long for the disk, and `has_company`: somebody became ready meanwhile. */
-void commit_policy_synced(struct solitude *solitude, uint64_t took_us, bool has_company);
+/* Records an inline sync of `took_us`; `has_company`: a descriptor became ready meanwhile. */
+void commit_policy_synced(struct commit_policy *policy, uint64_t took_us, bool has_company);
 
 #endif

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
 #include <rpcsvc/kv.h>
 
-#include "log.h"
+#include "closest_word.h"
 #include "core/operation.h"
+#include "log.h"
+#include "number.h"
+#include "rpc/change_ring.h"
+#include "rpc/parking.h"
 
 enum {
 	OPTION_VERSION = 256,
@@ -21,20 +21,42 @@ enum {
 	OPTION_MEMORY_MAX,
 	OPTION_CONNECTIONS_MAX,
 	OPTION_SESSIONS_MAX,
+	OPTION_CHANGES_MAX,
+	OPTION_WAITING_MAX,
 	OPTION_LEASE,
 	OPTION_CHECK,
+	OPTION_OPEN,
+	OPTION_RESTORE,
+	OPTION_RESTORED,
+	OPTION_MOVED,
 };
 
-/* RFC 5531, 8.1: what programs of the user's own may be called. */
-static const uint64_t program_least = 1, program_most = UINT32_MAX;
-
-/* Bytes. Far above what an empty store takes: below that every write would be refused. */
-static const uint64_t memory_least = 1 << 20;
+/* Options with a number. The programs are those that RFC 5531, 8.1 leaves to users. */
+static const struct limit {
+	int option;
+	enum number_kind kind;
+	uint64_t min, max;
+	const char *name;
+} limits[] = {
+    {'P', NUMBER_COUNT, 1, UINT32_MAX, "--program"},
+    {OPTION_VALUE_MAX, NUMBER_SIZE, 1, VALUE_MAX, "--max-value"},
+    /* Far above what an empty store takes: below that every write would be refused. */
+    {OPTION_MEMORY_MAX, NUMBER_SIZE, 1 << 20, SIZE_MAX / 2, "--max-memory"},
+    {OPTION_CONNECTIONS_MAX, NUMBER_COUNT, 1, 1000000, "--max-connections"},
+    {OPTION_SESSIONS_MAX, NUMBER_COUNT, 1, 100000000, "--max-sessions"},
+    {OPTION_CHANGES_MAX, NUMBER_COUNT, 1, 16777216, "--max-changes"},
+    {OPTION_WAITING_MAX, NUMBER_COUNT, 1, 1000000, "--max-waiting"},
+    {OPTION_LEASE, NUMBER_COUNT, 1, 366 * 86400, "--session-lease"},
+};
 
 static const struct option long_options[] = {
     {"data", required_argument, NULL, 'd'},
     {"check", required_argument, NULL, OPTION_CHECK},
+    {"restore", required_argument, NULL, OPTION_RESTORE},
+    {"restored", no_argument, NULL, OPTION_RESTORED},
+    {"moved", no_argument, NULL, OPTION_MOVED},
     {"listen", required_argument, NULL, 'l'},
+    {"open", no_argument, NULL, OPTION_OPEN},
     {"no-rpcbind", no_argument, NULL, 'n'},
     {"program", required_argument, NULL, 'P'},
     {"verbose", no_argument, NULL, 'v'},
@@ -44,72 +66,48 @@ static const struct option long_options[] = {
     {"max-memory", required_argument, NULL, OPTION_MEMORY_MAX},
     {"max-connections", required_argument, NULL, OPTION_CONNECTIONS_MAX},
     {"max-sessions", required_argument, NULL, OPTION_SESSIONS_MAX},
+    {"max-changes", required_argument, NULL, OPTION_CHANGES_MAX},
+    {"max-waiting", required_argument, NULL, OPTION_WAITING_MAX},
     {"session-lease", required_argument, NULL, OPTION_LEASE},
     {NULL, 0, NULL, 0},
 };
 
-/* The first one makes a missing value ':'. */
+/* The leading colon has getopt return ':' for a missing value. */
 static const char letters[] = ":d:l:nP:vh";
 
 static const char usage[] =
     "usage: kvd [-d DIR] [-l ADDRESS]... [-n] [-P PROGRAM] [-v]... [OPTION]...\n"
-    "       kvd --check DIR\n"
+    "       kvd --check DIR|FILE\n"
+    "       kvd -d DIR --restore FILE | --restored | --moved\n"
     "Serves a key/value store over ONC RPC.\n"
     "\n"
-    "  -d, --data DIR          keep everything in DIR, durable before it is answered; without it\n"
-    "                          everything is in memory and gone when kvd stops\n"
-    "      --check DIR         verify what is in DIR, print what it holds, and exit\n"
+    "  -d, --data DIR          keep everything in DIR: a write is durable before its reply; "
+    "without\n"
+    "                          it everything is in memory and lost when kvd stops\n"
+    "      --check DIR|FILE    verify a directory or a backup, print what it holds, and exit\n"
+    "      --restore FILE      make a new store in DIR of what kvctl backup wrote, and exit\n"
+    "      --restored          DIR was copied or rolled back: make another store of it, and exit\n"
+    "      --moved             DIR was moved, not copied: let it go on as the store it is, and "
+    "exit\n"
     "  -l, --listen ADDRESS    tcp:HOST[:PORT], udp:HOST[:PORT] or local:PATH; may be repeated\n"
     "                          (default: tcp and udp on 127.0.0.1 and ::1, and a local socket)\n"
+    "      --open              allow addresses that other machines reach: every client that does\n"
+    "                          may read and write everything\n"
     "  -n, --no-rpcbind        do not register with rpcbind\n"
     "  -P, --program N         another RPC program number (default 0x20004b56)\n"
-    "  -v, --verbose           log what peers do; -vv: every step\n"
+    "  -v, --verbose           log a line for each connection; -vv: for each call\n"
     "      --max-value SIZE    largest value, at most 16M (default 16M)\n"
-    "      --max-memory SIZE   for keys, values and sessions (default: half of the machine's)\n"
+    "      --max-memory SIZE   for keys, values and sessions (default: half of what the machine\n"
+    "                          and the cgroup of kvd have)\n"
     "      --max-connections N connections open at once (default 10000)\n"
     "      --max-sessions N    clients remembered at once (default 1000000)\n"
+    "      --max-changes N     changes remembered for clients that watch (default 262144)\n"
+    "      --max-waiting N     calls that wait for a change at once (default 65536)\n"
     "      --session-lease SECS how long an idle client is remembered (default 3600)\n"
     "  -h, --help              this text\n"
     "      --version           the version\n"
     "\n"
     "SIZE is a number of bytes, with k, M or G for 1024, 1024^2, 1024^3. See kvd(8).\n";
-
-static size_t half_of_memory(void) {
-	long pages = sysconf(_SC_PHYS_PAGES);
-	long page_size = sysconf(_SC_PAGESIZE);
-
-	if (pages <= 0 || page_size <= 0)
-		return (size_t)1 << 30;
-	return (size_t)pages / 2 * (size_t)page_size;
-}
-
-/* A number from `least` to `most`; with `units`, k, M or G may follow. */
-static bool read_number(const char *name, const char *text, bool units, uint64_t least,
-			uint64_t most, uint64_t *number) {
-	char *end = NULL;
-	unsigned shift = 0;
-
-	errno = 0;
-	/* Not base 0, which would take a leading zero for octal. */
-	*number = strtoull(text, &end, strncasecmp(text, "0x", 2) == 0 ? 16 : 10);
-	if (units && end != text && *end != '\0' && end[1] == '\0') {
-		shift = *end == 'k' || *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
-		end += shift != 0;
-	}
-	if (!isdigit((unsigned char)text[0]) || *end != '\0') {
-		log_error("%s \"%s\": that is not a number%s", name, text,
-			  units ? " of bytes (such as 4096, 512k, 16M or 2G)" : "");
-		return false;
-	}
-	if (errno == ERANGE || *number > (UINT64_MAX >> shift) || *number << shift < least ||
-	    *number << shift > most) {
-		log_error("%s %s: it must be from %llu to %llu", name, text,
-			  (unsigned long long)least, (unsigned long long)most);
-		return false;
-	}
-	*number <<= shift;
-	return true;
-}
 
 static bool read_address(const char *text, struct options *options) {
 	const char *wrong;
@@ -127,94 +125,164 @@ static bool read_address(const char *text, struct options *options) {
 	return true;
 }
 
-/* Options with a number. */
+/* An option with a number. Returns false, logged, if it is wrong. */
 static bool read_limit(int option, const char *text, struct options *options) {
-	uint64_t number = 0;
-	bool good = false;
+	const struct limit *limit = limits;
+	char error[NUMBER_ERROR_MAX];
+	uint64_t number;
 
+	while (limit->option != option)
+		limit++;
+	if (!number_parse(text, limit->kind, limit->min, limit->max, &number, error)) {
+		log_error("%s: %s", limit->name, error);
+		return false;
+	}
 	switch (option) {
 	case 'P':
-		good = read_number("--program", text, false, program_least, program_most, &number);
 		options->program = (uint32_t)number;
 		break;
 	case OPTION_VALUE_MAX:
-		good = read_number("--max-value", text, true, 1, VALUE_MAX, &number);
 		options->value_max = (uint32_t)number;
 		break;
 	case OPTION_MEMORY_MAX:
-		good = read_number("--max-memory", text, true, memory_least, SIZE_MAX / 2, &number);
 		options->memory_max = (size_t)number;
 		break;
 	case OPTION_CONNECTIONS_MAX:
-		good = read_number("--max-connections", text, false, 1, 1000000, &number);
 		options->connections_max = (unsigned)number;
 		break;
 	case OPTION_SESSIONS_MAX:
-		good = read_number("--max-sessions", text, false, 1, 100000000, &number);
 		options->sessions_max = (uint32_t)number;
 		break;
+	case OPTION_CHANGES_MAX:
+		options->changes_max = (uint32_t)number;
+		break;
+	case OPTION_WAITING_MAX:
+		options->waiting_max = (unsigned)number;
+		break;
 	case OPTION_LEASE:
-		good = read_number("--session-lease", text, false, 1, 366 * 86400, &number);
 		options->lease_ms = number * 1000;
 		break;
 	default:
 		break;
 	}
-	return good;
+	return true;
 }
 
-/* getopt is kept quiet: it would say it in its own words. */
-static void say_unknown(int option, char **argv) {
+/* Names the option that "--name" or "--name=value" is a misspelling of. */
+static void report_unknown(const char *word) {
+	const char *names[sizeof(long_options) / sizeof(long_options[0]) - 1];
+	char name[64];
+	const char *closest;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		names[i] = long_options[i].name;
+	word += strspn(word, "-");
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+	closest = closest_word(name, names, sizeof(names) / sizeof(names[0]));
+	if (closest != NULL)
+		log_error("unknown option --%s: did you mean --%s? (kvd --help lists all)", name,
+			  closest);
+	else
+		log_error("unknown option --%s (kvd --help lists all)", name);
+}
+
+/* Says what getopt found; its own message has another form. */
+static void report_error(int option, char **argv) {
 	const char *word = argv[optind - 1];
 
 	if (option == ':')
 		log_error("%s needs a value (kvd --help lists the options)", word);
 	else if (optopt != 0 && optopt < 256 && strchr(letters, optopt) == NULL)
-		log_error("-%c is no option (kvd --help lists them)", optopt);
+		log_error("unknown option -%c (kvd --help lists all)", optopt);
+	else if (optopt != 0)
+		log_error("%s: that option takes no value", word);
 	else
-		log_error("%s is no option, or takes no value (kvd --help lists them)", word);
+		report_unknown(word);
 }
 
-enum options_answer options_read(int argc, char **argv, struct options *options) {
+/* An option without a number. Returns false, logged, if it is wrong. */
+static bool read_other(int option, const char *text, struct options *options) {
+	switch (option) {
+	case 'd':
+		options->data = text;
+		return true;
+	case 'l':
+		return read_address(text, options);
+	case 'n':
+		options->use_rpcbind = false;
+		return true;
+	case 'v':
+		options->verbosity++;
+		return true;
+	case OPTION_CHECK:
+		options->check = text;
+		return true;
+	case OPTION_OPEN:
+		options->is_open = true;
+		return true;
+	case OPTION_RESTORE:
+		options->restore = text;
+		return true;
+	case OPTION_RESTORED:
+		options->is_restored = true;
+		return true;
+	case OPTION_MOVED:
+		options->is_moved = true;
+		return true;
+	default:
+		return read_limit(option, text, options);
+	}
+}
+
+static enum options_result print(const char *text) {
+	if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
+		return OPTIONS_DONE;
+	log_error("cannot write to standard output: %s", strerror(errno));
+	return OPTIONS_ERROR;
+}
+
+/* One of those that make a directory ready and exit needs one. Returns false, logged, if not. */
+static bool check_restore(const struct options *options) {
+	int count = (options->restore != NULL) + options->is_restored + options->is_moved;
+
+	if (count > 1)
+		log_error("--restore, --restored and --moved exclude each other");
+	else if (count == 1 && (options->data == NULL || options->check != NULL))
+		log_error("--restore, --restored and --moved need -d DIR, and no --check");
+	else
+		return true;
+	return false;
+}
+
+enum options_result options_read(int argc, char **argv, struct options *options) {
 	int option;
 
 	*options = (struct options){.use_rpcbind = true,
 				    .program = KV_PROGRAM,
 				    .value_max = VALUE_MAX,
-				    .memory_max = half_of_memory(),
 				    .connections_max = 10000,
 				    .sessions_max = 1000000,
+				    .changes_max = CHANGE_RING_SLOTS_USUAL,
+				    .waiting_max = PARKING_MAX,
 				    .lease_ms = UINT64_C(3600) * 1000};
+	memory_limit_get(&options->memory_limit, "/proc/self");
+	options->memory_max = (size_t)options->memory_limit.bytes / 2;
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
-		bool good = true;
-
-		if (option == 'h' || option == OPTION_VERSION) {
-			(void)fputs(option == 'h' ? usage : KV_SOFTWARE "\n", stdout);
-			return OPTIONS_DONE;
-		}
+		if (option == 'h' || option == OPTION_VERSION)
+			return print(option == 'h' ? usage : KV_SOFTWARE "\n");
 		if (option == '?' || option == ':') {
-			say_unknown(option, argv);
-			return OPTIONS_WRONG;
+			report_error(option, argv);
+			return OPTIONS_ERROR;
 		}
-		if (option == 'd')
-			options->data = optarg;
-		else if (option == OPTION_CHECK)
-			options->check = optarg;
-		else if (option == 'l')
-			good = read_address(optarg, options);
-		else if (option == 'n')
-			options->use_rpcbind = false;
-		else if (option == 'v')
-			options->verbosity++;
-		else
-			good = read_limit(option, optarg, options);
-		if (!good)
-			return OPTIONS_WRONG;
+		if (!read_other(option, optarg, options))
+			return OPTIONS_ERROR;
 	}
 	if (optind < argc) {
-		log_error("\"%s\": kvd takes options only (kvd --help lists them)", argv[optind]);
-		return OPTIONS_WRONG;
+		log_error(
+		    "unexpected argument \"%s\": kvd takes options only (kvd --help lists them)",
+		    argv[optind]);
+		return OPTIONS_ERROR;
 	}
-	return OPTIONS_RUN;
+	return check_restore(options) ? OPTIONS_RUN : OPTIONS_ERROR;
 }

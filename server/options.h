@@ -2,35 +2,43 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
-/* options.h - what kvd was told on its command line. */
+/* options.h - kvd's command line. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "memory_limit.h"
 #include "net/listener.h"
 
 struct options {
-	struct address addresses[LISTENERS_MAX]; /* -l; none: the usual places */
+	struct address addresses[LISTENERS_MAX]; /* -l; none: the default addresses */
 	unsigned address_count;
-	const char *data;  /* -d; NULL: memory only */
-	const char *check; /* --check; NULL: serve */
+	const char *data;    /* -d; NULL: memory only */
+	const char *check;   /* --check; NULL: serve */
+	const char *restore; /* --restore; NULL: serve */
+	bool is_restored;    /* --restored */
+	bool is_moved;	     /* --moved */
 	bool use_rpcbind;
+	bool is_open; /* --open: addresses that other machines reach are allowed */
 	uint32_t program;
 	int verbosity;
-	uint32_t value_max; /* bytes */
-	size_t memory_max;  /* bytes */
+	uint32_t value_max;		  /* bytes */
+	size_t memory_max;		  /* bytes */
+	struct memory_limit memory_limit; /* what the process may use; the default is half of it */
 	unsigned connections_max;
 	uint32_t sessions_max;
+	uint32_t changes_max;
+	unsigned waiting_max;
 	uint64_t lease_ms;
 };
 
-enum options_answer {
+enum options_result {
 	OPTIONS_RUN,
 	OPTIONS_DONE,  /* help or version was printed: exit 0 */
-	OPTIONS_WRONG, /* one line on standard error says what: exit 2 */
+	OPTIONS_ERROR, /* one line on standard error says what: exit 2 */
 };
 
-enum options_answer options_read(int argc, char **argv, struct options *options);
+enum options_result options_read(int argc, char **argv, struct options *options);
 
 #endif

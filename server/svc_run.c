@@ -10,67 +10,68 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "core/stats.h"
-#include "log.h"
-#include "sd_notify.h"
 #include "commit_policy.h"
+#include "core/stats.h"
+#include "full_log.h"
+#include "log.h"
 #include "net/datagram.h"
+#include "sd_notify.h"
 #include "turn.h"
+#include "turn_clock.h"
 
 enum {
-	EVENTS_A_TURN = 256,
-	DRAIN_MS = 1000, /* for answers still on their way when the server stops */
+	EVENTS_PER_TURN = 256,
+	OTHERS_MAX = 128, /* descriptors that epoll watches besides connections within the limit */
+	DRAIN_MS = 1000,  /* for replies that are not sent yet when the server stops */
 };
 
 struct server {
 	int epoll;
-	struct watch signals;
-	struct watch journal_news;
-	struct watch snapshotter_news;
-	struct watch heap_news;
+	struct event_handler signals;
+	struct event_handler journal_events;
+	struct event_handler snapshotter_events;
+	struct event_handler heap_events;
 	struct turn *turn;
-	struct solitude solitude;
-	bool is_paused;
-	uint64_t time_ms; /* what to add to the clock: logged time never goes back */
+	struct commit_policy commit_policy;
+	struct turn_clock clock;
 	bool is_stopping;
 	uint64_t start_ms;
+	const struct service *service;
+	struct full_log memory_full;
+	struct full_log sessions_full;
 	struct streams *streams;
 	struct datagrams *datagrams[LISTENERS_MAX];
-	unsigned datagrams_get_stats;
+	unsigned datagram_sockets;
 };
 
-/* --- Making one ---------------------------------------------------------------------------- */
+/* --- Set-up ---------------------------------------------------------------------------- */
 
-static void count_transports(void *context, struct counters *counters) {
+static void add_stats(void *context, struct stats *stats) {
 	const struct server *server = context;
-	struct stream_counters streams;
-	struct datagram_counters datagrams = {0};
 
-	streams_get_stats(server->streams, &streams);
-	for (unsigned i = 0; i < server->datagrams_get_stats; i++)
-		datagrams_get_stats(server->datagrams[i], &datagrams);
-	stats_add(counters, "connections", streams.connections);
-	stats_add(counters, "connections_made", streams.connections_made);
-	stats_add(counters, "connections_refused", streams.connections_refused);
-	stats_add(counters, "connections_cut", streams.connections_cut);
-	stats_add(counters, "connections_held", streams.held);
-	stats_add(counters, "connections_unsent", streams.unsent);
-	stats_add(counters, "datagrams", datagrams.received);
-	stats_add(counters, "datagrams_rubbish", datagrams.rubbish);
-	stats_add(counters, "datagrams_unsent", datagrams.unsent);
-	stats_add(counters, "uptime_ms", clock_ms() - server->start_ms);
+	streams_add_stats(server->streams, stats);
+	for (unsigned i = 0; i < server->datagram_sockets; i++)
+		datagrams_add_stats(server->datagrams[i], stats);
+	stats_add(stats, "uptime_ms", clock_ms() - server->start_ms);
+	turn_add_stats(server->turn, stats);
 }
 
-static void signals_ready(struct watch *watch, uint32_t events) {
+static void signals_ready(struct event_handler *handler, uint32_t events) {
 	struct server *server =
-	    (struct server *)(void *)((char *)watch - offsetof(struct server, signals));
+	    (struct server *)(void *)((char *)handler - offsetof(struct server, signals));
 	struct signalfd_siginfo info;
 
 	(void)events;
-	if (read(watch->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+	if (read(handler->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
 	if (info.ssi_signo == SIGUSR1) {
 		(void)turn_request_snapshot(server->turn);
+		return;
+	}
+	if (info.ssi_signo == SIGHUP) {
+		log_info("%s: nothing is read again, for all options are on the command line "
+			 "(restart kvd to change them)",
+			 strsignal(SIGHUP));
 		return;
 	}
 	log_info("stopping: %s", strsignal((int)info.ssi_signo));
@@ -86,33 +87,34 @@ static bool watch_signals(struct server *server) {
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigaddset(&signals, SIGUSR1);
+	(void)sigaddset(&signals, SIGHUP);
 	server->signals.ready = signals_ready;
 	server->signals.fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
 	return server->signals.fd >= 0 &&
 	       epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->signals.fd, &event) == 0;
 }
 
-static void news_ready(struct watch *watch, uint32_t events) {
-	(void)watch;
+static void event_noted(struct event_handler *handler, uint32_t events) {
+	(void)handler;
 	(void)events;
-	/* The news is taken in at the end of every turn. */
+	/* What happened is looked at at the end of each turn. */
 }
 
-static bool watch_news(struct server *server, struct watch *watch, int fd) {
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = watch};
+static bool watch_fd(struct server *server, struct event_handler *handler, int fd) {
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = handler};
 
-	*watch = (struct watch){.fd = fd, .ready = news_ready};
+	*handler = (struct event_handler){.fd = fd, .ready = event_noted};
 	return epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 static bool watch_disk(struct server *server, const struct server_options *options) {
 	if (options->heap != NULL && huge_pages_fd(options->heap) >= 0 &&
-	    !watch_news(server, &server->heap_news, huge_pages_fd(options->heap)))
+	    !watch_fd(server, &server->heap_events, huge_pages_fd(options->heap)))
 		return false;
 	return options->journal == NULL ||
-	       (watch_news(server, &server->journal_news, journal_fd(options->journal)) &&
-		watch_news(server, &server->snapshotter_news,
-			   snapshotter_fd(options->snapshotter)));
+	       (watch_fd(server, &server->journal_events, journal_fd(options->journal)) &&
+		watch_fd(server, &server->snapshotter_events,
+			 snapshotter_fd(options->snapshotter)));
 }
 
 static bool take_datagrams(struct server *server, struct listeners *listeners) {
@@ -123,12 +125,12 @@ static bool take_datagrams(struct server *server, struct listeners *listeners) {
 		if (listener->address.kind != ADDRESS_UDP)
 			continue;
 		datagrams =
-		    datagrams_new(server->epoll, listener->watch.fd, listener->sockaddr.ss_family,
+		    datagrams_new(server->epoll, listener->handler.fd, listener->sockaddr.ss_family,
 				  turn_dispatch(server->turn));
-		listener->watch.fd = -1;
+		listener->handler.fd = -1;
 		if (datagrams == NULL)
 			return false;
-		server->datagrams[server->datagrams_get_stats++] = datagrams;
+		server->datagrams[server->datagram_sockets++] = datagrams;
 	}
 	return true;
 }
@@ -139,9 +141,12 @@ static struct turn *make_turn(struct server *server, struct service *service,
 					  .program = options->program,
 					  .journal = options->journal,
 					  .snapshotter = options->snapshotter,
-					  .heap = options->heap,
+					  .vfs = options->vfs,
+					  .huge_pages = options->heap,
 					  .replayed = options->replayed,
-					  .transports = count_transports,
+					  .changes_max = options->changes_max,
+					  .waiting_max = options->waiting_max,
+					  .add_stats = add_stats,
 					  .context = server};
 
 	return turn_new(&turn);
@@ -154,7 +159,14 @@ struct server *server_new(struct service *service, struct listeners *listeners,
 	if (server == NULL)
 		return NULL;
 	server->start_ms = clock_ms();
-	server->time_ms = options->time_ms;
+	server->clock = (struct turn_clock){
+	    .now_ms = options->time_ms,
+	    .monotonic_ms = server->start_ms,
+	    .round_turns = (options->streams.connections_max + OTHERS_MAX) / EVENTS_PER_TURN + 1};
+	server->service = service;
+	server->memory_full.what = "writes for which there is no memory (--max-memory)";
+	server->sessions_full.what =
+	    "new sessions, of which there are too many (--max-sessions, --max-memory)";
 	server->signals.fd = -1;
 	server->epoll = epoll_create1(EPOLL_CLOEXEC);
 	server->turn = make_turn(server, service, options);
@@ -176,7 +188,7 @@ void server_free(struct server *server) {
 		return;
 	turn_free(server->turn);
 	streams_free(server->streams);
-	for (unsigned i = 0; i < server->datagrams_get_stats; i++)
+	for (unsigned i = 0; i < server->datagram_sockets; i++)
 		datagrams_free(server->datagrams[i]);
 	if (server->signals.fd >= 0)
 		(void)close(server->signals.fd);
@@ -197,43 +209,59 @@ static uint64_t earlier(uint64_t one, uint64_t other) {
 	return one < other ? one : other;
 }
 
-static uint64_t time_of(const struct server *server) {
-	return server->time_ms + clock_ms() - server->start_ms;
-}
-
 static void pause_all(struct server *server, bool is_paused) {
-	if (server->is_paused == is_paused)
-		return;
-	server->is_paused = is_paused;
-	streams_pause(server->streams, is_paused);
-	for (unsigned i = 0; i < server->datagrams_get_stats; i++)
+	if (streams_are_paused(server->streams) != is_paused)
+		streams_pause(server->streams, is_paused);
+	for (unsigned i = 0; i < server->datagram_sockets; i++)
 		datagrams_pause(server->datagrams[i], is_paused);
 }
 
 /*
- * Lets those that are ready do what they wait for. If that puts the disk behind, the rest waits for
- * the next turn, where the kernel names it again: a batch must fit into a segment.
+ * Handles the events. If the journal becomes backlogged, the others wait for the next turn, in
+ * which epoll reports them again: a batch must fit into a segment. Returns whether all were
+ * handled.
  */
-static void receive(struct server *server, const struct epoll_event *events, int count) {
-	for (int i = 0; i < count && (server->is_paused || !turn_is_backlogged(server->turn)); i++) {
-		struct watch *watch = events[i].data.ptr;
+static bool receive(struct server *server, const struct epoll_event *events, int count) {
+	/* While paused they read nothing. */
+	bool was_paused = streams_are_paused(server->streams);
+	int handled = 0;
 
-		watch->ready(watch, events[i].events);
+	for (; handled < count && (was_paused || !turn_is_backlogged(server->turn)); handled++) {
+		struct event_handler *handler = events[handled].data.ptr;
+
+		handler->ready(handler, events[handled].events);
 	}
 	streams_run_received(server->streams);
+	return handled >= count;
 }
 
-/* Whether somebody is ready but the disk and the like, of which `events` tell. */
+/* `handled_all`: all `count` events. The backlog that left some may be gone by the turn's end. */
+static enum turn_input input_of(const struct server *server, int count, bool handled_all) {
+	bool took_all = streams_took_all(server->streams);
+
+	for (unsigned i = 0; i < server->datagram_sockets; i++)
+		took_all = datagrams_took_all(server->datagrams[i]) && took_all;
+	/* Of a signal (-1) epoll reports nothing else. */
+	if (count < 0 || streams_are_paused(server->streams) || !handled_all)
+		return TURN_INPUT_NONE;
+	/* There may be more events; epoll reports those that it reported last after the others. */
+	if (count == EVENTS_PER_TURN)
+		return TURN_INPUT_PART;
+	return took_all ? TURN_INPUT_ALL : TURN_INPUT_SOME;
+}
+
+/* Whether a socket is ready, and not only the journal, the snapshotter or huge pages. */
 static bool has_calls(const struct epoll_event *events, int count) {
 	for (int i = 0; i < count; i++)
-		if (((const struct watch *)events[i].data.ptr)->ready != news_ready)
+		if (((const struct event_handler *)events[i].data.ptr)->ready != event_noted)
 			return true;
 	return false;
 }
 
-/* While nobody else could be answered, the turn waits for the disk itself, and sees who came. */
+/* Syncs the batch in this thread if the policy says so, and reports to it whether calls came. */
 static bool end_turn(struct server *server) {
-	bool waits = commit_policy_is_inline(&server->solitude) && turn_has_pending(server->turn);
+	bool waits =
+	    commit_policy_is_inline(&server->commit_policy) && turn_has_pending(server->turn);
 	struct epoll_event event;
 	uint64_t began_ns;
 	bool goes_on;
@@ -242,40 +270,61 @@ static bool end_turn(struct server *server) {
 		return turn_end(server->turn, false);
 	began_ns = clock_ns();
 	goes_on = turn_end(server->turn, true);
-	commit_policy_synced(&server->solitude, (clock_ns() - began_ns) / 1000,
-			has_calls(&event, epoll_wait(server->epoll, &event, 1, 0)));
+	commit_policy_synced(&server->commit_policy, (clock_ns() - began_ns) / 1000,
+			     has_calls(&event, epoll_wait(server->epoll, &event, 1, 0)));
 	return goes_on;
 }
 
+/* Returns in how many milliseconds to do so again. */
+static uint64_t report_refusals(struct server *server, uint64_t now_ms) {
+	struct service_refusals refusals = service_refusals(server->service);
+
+	return earlier(full_log_observe(&server->memory_full, refusals.memory, now_ms),
+		       full_log_observe(&server->sessions_full, refusals.sessions, now_ms));
+}
+
 bool svc_run_turns(struct server *server) {
-	struct epoll_event events[EVENTS_A_TURN];
+	struct epoll_event events[EVENTS_PER_TURN];
 	uint64_t due_ms = 0;
-	bool came, was_writing;
+	bool has_input, was_writing, handled_all, may_expire;
+	enum turn_input input;
+	bool is_due = false; /* a lease is over */
+	uint64_t lease_ms;
 	bool finished;
 
 	while (!server->is_stopping) {
-		int count = epoll_wait(server->epoll, events, EVENTS_A_TURN, wait_of(due_ms));
-		uint64_t now_ms = time_of(server);
+		/* Calls that came before this moment are received before leases are ended at it. */
+		uint64_t before_ms = is_due ? clock_ms() : 0;
+		int count = epoll_wait(server->epoll, events, EVENTS_PER_TURN,
+				       is_due ? 0 : wait_of(due_ms));
+		uint64_t now_ms =
+		    turn_clock_advance(&server->clock, is_due ? before_ms : clock_ms(), due_ms);
 
 		if (count < 0 && errno != EINTR) {
 			log_error("cannot wait for sockets: %s", strerror(errno));
 			return false;
 		}
-		came = has_calls(events, count);
+		has_input = has_calls(events, count);
 		was_writing = turn_has_pending(server->turn);
 		turn_begin(server->turn, now_ms);
 		streams_set_time(server->streams, now_ms);
-		receive(server, events, count);
-		commit_policy_observe(&server->solitude, came,
-			     dispatch_replied_immediately(turn_dispatch(server->turn)), was_writing,
-			     turn_has_pending(server->turn));
+		handled_all = receive(server, events, count);
+		commit_policy_observe(&server->commit_policy, has_input,
+				      dispatch_replied_immediately(turn_dispatch(server->turn)),
+				      was_writing, turn_has_pending(server->turn));
 		if (!end_turn(server))
 			return false;
 		pause_all(server, turn_is_backlogged(server->turn));
 		streams_flush(server->streams);
-		/* Last: sending may begin what is due later, and run calls. */
+		/* Last, because sending may run calls and start timeouts. */
 		due_ms = streams_expire(server->streams);
-		due_ms = earlier(due_ms, turn_expire_sessions(server->turn));
+		input = input_of(server, count, handled_all);
+		may_expire = turn_clock_may_expire(&server->clock, input) && is_due;
+		lease_ms = turn_expire_sessions(server->turn, may_expire);
+		is_due = lease_ms == 0;
+		due_ms = earlier(due_ms, lease_ms);
+		due_ms = earlier(due_ms, report_refusals(server, now_ms));
+		due_ms = earlier(due_ms, turn_expire_backups(server->turn));
 	}
 	finished = turn_stop(server->turn);
 	streams_drain(server->streams, DRAIN_MS);

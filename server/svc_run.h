@@ -3,20 +3,21 @@
 #define SVC_RUN_H
 
 /*
- * svc_run.h - the turn: receive, run, answer. One thread; it never blocks on a peer.
+ * svc_run.h - the event loop: sockets, signals, the journal's events. One thread runs it, and never
+ * blocks on a peer.
  *
- * A turn takes what is ready on every socket, runs the calls in memory as they come, and then sends
- * each connection everything that it is owed, in one go.
+ * A turn is one iteration. It receives what is ready on each socket, runs the calls in memory as
+ * they come, and then sends each connection all its replies at once.
  */
 
 #include <stdbool.h>
 
+#include "core/service.h"
+#include "net/listener.h"
+#include "net/stream.h"
 #include "storage/huge_pages.h"
 #include "storage/journal.h"
-#include "net/listener.h"
-#include "core/service.h"
 #include "storage/snapshotter.h"
-#include "net/stream.h"
 
 struct server;
 
@@ -24,9 +25,12 @@ struct server_options {
 	uint32_t program;
 	struct journal *journal; /* NULL: everything is in memory only, else with: */
 	struct snapshotter *snapshotter;
-	struct heap *heap; /* what forks */
-	uint64_t replayed; /* as in turn.h */
-	uint64_t time_ms;  /* logged last: the server's time goes on from there */
+	struct vfs *vfs;	 /* where its snapshots are */
+	struct huge_pages *heap; /* what forks */
+	uint64_t replayed;	 /* as in turn.h */
+	uint32_t changes_max;	 /* likewise */
+	unsigned waiting_max;	 /* as in turn.h */
+	uint64_t time_ms;	 /* logged last: the server's time goes on from there */
 	struct stream_limits streams;
 };
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef LINK_H
-#define LINK_H
+#ifndef CONN_H
+#define CONN_H
 
 /*
- * link.h - one socket to one server, shared by many threads with many calls under way. It knows
+ * conn.h - one socket to one server, shared by many threads with many calls under way. It knows
  * messages and their xids (the first four bytes, RFC 5531, section 9), and nothing else of RPC.
  *
- * No thread of its own: of the threads that wait for an answer one has the role of the reader,
- * takes what arrives and hands each message to the waiter with its xid; when it has its own answer,
- * or gives up, another takes the role. A message for nobody is a late answer, and dropped. Likewise
- * one is the sender: with its own message it sends those of others that queued up behind it.
+ * It has no thread: of the threads that wait for a reply one is the reader, which receives and
+ * hands each message to the call with its xid; when its own call has ended, another becomes the
+ * reader. A message without a call is a late reply, and dropped. Likewise one thread is the sender:
+ * with its own message it sends those that are queued behind it.
  */
 
 #include <stdbool.h>
@@ -20,49 +20,67 @@
 #include "transport.h"
 
 enum {
-	LINK_RECORD_MAX = 34 * 1024 * 1024, /* bytes in one message that comes over a stream */
-	LINK_DATAGRAM_MAX = 65507,	    /* bytes: 65535 less the headers of IPv4 and UDP */
+	CONN_RECORD_MAX = 34 * 1024 * 1024, /* bytes in one message that comes over a stream */
+	CONN_DATAGRAM_MAX = 65507,	    /* bytes: 65535 less the headers of IPv4 and UDP */
 };
 
 /*
- * A message that came. Whoever waits for it may lend a place, aligned for XDR: then `data` may be
- * that. Else it is memory of its own, freed with free(data).
+ * A message that was received. The caller may lend a buffer (`place`, aligned for XDR): then `data`
+ * may be that. Else it is allocated, and freed with free(data).
  */
-struct message {
+struct rpc_reply {
 	uint8_t *data;
 	size_t size;
-	uint8_t *place; /* NULL: none is lent */
+	uint8_t *place; /* NULL: no buffer is lent */
 	size_t room;
 };
 
+/* Messages that are sent as one, and their replies, in any order. */
+struct rpc_batch {
+	uint32_t first_xid; /* the others follow it; no other call has one of them */
+	size_t count;
+	struct rpc_reply *replies; /* of each: data NULL as long as there is none */
+	size_t replied;
+	size_t at; /* the one that is being received */
+};
+
 /*
- * Takes over `fd`, connected; whether it blocks is then the link's own affair. `name` is the
- * address for people, `program` whom calls on the link are for; both are only kept for conn_name()
- * and conn_program(). One count is the caller's. NULL: no memory; `fd` is then closed.
+ * Takes ownership of `fd`, which is connected, and of its O_NONBLOCK flag. `name` is the address as
+ * text and `program` the RPC program; both are only kept for conn_name() and conn_program(). The
+ * caller has one reference. NULL: no memory; `fd` is then closed.
  */
-struct link *conn_new(int fd, bool is_stream, const char *name, uint32_t program);
+struct conn *conn_new(int fd, bool is_stream, const char *name, uint32_t program);
 
-/* Another count, and one less; the last one closes the socket. Takes no lock: safe after fork. */
-struct link *conn_ref(struct link *link);
-void conn_unref(struct link *link);
+/* The last reference closes the socket. Takes no lock: safe in a child of fork(). */
+struct conn *conn_ref(struct conn *conn);
+void conn_unref(struct conn *conn);
 
-const char *conn_name(const struct link *link);
-uint32_t conn_program(const struct link *link);
-bool conn_is_stream(const struct link *link);
+const char *conn_name(const struct conn *conn);
+uint32_t conn_program(const struct conn *conn);
+bool conn_is_stream(const struct conn *conn);
 
-/* See struct transport in attempt.h. */
-bool conn_is_usable(const struct link *link);
-bool conn_received_since(const struct link *link, uint64_t since_ms);
+/* See struct transport in transport.h. */
+bool conn_is_usable(const struct conn *conn);
+bool conn_received_since(const struct conn *conn, uint64_t since_ms);
 
 /*
- * Sends `sent` (at least four bytes; on a datagram link at most LINK_DATAGRAM_MAX) and waits for
- * the message with the same xid until `deadline_ms`. No other call with this xid may be under way
- * on the link.
+ * Sends `sent` (min. 4 bytes; on a datagram socket max. CONN_DATAGRAM_MAX) and waits for the
+ * message with the same xid until `deadline_ms`. No other call with this xid may be under way on
+ * the connection. `interrupted_ms`, unless NULL: as soon as it is not 0 and the call is sent, it
+ * ends as at the deadline.
  *
- * ATTEMPT_ANSWERED: *came is the message. ATTEMPT_UNSENT, ATTEMPT_UNANSWERED: see attempt.h; the
- * reason is set. ATTEMPT_NOMEM: it was sent, and there is no memory for the answer. Nothing else.
+ * ATTEMPT_ANSWERED: *came is the message. ATTEMPT_UNSENT, ATTEMPT_UNANSWERED: see transport.h;
+ * last_error_set() was called. ATTEMPT_NOMEM: it was sent, and there is no memory for the reply.
  */
-enum attempt conn_call(struct link *link, struct kv_bytes sent, uint64_t deadline_ms,
-			   struct message *came);
+enum attempt conn_call(struct conn *conn, struct kv_bytes sent, uint64_t deadline_ms,
+		       const atomic_uint_fast64_t *interrupted_ms, struct rpc_reply *came);
+
+/*
+ * The same for a batch, on a stream: `sent` is all its messages, each behind its record mark.
+ * ATTEMPT_ANSWERED: all replies came. Whatever is returned, those that came are in batch->replies,
+ * to be freed with free(data).
+ */
+enum attempt conn_call_batch(struct conn *conn, struct kv_bytes sent, uint64_t deadline_ms,
+			     struct rpc_batch *batch);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef REASON_H
-#define REASON_H
+#ifndef LAST_ERROR_H
+#define LAST_ERROR_H
 
 /*
- * reason.h - why the last connect or attempt of this thread failed, as one line for people. Like
- * errno it belongs to the thread, so that threads on one handle do not mix up their stories.
+ * last_error.h - the error message of the last connect or attempt of this thread, one line. Like
+ * errno it belongs to the thread, so that threads on one handle do not mix up their messages.
  */
 
 /* Forgets it: each connect and each attempt begins so. */

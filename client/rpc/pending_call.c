@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rpc/pending_call.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
 #include "clock.h"
 
-void waiter_init(struct waiter *me, struct kv_bytes body, bool is_stream, uint64_t deadline_ms,
-		 const struct message *came) {
-	*me = (struct waiter){
+void pending_call_init(struct pending_call *me, struct kv_bytes body, bool is_stream,
+		       uint64_t deadline_ms, const struct rpc_reply *came) {
+	*me = (struct pending_call){
 	    .deadline_ms = deadline_ms,
 	    .now_ms = clock_ms(),
 	    .body = body,
@@ -19,93 +20,123 @@ void waiter_init(struct waiter *me, struct kv_bytes body, bool is_stream, uint64
 	memcpy(me->xid, body.data, XID_SIZE);
 	record_mark(me->mark, body.size);
 	/* Fails only for a count above SEM_VALUE_MAX. */
-	(void)sem_init(&me->news, 0, 0);
+	(void)sem_init(&me->wakeup, 0, 0);
 }
 
-void waiter_destroy(struct waiter *me) {
-	(void)sem_destroy(&me->news);
+void pending_call_destroy(struct pending_call *me) {
+	(void)sem_destroy(&me->wakeup);
 }
 
-uint64_t waiter_left_ms(const struct waiter *me) {
-	return me->deadline_ms > me->now_ms ? me->deadline_ms - me->now_ms : 0;
+uint64_t pending_call_left_ms(const struct pending_call *me) {
+	const uint64_t left_ms = me->deadline_ms > me->now_ms ? me->deadline_ms - me->now_ms : 0;
+
+	if (me->interrupted_ms == NULL)
+		return left_ms;
+	if (pending_call_is_sent(me) && atomic_load(me->interrupted_ms) != 0)
+		return 0;
+	return left_ms < INTERRUPT_LOOK_MS ? left_ms : INTERRUPT_LOOK_MS;
+}
+
+/* --- Replies ------------------------------------------------------------------------------- */
+
+bool pending_call_expects(struct pending_call *call, const uint8_t xid[XID_SIZE]) {
+	struct rpc_batch *batch = call->batch;
+	uint32_t number;
+
+	if (batch == NULL)
+		return memcmp(call->xid, xid, XID_SIZE) == 0;
+	memcpy(&number, xid, XID_SIZE);
+	batch->at = ntohl(number) - batch->first_xid;
+	return batch->at < batch->count && batch->replies[batch->at].data == NULL;
+}
+
+bool pending_call_serve_part(struct pending_call *call, uint8_t *data, size_t size) {
+	struct rpc_batch *batch = call->batch;
+
+	batch->replies[batch->at].data = data;
+	batch->replies[batch->at].size = size;
+	return data == NULL || ++batch->replied == batch->count;
 }
 
 /* --- Sending ------------------------------------------------------------------------------- */
 
-static size_t left_of(const struct waiter *waiter) {
-	return waiter->mark_size + waiter->body.size - waiter->sent;
+static size_t left_of(const struct pending_call *call) {
+	return call->mark_size + call->body.size - call->sent;
 }
 
-bool waiter_is_sent(const struct waiter *waiter) {
-	return left_of(waiter) == 0;
+bool pending_call_is_sent(const struct pending_call *call) {
+	return left_of(call) == 0;
 }
 
-size_t waiter_rest(const struct waiter *waiter, struct iovec parts[WAITER_PARTS]) {
-	const size_t mark_size = waiter->mark_size;
-	const size_t body_sent = waiter->sent > mark_size ? waiter->sent - mark_size : 0;
+size_t pending_call_unsent_parts(const struct pending_call *call, struct iovec parts[CALL_PARTS]) {
+	const size_t mark_size = call->mark_size;
+	const size_t body_sent = call->sent > mark_size ? call->sent - mark_size : 0;
 	size_t count = 0;
 
-	if (waiter->sent < mark_size)
+	if (call->sent < mark_size)
 		parts[count++] = (struct iovec){
-		    .iov_base = (uint8_t *)waiter->mark + waiter->sent,
-		    .iov_len = mark_size - waiter->sent,
+		    .iov_base = (uint8_t *)call->mark + call->sent,
+		    .iov_len = mark_size - call->sent,
 		};
 	parts[count++] = (struct iovec){
-	    .iov_base = (uint8_t *)waiter->body.data + body_sent,
-	    .iov_len = waiter->body.size - body_sent,
+	    .iov_base = (uint8_t *)call->body.data + body_sent,
+	    .iov_len = call->body.size - body_sent,
 	};
 	return count;
 }
 
-size_t waiter_count_sent(struct waiter *waiter, size_t bytes) {
-	const size_t own = left_of(waiter) < bytes ? left_of(waiter) : bytes;
+size_t pending_call_count_sent(struct pending_call *call, size_t bytes) {
+	const size_t own = left_of(call) < bytes ? left_of(call) : bytes;
 
-	waiter->sent += own;
+	call->sent += own;
 	return bytes - own;
 }
 
 /* --- Sleeping ------------------------------------------------------------------------------ */
 
-struct waiter *pending_call_mark_wake(struct waiter *woken, struct waiter *waiter, bool is_over) {
-	if (!waiter->is_asleep)
+struct pending_call *pending_call_mark_wake(struct pending_call *woken, struct pending_call *call,
+					    bool is_removed) {
+	if (!call->is_asleep)
 		return woken;
-	waiter->is_asleep = false;
-	waiter->is_over = is_over;
-	waiter->next_woken = woken;
-	return waiter;
+	call->is_asleep = false;
+	call->is_removed = is_removed;
+	call->next_woken = woken;
+	return call;
 }
 
-void pending_calls_wake(struct waiter *woken) {
+void pending_calls_wake(struct pending_call *woken) {
 	while (woken != NULL) {
-		/* Once it has the news its thread may be gone, and its stack with it. */
-		struct waiter *next = woken->next_woken;
+		/* Once woken, its thread may return, and the struct is gone. */
+		struct pending_call *next = woken->next_woken;
 
-		atomic_store(&woken->is_told, true);
-		(void)sem_post(&woken->news);
+		atomic_store(&woken->is_woken, true);
+		(void)sem_post(&woken->wakeup);
 		woken = next;
 	}
 }
 
-bool waiter_sleep(struct waiter *me) {
+bool pending_call_sleep(struct pending_call *me) {
+	const uint64_t until_ms =
+	    me->interrupted_ms == NULL ? me->deadline_ms : me->now_ms + pending_call_left_ms(me);
 	const struct timespec until = {
-	    .tv_sec = (time_t)(me->deadline_ms / 1000),
-	    .tv_nsec = (long)(me->deadline_ms % 1000) * 1000000,
+	    .tv_sec = (time_t)(until_ms / 1000),
+	    .tv_nsec = (long)(until_ms % 1000) * 1000000,
 	};
 	int result;
 
 	do
-		result = sem_clockwait(&me->news, CLOCK_MONOTONIC, &until);
+		result = sem_clockwait(&me->wakeup, CLOCK_MONOTONIC, &until);
 	while (result < 0 && errno == EINTR);
 	me->now_ms = clock_ms();
 	/*
 	 * What its waker wrote is seen by this thread because of the semaphore already. But the
 	 * thread sanitizer does not know sem_clockwait(); this it knows.
 	 */
-	return result == 0 && atomic_exchange(&me->is_told, false);
+	return result == 0 && atomic_exchange(&me->is_woken, false);
 }
 
-void pending_call_wait(struct waiter *me) {
-	while (sem_wait(&me->news) < 0)
+void pending_call_wait(struct pending_call *me) {
+	while (sem_wait(&me->wakeup) < 0)
 		; /* a signal came */
-	atomic_store(&me->is_told, false);
+	atomic_store(&me->is_woken, false);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef WAITER_H
-#define WAITER_H
+#ifndef PENDING_CALL_H
+#define PENDING_CALL_H
 
 /*
- * waiter.h - one call under way on a link: what is still to be sent of it, what came, and how its
- * thread sleeps until another one has news for it. Lives on the stack of that thread. Knows no
- * socket and takes no lock: what is not told to be the thread's own is guarded by the link's mutex.
+ * pending_call.h - one call under way on a connection: what is still to be sent, the reply, and how
+ * its thread sleeps until another thread wakes it. On the stack of that thread. It uses no socket
+ * and takes no lock: the connection's mutex guards what is not marked as the thread's own.
  */
 
 #include <semaphore.h>
@@ -16,72 +16,89 @@
 
 #include <kv/bytes.h>
 
-#include "rpc/conn.h"
 #include "record_marking.h"
+#include "rpc/conn.h"
 
 enum {
 	XID_SIZE = 4,
-	WAITER_PARTS = 2, /* the mark and the body */
+	CALL_PARTS = 2, /* the mark and the body */
 };
 
-struct waiter {
-	struct waiter *next; /* on the link's list of all */
+struct pending_call {
+	struct pending_call *next; /* on the connection's list */
 	uint8_t xid[XID_SIZE];
-	struct message answer; /* once served; data NULL: there was no memory for it */
+	struct rpc_reply answer; /* once served; data NULL: there was no memory for it */
 	bool is_served;
+	struct rpc_batch *batch; /* NULL: one message with this xid */
 
 	/* The thread's own. */
 	uint64_t deadline_ms;
-	uint64_t now_ms; /* as of when it last waited for anything */
+	const atomic_uint_fast64_t *interrupted_ms; /* NULL, or: once not 0, it ends when sent */
+	uint64_t now_ms;			    /* read when it last waited */
 	bool may_have_input;
 
-	struct waiter *next_unsent; /* on the link's queue, until all is sent */
+	struct pending_call *next_unsent; /* on the connection's queue, until all is sent */
 	uint8_t mark[RECORD_MARK_SIZE];
 	struct kv_bytes body;
 	size_t mark_size;    /* 4 on a stream, 0 for a datagram */
 	size_t sent;	     /* bytes of mark and body handed to the kernel */
-	bool is_in_hand;     /* the sender, without the mutex, is sending it: it must stay there */
-	bool wants_to_leave; /* as soon as it is not in hand any more */
+	bool is_being_sent;  /* by the sender, without the mutex: it must stay in memory */
+	bool wants_to_leave; /* as soon as it is not being sent */
 
-	struct waiter *next_woken; /* among those that are to be woken */
-	bool is_asleep;	     /* on `news`; whoever means to wake it clears this, and only then */
-	bool is_over;	     /* why it is woken: the link knows nothing of it any more */
-	atomic_bool is_told; /* there is news on the semaphore */
-	sem_t news;
+	struct pending_call *next_woken; /* among those that are to be woken */
+	bool is_asleep;			 /* on `wakeup`; cleared before it is woken */
+	bool is_removed;		 /* it is woken because it was removed from the lists */
+	atomic_bool is_woken;		 /* the semaphore was posted */
+	sem_t wakeup;
 };
 
-/* A call of `body` (at least its xid) until `deadline_ms`, with the place that `came` lends. */
-void waiter_init(struct waiter *me, struct kv_bytes body, bool is_stream, uint64_t deadline_ms,
-		 const struct message *came);
-void waiter_destroy(struct waiter *me);
+/* A call of `body` (min. its xid) until `deadline_ms`, with the buffer that `came` lends. */
+void pending_call_init(struct pending_call *me, struct kv_bytes body, bool is_stream,
+		       uint64_t deadline_ms, const struct rpc_reply *came);
+void pending_call_destroy(struct pending_call *me);
 
-uint64_t waiter_left_ms(const struct waiter *me);
+/* How long to wait for it now; 0: it ends. If it can be interrupted, INTERRUPT_LOOK_MS at most. */
+uint64_t pending_call_left_ms(const struct pending_call *me);
 
-bool waiter_is_sent(const struct waiter *waiter);
+bool pending_call_is_sent(const struct pending_call *call);
 
-/* What is not sent yet: puts 1 or 2 parts there and tells how many. */
-size_t waiter_rest(const struct waiter *waiter, struct iovec parts[WAITER_PARTS]);
+/*
+ * Whether a message with this xid is for the call: its own, or one of its batch that did not come
+ * yet, which is then the one to be served.
+ */
+bool pending_call_expects(struct pending_call *call, const uint8_t xid[XID_SIZE]);
 
-/* Of `bytes` that went the first are its own, as many as it had left. How many remain. */
-size_t waiter_count_sent(struct waiter *waiter, size_t bytes);
+/*
+ * Takes the reply that the batch of the call expects; data NULL: there is no memory for it. Returns
+ * whether no other is waited for.
+ */
+bool pending_call_serve_part(struct pending_call *call, uint8_t *data, size_t size);
+
+/* Fills `parts` with what is not sent yet; returns how many: 1 or 2. */
+size_t pending_call_unsent_parts(const struct pending_call *call, struct iovec parts[CALL_PARTS]);
+
+/* Of `bytes` that were sent the first are this call's own. Returns how many are not. */
+size_t pending_call_count_sent(struct pending_call *call, size_t bytes);
 
 /*
  * Puts it before `woken`, if it is asleep: the new list of those to be woken. One that is not
- * asleep will look for itself before it sleeps. `is_over`: it is on no list of the link any more.
+ * asleep will look for itself before it sleeps. `is_removed`: it is on no list of the link any
+ * more.
  */
-struct waiter *pending_call_mark_wake(struct waiter *woken, struct waiter *waiter, bool is_over);
+struct pending_call *pending_call_mark_wake(struct pending_call *woken, struct pending_call *call,
+					    bool is_removed);
 
 /* Wakes all of them. Without the mutex: each would wait for that first otherwise. */
-void pending_calls_wake(struct waiter *woken);
+void pending_calls_wake(struct pending_call *woken);
 
 /*
- * Sleeps, without the mutex, after is_asleep was set under it, until somebody means to wake this
- * thread (true), or its deadline (false: then see under the mutex whether is_asleep still holds;
- * if not, pending_call_wait()).
+ * Sleeps, without the mutex, after is_asleep was set under it, until another thread is to wake this
+ * thread (true), or it has been waited for for pending_call_left_ms() (false: then see under the
+ * mutex whether is_asleep still references; if not, pending_call_wait()).
  */
-bool waiter_sleep(struct waiter *me);
+bool pending_call_sleep(struct pending_call *me);
 
-/* The news that is meant for this thread is sure to come: waits for it. Without the mutex. */
-void pending_call_wait(struct waiter *me);
+/* Waits for a wake-up that is sure to come. Without the mutex. */
+void pending_call_wait(struct pending_call *me);
 
 #endif

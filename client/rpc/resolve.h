@@ -1,32 +1,39 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef LOCATE_H
-#define LOCATE_H
+#ifndef RESOLVE_H
+#define RESOLVE_H
 
 /*
- * locate.h - where an address leads: socket addresses, by the resolver for names and by rpcbind for
- * ports. Asking rpcbind keeps to the deadline; the resolver does not know one, so give addresses
- * as numbers, or keep names in /etc/hosts, where that matters.
+ * resolve.h - finds the endpoints of a server's address: the addresses of a name by the resolver,
+ * a port that is not given by rpcbind. All of it ends at a deadline. One thread at a time uses a
+ * target.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "address.h"
 #include "rpc/dial.h"
+#include "rpc/lookup.h"
 
-enum { LOCATE_MAX = 16 };
+/* One address of the server list. Zero but for what the caller sets; see target_release(). */
+struct target {
+	struct address address;
+	char name[ADDRESS_TEXT_MAX]; /* the address as text, for messages */
+	bool is_default;	     /* not named by the user: trust.h decides about the server */
+	struct lookup *lookup;	     /* pending, or NULL */
+	bool is_remembered;
+	struct endpoint endpoint; /* where the last connect succeeded */
+};
 
 /*
- * Fills `places`, to be tried in turn, and answers how many there are; those beyond LOCATE_MAX are
- * left out. `name` is the address for people. 0: none, and the reason is set.
+ * Fills `endpoints` in the order in which to try them and returns how many there are; those beyond
+ * ENDPOINT_MAX are left out. 0: none by `deadline_ms`, and last_error_set() has said why.
  */
-size_t locate(const struct address *address, const char *name, uint32_t program,
-	      uint64_t deadline_ms, struct place places[LOCATE_MAX]);
+size_t resolve(struct target *target, uint32_t program, uint64_t deadline_ms,
+	       struct endpoint endpoints[ENDPOINT_MAX]);
 
-/*
- * The deadline for the next of `left` things to be tried by `deadline_ms`: an equal share, so that
- * one that keeps silent leaves time for the others.
- */
-uint64_t resolve_share(uint64_t deadline_ms, size_t left);
+/* Gives up a pending lookup. */
+void target_release(struct target *target);
 
 #endif

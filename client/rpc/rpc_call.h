@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef CALLER_H
-#define CALLER_H
+#ifndef RPC_CALL_H
+#define RPC_CALL_H
 
 /*
- * caller.h - what the generated stubs run on: a CLIENT that makes one call over a link.
+ * rpc_call.h - a CLIENT for the generated stubs, for one call on a connection.
  *
- *	struct caller caller;
- *	caller_init(&caller, link, KV_PROGRAM, KV_V1, xid, deadline_ms);
- *	(void)kvproc_get_1(&args, &res, &caller.client);
- *	... caller.outcome ...
+ *	struct rpc_call call;
+ *	rpc_call_init(&call, conn, KV_PROGRAM, KV_V1, xid, deadline_ms);
+ *	(void)kvproc_get_1(&args, &res, &call.client);
+ *	... call.outcome ...
  *
- * The timeout that a stub passes is not looked at: the deadline counts, for sending too.
+ * The timeout that a stub passes is ignored: the deadline counts, for sending too.
  */
 
 #include <stdint.h>
 
 #include <rpc/rpc.h>
 
-#include "transport.h"
 #include "rpc/conn.h"
+#include "transport.h"
 
-struct caller {
+struct rpc_call {
 	CLIENT client; /* for the stub; points to this struct, which must not move */
-	struct link *link;
+	struct conn *conn;
 	uint32_t program;
 	uint32_t version;
 	uint32_t xid;
 	uint64_t deadline_ms;
+	const atomic_uint_fast64_t *interrupted_ms; /* as conn_call(); NULL at first */
 	struct rpc_err error;
 
 	/*
@@ -45,13 +46,21 @@ struct caller {
 
 /* Prepares one call; the link is borrowed. Nothing to free. Before the call the outcome is UNSENT.
  */
-void caller_init(struct caller *caller, struct link *link, uint32_t program, uint32_t version,
-		 uint32_t xid, uint64_t deadline_ms);
+void rpc_call_init(struct rpc_call *call, struct conn *conn, uint32_t program, uint32_t version,
+		   uint32_t xid, uint64_t deadline_ms);
+
+/* Encodes the call for somewhere else. Returns its size; 0: it does not fit `size` bytes. */
+size_t rpc_call_encode(const struct rpc_call *call, rpcproc_t procedure, xdrproc_t encode,
+		       void *arguments, char *data, size_t size);
+
+/* Decodes the reply to such a call: sets the outcome, as the stub would. */
+void rpc_call_decode(struct rpc_call *call, const struct rpc_reply *came, xdrproc_t decode,
+		     void *results);
 
 /* An answer that decodes but makes no sense: the outcome becomes ATTEMPT_BAD_REPLY. */
-void caller_garbled(struct caller *caller, const char *what);
+void rpc_call_bad_reply(struct rpc_call *call, const char *what);
 
 /* Encodes and decodes nothing: xdr_void() of libtirpc is not declared as an xdrproc_t. */
-bool_t caller_no_data(XDR *xdrs, ...);
+bool_t rpc_call_no_data(XDR *xdrs, ...);
 
 #endif

@@ -2,41 +2,34 @@
 #include "rpc/rpc_transport.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <rpcsvc/kv.h>
 
 #include "address.h"
-#include "random.h"
 #include "clock.h"
-#include "rpc/dial.h"
+#include "random.h"
 #include "rpc/conn.h"
+#include "rpc/dial.h"
+#include "rpc/get_batch.h"
+#include "rpc/last_error.h"
 #include "rpc/resolve.h"
 #include "rpc/stubs.h"
-#include "rpc/last_error.h"
+#include "rpc/trust.h"
 
-/* One address of the server list. `place` is where the last connect to it succeeded. */
-struct target {
-	struct address address;
-	char name[ADDRESS_TEXT_MAX];
-	bool is_remembered;
-	struct place place;
-};
-
-struct connections {
+struct rpc_transport {
 	uint32_t program;
 	size_t count;
-	pthread_mutex_t mutex; /* guards is_remembered and place of the targets */
 	struct target targets[ADDRESS_LIST_MAX];
 };
 
 /* --- The server list ----------------------------------------------------------------------- */
 
-/* The list that a NULL stands for, if somebody wrote one. */
+/* The list that the options or $KV_SERVER name; NULL: none. */
 static const char *written_list(const char *server) {
 	const char *environment = getenv("KV_SERVER");
 
@@ -45,13 +38,13 @@ static const char *written_list(const char *server) {
 	return server;
 }
 
-/* Where a kvd of this user, then of the system, listens unless it was told otherwise. */
+/* The default addresses of a kvd of this user, and of the system. */
 static size_t default_list(struct address list[ADDRESS_LIST_MAX]) {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	char text[ADDRESS_TEXT_MAX];
 	size_t count = 0;
 
-	if (runtime != NULL &&
+	if (runtime != NULL && trust_runtime_directory(runtime) &&
 	    (size_t)snprintf(text, sizeof(text), "local:%s/kvd.sock", runtime) < sizeof(text) &&
 	    address_parse(text, &list[count]) == NULL)
 		count++;
@@ -71,86 +64,75 @@ const char *kv_address_error(const char *server) {
 
 /* --- The table ----------------------------------------------------------------------------- */
 
-static struct link *connect_place(const struct connections *connections,
-				  const struct target *target, const struct place *place,
-				  uint64_t deadline_ms) {
+static struct conn *connect_to(const struct rpc_transport *transport, struct target *target,
+			       const struct endpoint endpoints[], size_t count,
+			       uint64_t deadline_ms) {
 	char text[64];
-	struct link *link;
-	int fd = dial(place, deadline_ms);
+	struct conn *conn;
+	size_t connected;
+	int fd = dial(endpoints, count, deadline_ms, &connected);
 
 	if (fd < 0) {
 		last_error_set("%s: %s", target->name, strerror_r(errno, text, sizeof(text)));
 		return NULL;
 	}
-	link = conn_new(fd, place->is_stream, target->name, connections->program);
-	if (link == NULL)
+	if (target->is_default && !trust_server(fd, &endpoints[connected], target->name)) {
+		(void)close(fd);
+		return NULL;
+	}
+	conn = conn_new(fd, endpoints[connected].is_stream, target->name, transport->program);
+	if (conn == NULL) {
 		last_error_set("%s: no memory for a connection", target->name);
-	return link;
-}
-
-static bool recall(struct connections *connections, struct target *target, struct place *place) {
-	bool is_remembered;
-
-	(void)pthread_mutex_lock(&connections->mutex);
-	is_remembered = target->is_remembered;
-	*place = target->place;
-	(void)pthread_mutex_unlock(&connections->mutex);
-	return is_remembered;
-}
-
-static void remember(struct connections *connections, struct target *target,
-		     const struct place *place) {
-	(void)pthread_mutex_lock(&connections->mutex);
+		return NULL;
+	}
 	target->is_remembered = true;
-	target->place = *place;
-	(void)pthread_mutex_unlock(&connections->mutex);
+	target->endpoint = endpoints[connected];
+	last_error_clear();
+	return conn;
 }
 
-/* A remembered place that does not answer any more is no reason to give up: look again then. */
-static struct link *connection_connect(void *context, size_t index, bool look_again,
-				       uint64_t deadline_ms) {
-	struct connections *connections = context;
-	struct target *target = &connections->targets[index];
-	struct place places[LOCATE_MAX];
-	struct link *link;
+/*
+ * A remembered endpoint that does not accept any more is no reason to give up: then the address is
+ * resolved again, and half the time is left for that.
+ */
+static struct conn *transport_connect(void *context, size_t index, bool look_again,
+				      uint64_t deadline_ms) {
+	struct rpc_transport *transport = context;
+	struct target *target = &transport->targets[index];
+	const uint64_t now_ms = clock_ms();
+	const uint64_t half_ms =
+	    deadline_ms > now_ms ? now_ms + (deadline_ms - now_ms) / 2 : deadline_ms;
+	struct endpoint endpoints[ENDPOINT_MAX];
+	struct conn *conn;
 	size_t count;
 
 	last_error_clear();
-	if (!look_again && recall(connections, target, &places[0])) {
-		link = connect_place(connections, target, &places[0], deadline_ms);
-		if (link != NULL)
-			return link;
+	if (!look_again && target->is_remembered) {
+		conn = connect_to(transport, target, &target->endpoint, 1, half_ms);
+		if (conn != NULL)
+			return conn;
 	}
-	count = locate(&target->address, target->name, connections->program, deadline_ms, places);
-	for (size_t i = 0; i < count; i++) {
-		link = connect_place(connections, target, &places[i],
-				     resolve_share(deadline_ms, count - i));
-		if (link != NULL) {
-			remember(connections, target, &places[i]);
-			last_error_clear();
-			return link;
-		}
-	}
-	return NULL;
+	count = resolve(target, transport->program, deadline_ms, endpoints);
+	return count > 0 ? connect_to(transport, target, endpoints, count, deadline_ms) : NULL;
 }
 
-static enum attempt connection_attempt(struct link *link, const struct request *request,
-				       uint64_t deadline_ms, struct response *response) {
-	last_error_clear();
-	return stubs_call(link, request, deadline_ms, response);
+static const char *transport_name(void *context, size_t index) {
+	struct rpc_transport *transport = context;
+
+	return transport->targets[index].name;
 }
 
-static const char *connection_reason(void *context) {
+static const char *transport_last_error(void *context) {
 	(void)context;
 	return last_error_text();
 }
 
-static uint64_t connection_now_ms(void *context) {
+static uint64_t transport_now_ms(void *context) {
 	(void)context;
 	return clock_ms();
 }
 
-static void connection_pause(void *context, uint64_t until_ms) {
+static void transport_sleep_until(void *context, uint64_t until_ms) {
 	struct timespec until = {
 	    .tv_sec = (time_t)(until_ms / 1000),
 	    .tv_nsec = (long)(until_ms % 1000) * 1000000,
@@ -161,7 +143,7 @@ static void connection_pause(void *context, uint64_t until_ms) {
 		;
 }
 
-static uint64_t connection_chance(void *context) {
+static uint64_t transport_random(void *context) {
 	uint64_t bits;
 
 	(void)context;
@@ -169,10 +151,10 @@ static uint64_t connection_chance(void *context) {
 	return bits;
 }
 
-enum kv_status connections_new(const struct kv_options *options, struct transport *transport) {
+enum kv_status rpc_transport_new(const struct kv_options *options, struct transport *transport) {
 	struct address list[ADDRESS_LIST_MAX];
 	const char *server = written_list(options->server);
-	struct connections *connections;
+	struct rpc_transport *table;
 	size_t count;
 
 	if (server == NULL)
@@ -180,43 +162,43 @@ enum kv_status connections_new(const struct kv_options *options, struct transpor
 	else if (address_parse_list(server, list, &count) != NULL)
 		return KV_INVALID;
 
-	connections = calloc(1, sizeof(*connections));
-	if (connections == NULL)
+	table = calloc(1, sizeof(*table));
+	if (table == NULL)
 		return KV_NOMEM;
-	if (pthread_mutex_init(&connections->mutex, NULL) != 0) {
-		free(connections);
-		return KV_NOMEM;
-	}
-	connections->program = options->program != 0 ? options->program : KV_PROGRAM;
-	connections->count = count;
+	table->program = options->program != 0 ? options->program : KV_PROGRAM;
+	table->count = count;
 	for (size_t i = 0; i < count; i++) {
-		connections->targets[i].address = list[i];
-		address_format(&list[i], connections->targets[i].name);
+		table->targets[i].address = list[i];
+		table->targets[i].is_default = server == NULL;
+		address_format(&list[i], table->targets[i].name);
 	}
 	*transport = (struct transport){
-	    .context = connections,
+	    .context = table,
 	    .address_count = count,
-	    .connect = connection_connect,
-	    .hold = conn_ref,
-	    .drop = conn_unref,
+	    .name = transport_name,
+	    .connect = transport_connect,
+	    .ref = conn_ref,
+	    .unref = conn_unref,
 	    .is_stream = conn_is_stream,
 	    .is_usable = conn_is_usable,
-	    .heard_since = conn_received_since,
-	    .attempt = connection_attempt,
-	    .reason = connection_reason,
-	    .now_ms = connection_now_ms,
-	    .pause = connection_pause,
-	    .chance = connection_chance,
+	    .received_since = conn_received_since,
+	    .attempt = stubs_call,
+	    .get_batch = get_batch,
+	    .last_error = transport_last_error,
+	    .now_ms = transport_now_ms,
+	    .sleep_until = transport_sleep_until,
+	    .random = transport_random,
 	};
 	return KV_OK;
 }
 
-void connections_free(struct transport *transport) {
-	struct connections *connections = transport->context;
+void rpc_transport_free(struct transport *transport) {
+	struct rpc_transport *table = transport->context;
 
-	if (connections == NULL)
+	if (table == NULL)
 		return;
-	(void)pthread_mutex_destroy(&connections->mutex);
-	free(connections);
+	for (size_t i = 0; i < table->count; i++)
+		target_release(&table->targets[i]);
+	free(table);
 	*transport = (struct transport){0};
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef CONNECTION_H
-#define CONNECTION_H
+#ifndef RPC_TRANSPORT_H
+#define RPC_TRANSPORT_H
 
 /*
- * connection.h - the real transport of the clerk: sockets, rpcbind, the generated stubs, the
+ * rpc_transport.h - the real transport of the clerk: sockets, rpcbind, the generated stubs, the
  * monotonic clock and the kernel's random bits.
  */
 
@@ -14,12 +14,12 @@
  * server list cannot be read (kv_address_error() says why); KV_NOMEM; then there is nothing to
  * free.
  */
-enum kv_status connections_new(const struct kv_options *options, struct transport *transport);
+enum kv_status rpc_transport_new(const struct kv_options *options, struct transport *transport);
 
 /*
- * Frees what connections_new() made. All its links must be dropped first. Takes no lock and sends
- * nothing, so a child of fork may call it.
+ * Frees what rpc_transport_new() made. All its connections must be released first. Takes no lock
+ * and sends nothing, so a child of fork may call it.
  */
-void connections_free(struct transport *transport);
+void rpc_transport_free(struct transport *transport);
 
 #endif

@@ -7,13 +7,13 @@
 
 #include <rpcsvc/kv.h>
 
-#include "rpc/rpc_call.h"
 #include "rpc/last_error.h"
+#include "rpc/rpc_call.h"
 
 /* What surrounds a value in an answer: the RPC header with a verifier, status and versions. */
-_Static_assert(LINK_RECORD_MAX >= KV1_VALUE_BOUND + 1024, "an answer with a value fits a record");
-_Static_assert((int)STORE_ID_SIZE == KV1_STORE_SIZE, "kv.x and attempt.h agree");
-_Static_assert((int)NONCE_SIZE == KV1_NONCE_SIZE, "kv.x and attempt.h agree");
+_Static_assert(CONN_RECORD_MAX >= KV1_VALUE_BOUND + 1024, "an answer with a value fits a record");
+_Static_assert((int)STORE_ID_SIZE == KV1_STORE_SIZE, "kv.x and transport.h agree");
+_Static_assert((int)NONCE_SIZE == KV1_NONCE_SIZE, "kv.x and transport.h agree");
 _Static_assert(KV_KEY_MAX == KV1_KEY_MAX, "kv.x and kv.h agree");
 _Static_assert(KV_VALUE_MAX == KV1_VALUE_MAX, "kv.x and kv.h agree");
 _Static_assert(KV_ANY == KV1_ANY, "kv.x and kv.h agree");
@@ -35,6 +35,8 @@ static bool status_from_wire(kv1_status wire, enum kv_status *status) {
 	case KV1_INVALID:
 	case KV1_UNAVAILABLE:
 	case KV1_EPOCH:
+	case KV1_UNMET:
+	case KV1_COMPACTED:
 		/* The numbers are the same on purpose (kv/status.h). */
 		*status = (enum kv_status)wire;
 		return true;
@@ -46,12 +48,12 @@ static bool status_from_wire(kv1_status wire, enum kv_status *status) {
  * Whether the call was answered with a status that there is: then it is in the response. Enums are
  * not checked when they are decoded, so a number that is none gets here.
  */
-static bool is_answered(struct caller *caller, kv1_status wire, struct response *response) {
-	if (caller->outcome != ATTEMPT_ANSWERED)
+static bool is_answered(struct rpc_call *call, kv1_status wire, struct response *response) {
+	if (call->outcome != ATTEMPT_ANSWERED)
 		return false;
 	if (status_from_wire(wire, &response->status))
 		return true;
-	caller_garbled(caller, "an answer with an unknown status came");
+	rpc_call_bad_reply(call, "the server sent an unknown status");
 	return false;
 }
 
@@ -83,18 +85,18 @@ static void hand_over(kv1_value *decoded, uint64_t version, struct kv_value *val
 	*decoded = (kv1_value){0};
 }
 
-static void ping(struct caller *caller) {
+static void ping(struct rpc_call *call) {
 	char nothing = 0;
 
-	(void)kvproc_null_1(&nothing, &nothing, &caller->client);
+	(void)kvproc_null_1(&nothing, &nothing, &call->client);
 }
 
-static void hello(struct caller *caller, struct response *response) {
+static void hello(struct rpc_call *call, struct response *response) {
 	kv1_hello_res result = {0};
 	char nothing = 0;
 
-	(void)kvproc_hello_1(&nothing, &result, &caller->client);
-	if (!is_answered(caller, result.status, response))
+	(void)kvproc_hello_1(&nothing, &result, &call->client);
+	if (!is_answered(call, result.status, response))
 		return;
 	memcpy(response->store, result.store, sizeof(response->store));
 	response->epoch = result.epoch;
@@ -103,35 +105,35 @@ static void hello(struct caller *caller, struct response *response) {
 	response->datagram_max = result.datagram_max;
 }
 
-static void open_session(struct caller *caller, const struct request *request,
+static void open_session(struct rpc_call *call, const struct request *request,
 			 struct response *response) {
 	kv1_open_args arguments = {.epoch = request->epoch, .slots = request->slots};
 	kv1_open_res result = {0};
 
 	memcpy(arguments.nonce, request->nonce, sizeof(arguments.nonce));
-	(void)kvproc_open_1(&arguments, &result, &caller->client);
-	if (!is_answered(caller, result.status, response))
+	(void)kvproc_open_1(&arguments, &result, &call->client);
+	if (!is_answered(call, result.status, response))
 		return;
 	response->client_id = result.client_id;
 	response->slots = result.slots;
 	response->lease_ms = result.lease_ms;
 }
 
-static void close_session(struct caller *caller, const struct request *request,
+static void close_session(struct rpc_call *call, const struct request *request,
 			  struct response *response) {
 	kv1_close_args arguments = {.epoch = request->epoch, .client_id = request->client_id};
 	kv1_close_res result = {0};
 
-	(void)kvproc_close_1(&arguments, &result, &caller->client);
-	(void)is_answered(caller, result.status, response);
+	(void)kvproc_close_1(&arguments, &result, &call->client);
+	(void)is_answered(call, result.status, response);
 }
 
-static void get(struct caller *caller, const struct request *request, struct response *response) {
+static void get(struct rpc_call *call, const struct request *request, struct response *response) {
 	kv1_get_args arguments = {.epoch = request->epoch, .key = wire_key(request->key)};
 	kv1_get_res result = {0};
 
-	(void)kvproc_get_1(&arguments, &result, &caller->client);
-	if (is_answered(caller, result.status, response)) {
+	(void)kvproc_get_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response)) {
 		response->current = result.current;
 		if (response->status == KV_OK)
 			hand_over(&result.value, result.current, &response->value);
@@ -139,7 +141,24 @@ static void get(struct caller *caller, const struct request *request, struct res
 	xdr_free((xdrproc_t)xdr_kv1_get_res, &result);
 }
 
-static void put(struct caller *caller, const struct request *request, struct response *response) {
+static void wait_for(struct rpc_call *call, const struct request *request,
+		     struct response *response) {
+	kv1_wait_args arguments = {.epoch = request->epoch,
+				   .key = wire_key(request->key),
+				   .seen = request->expected,
+				   .wait_ms = request->copy_wait_ms};
+	kv1_wait_res result = {0};
+
+	(void)kvproc_wait_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response)) {
+		response->current = result.current;
+		if (response->status == KV_OK)
+			hand_over(&result.value, result.current, &response->value);
+	}
+	xdr_free((xdrproc_t)xdr_kv1_wait_res, &result);
+}
+
+static void put(struct rpc_call *call, const struct request *request, struct response *response) {
 	kv1_put_args arguments = {
 	    .writer = wire_writer(request),
 	    .expected = request->expected,
@@ -148,12 +167,12 @@ static void put(struct caller *caller, const struct request *request, struct res
 	};
 	kv1_put_res result = {0};
 
-	(void)kvproc_put_1(&arguments, &result, &caller->client);
-	if (is_answered(caller, result.status, response))
+	(void)kvproc_put_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response))
 		response->current = result.current;
 }
 
-static void append(struct caller *caller, const struct request *request,
+static void append(struct rpc_call *call, const struct request *request,
 		   struct response *response) {
 	kv1_append_args arguments = {
 	    .writer = wire_writer(request),
@@ -164,13 +183,19 @@ static void append(struct caller *caller, const struct request *request,
 	};
 	kv1_append_res result = {0};
 
-	(void)kvproc_append_1(&arguments, &result, &caller->client);
-	if (is_answered(caller, result.status, response)) {
+	(void)kvproc_append_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response)) {
 		response->current = result.current;
 		if (response->status == KV_OK)
 			hand_over(&result.old, result.old_version, &response->value);
 	}
 	xdr_free((xdrproc_t)xdr_kv1_append_res, &result);
+}
+
+static void no_memory(struct rpc_call *call) {
+	last_error_set("%s: no memory for the reply", conn_name(call->conn));
+	call->outcome = ATTEMPT_NOMEM;
+	call->status = KV_NOMEM;
 }
 
 /* False: no memory. */
@@ -195,65 +220,262 @@ static bool copy_stats(const kv1_status_res *result, const char *server, struct 
 	return true;
 }
 
-static void stats_of(struct caller *caller, struct response *response) {
+static void stats_of(struct rpc_call *call, struct response *response) {
 	kv1_status_res result = {0};
 	char nothing = 0;
 
-	(void)kvproc_status_1(&nothing, &result, &caller->client);
-	if (is_answered(caller, result.status, response) && response->status == KV_OK &&
-	    !copy_stats(&result, conn_name(caller->link), &response->stats)) {
-		last_error_set("%s: no memory for the answer", conn_name(caller->link));
-		caller->outcome = ATTEMPT_NOMEM;
-		caller->status = KV_NOMEM;
-	}
+	(void)kvproc_status_1(&nothing, &result, &call->client);
+	if (is_answered(call, result.status, response) && response->status == KV_OK &&
+	    !copy_stats(&result, conn_name(call->conn), &response->stats))
+		no_memory(call);
 	xdr_free((xdrproc_t)xdr_kv1_status_res, &result);
 }
 
-static void snapshot(struct caller *caller, const struct request *request,
+/* The calls of later servers: an older one has no such procedure. */
+static void delete_key(struct rpc_call *call, const struct request *request,
+		       struct response *response) {
+	kv1_delete_args arguments = {
+	    .writer = wire_writer(request),
+	    .expected = request->expected,
+	    .key = wire_key(request->key),
+	};
+	kv1_delete_res result = {0};
+
+	(void)kvproc_delete_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response))
+		response->current = result.current;
+}
+
+/* One block: the keys, and behind them their bytes. False: no memory. */
+static bool copy_list(const kv1_list_res *result, struct kv_list *list) {
+	size_t count = result->keys.keys_len;
+	size_t size = count * sizeof(struct kv_key);
+
+	for (size_t i = 0; i < count; i++)
+		size += result->keys.keys_val[i].key.kv1_key_len;
+	struct kv_key *keys = malloc(size > 0 ? size : 1);
+	if (keys == NULL)
+		return false;
+	char *bytes = (char *)(keys + count);
+	for (size_t i = 0; i < count; i++) {
+		const kv1_listed *from = &result->keys.keys_val[i];
+
+		keys[i] = (struct kv_key){
+		    .key = {bytes, from->key.kv1_key_len},
+		    .version = from->current,
+		    .ttl_left_ms = from->ttl_left_ms,
+		    .size = from->size,
+		    .waiting = from->waiting,
+		};
+		memcpy(bytes, from->key.kv1_key_val, from->key.kv1_key_len);
+		bytes += from->key.kv1_key_len;
+	}
+	*list = (struct kv_list){
+	    .keys = keys, .count = count, .more = result->more, .position = result->position};
+	return true;
+}
+
+static void list(struct rpc_call *call, const struct request *request, struct response *response) {
+	kv1_list_args arguments = {
+	    .epoch = request->epoch,
+	    .prefix = wire_key(request->key),
+	    .after = wire_key(request->after),
+	    .limit = request->limit,
+	};
+	kv1_list_res result = {0};
+
+	(void)kvproc_list_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response) && response->status == KV_OK &&
+	    !copy_list(&result, &response->list))
+		no_memory(call);
+	xdr_free((xdrproc_t)xdr_kv1_list_res, &result);
+}
+
+/* As copy_list(). */
+static bool copy_changes(const kv1_changes_res *result, struct changes *changes) {
+	size_t count = result->keys.keys_len;
+	size_t size = count * sizeof(struct changed);
+
+	for (size_t i = 0; i < count; i++)
+		size += result->keys.keys_val[i].key.kv1_key_len;
+	struct changed *keys = malloc(size > 0 ? size : 1);
+	if (keys == NULL)
+		return false;
+	char *bytes = (char *)(keys + count);
+	for (size_t i = 0; i < count; i++) {
+		const kv1_changed *from = &result->keys.keys_val[i];
+
+		keys[i] = (struct changed){
+		    .key = {bytes, from->key.kv1_key_len},
+		    .version = from->current,
+		    .is_gone = from->is_gone != 0,
+		};
+		memcpy(bytes, from->key.kv1_key_val, from->key.kv1_key_len);
+		bytes += from->key.kv1_key_len;
+	}
+	*changes = (struct changes){
+	    .keys = keys, .count = count, .more = result->more, .position = result->position};
+	return true;
+}
+
+static void get_changes(struct rpc_call *call, const struct request *request,
+			struct response *response) {
+	kv1_changes_args arguments = {
+	    .epoch = request->epoch,
+	    .prefix = wire_key(request->key),
+	    .since = request->since,
+	    .limit = request->limit,
+	};
+	kv1_changes_res result = {0};
+
+	(void)kvproc_changes_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response) && response->status == KV_OK &&
+	    !copy_changes(&result, &response->changes))
+		no_memory(call);
+	xdr_free((xdrproc_t)xdr_kv1_changes_res, &result);
+}
+
+_Static_assert((int)KV_AT == KV1_AT && (int)KV_EXISTS == KV1_EXISTS && (int)KV_HOLDS == KV1_HOLDS &&
+		   (int)KV_FREE == KV1_FREE,
+	       "kv.x and kv.h agree");
+_Static_assert((int)KV_CHANGE_PUT == KV1_CHANGE_PUT && (int)KV_CHANGE_APPEND == KV1_CHANGE_APPEND &&
+		   (int)KV_CHANGE_DELETE == KV1_CHANGE_DELETE &&
+		   (int)KV_CHANGE_TOUCH == KV1_CHANGE_TOUCH,
+	       "kv.x and kv.h agree");
+_Static_assert(KV_CONDITIONS_MAX == KV1_CONDITIONS_MAX && KV_CHANGES_MAX == KV1_CHANGES_MAX &&
+		   KV_PAGE_MAX == KV1_PAGE_MAX,
+	       "kv.x and kv.h agree");
+
+/* False: no memory, or not as many as there are changes. */
+static bool copy_versions(const kv1_txn_res *result, const struct kv_txn *txn,
+			  struct response *response) {
+	if (result->versions.versions_len != txn->change_count)
+		return false;
+	response->versions = calloc(txn->change_count, sizeof(*response->versions));
+	if (response->versions == NULL)
+		return false;
+	for (size_t i = 0; i < txn->change_count; i++)
+		response->versions[i] = result->versions.versions_val[i];
+	return true;
+}
+
+static void transact(struct rpc_call *call, const struct request *request,
+		     struct response *response) {
+	const struct kv_txn *txn = request->txn;
+	kv1_condition conditions[KV_CONDITIONS_MAX];
+	kv1_change changes[KV_CHANGES_MAX];
+	kv1_txn_args arguments = {
+	    .writer = wire_writer(request),
+	    .wait_ms = request->copy_wait_ms,
+	    .conditions = {(u_int)txn->condition_count, conditions},
+	    .changes = {(u_int)txn->change_count, changes},
+	};
+	kv1_txn_res result = {0};
+
+	for (size_t i = 0; i < txn->condition_count; i++)
+		conditions[i] = (kv1_condition){
+		    .test = (kv1_test)txn->conditions[i].test,
+		    .key = wire_key(txn->conditions[i].key),
+		    .at = txn->conditions[i].version,
+		    .value = wire_value(txn->conditions[i].value),
+		};
+	for (size_t i = 0; i < txn->change_count; i++)
+		changes[i] = (kv1_change){
+		    .kind = (kv1_change_kind)txn->changes[i].kind,
+		    .key = wire_key(txn->changes[i].key),
+		    .value = wire_value(txn->changes[i].value),
+		    .ttl_ms = txn->changes[i].ttl_ms,
+		};
+	(void)kvproc_txn_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response)) {
+		response->current = response->status == KV_OK ? result.position : result.current;
+		response->which = result.which;
+		if (response->status == KV_OK && !copy_versions(&result, txn, response))
+			no_memory(call);
+	}
+	xdr_free((xdrproc_t)xdr_kv1_txn_res, &result);
+}
+
+static void snapshot(struct rpc_call *call, const struct request *request,
 		     struct response *response) {
 	kv1_snapshot_args arguments = {.epoch = request->epoch};
 	kv1_snapshot_res result = {0};
 
-	(void)kvproc_snapshot_1(&arguments, &result, &caller->client);
-	if (is_answered(caller, result.status, response))
+	(void)kvproc_snapshot_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response))
 		response->current = result.position;
 }
 
-enum attempt stubs_call(struct link *link, const struct request *request,
-				uint64_t deadline_ms, struct response *response) {
-	struct caller caller;
+static void backup(struct rpc_call *call, const struct request *request,
+		   struct response *response) {
+	kv1_backup_args arguments = {
+	    .epoch = request->epoch, .position = request->position, .offset = request->offset};
+	kv1_backup_res result = {0};
 
-	caller_init(&caller, link, conn_program(link), KV_V1, request->xid, deadline_ms);
+	(void)kvproc_backup_1(&arguments, &result, &call->client);
+	if (is_answered(call, result.status, response)) {
+		response->current = result.size;
+		if (response->status == KV_OK)
+			hand_over(&result.page, 0, &response->value);
+	}
+	xdr_free((xdrproc_t)xdr_kv1_backup_res, &result);
+}
+
+enum attempt stubs_call(struct conn *conn, const struct request *request, uint64_t deadline_ms,
+			struct response *response) {
+	struct rpc_call call;
+
+	last_error_clear();
+	rpc_call_init(&call, conn, conn_program(conn), KV_V1, request->xid, deadline_ms);
+	call.interrupted_ms = request->interrupted_ms;
 	switch (request->kind) {
 	case REQUEST_PING:
-		ping(&caller);
+		ping(&call);
 		break;
 	case REQUEST_HELLO:
-		hello(&caller, response);
+		hello(&call, response);
 		break;
 	case REQUEST_OPEN:
-		open_session(&caller, request, response);
+		open_session(&call, request, response);
 		break;
 	case REQUEST_CLOSE:
-		close_session(&caller, request, response);
+		close_session(&call, request, response);
 		break;
 	case REQUEST_GET:
-		get(&caller, request, response);
+		get(&call, request, response);
 		break;
 	case REQUEST_PUT:
-		put(&caller, request, response);
+		put(&call, request, response);
 		break;
 	case REQUEST_APPEND:
-		append(&caller, request, response);
+		append(&call, request, response);
+		break;
+	case REQUEST_DELETE:
+		delete_key(&call, request, response);
+		break;
+	case REQUEST_LIST:
+		list(&call, request, response);
+		break;
+	case REQUEST_CHANGES:
+		get_changes(&call, request, response);
+		break;
+	case REQUEST_TXN:
+		transact(&call, request, response);
+		break;
+	case REQUEST_WAIT:
+		wait_for(&call, request, response);
 		break;
 	case REQUEST_SNAPSHOT:
-		snapshot(&caller, request, response);
+		snapshot(&call, request, response);
+		break;
+	case REQUEST_BACKUP:
+		backup(&call, request, response);
 		break;
 	case REQUEST_STATS:
-		stats_of(&caller, response);
+		stats_of(&call, response);
 		break;
 	}
-	if (caller.outcome != ATTEMPT_ANSWERED)
-		response->status = caller.status;
-	return caller.outcome;
+	if (call.outcome != ATTEMPT_ANSWERED)
+		response->status = call.status;
+	return call.outcome;
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef PROCEDURES_H
-#define PROCEDURES_H
+#ifndef STUBS_H
+#define STUBS_H
 
-/* procedures.h - the procedures of kv.x: struct request <-> kv1_* structs <-> struct response. */
+/* stubs.h - the procedures of kv.x: converts struct request and struct response to kv1_* structs.
+ */
 
 #include <stdint.h>
 
-#include "transport.h"
 #include "rpc/conn.h"
+#include "transport.h"
 
 /* As struct transport's `attempt`. */
-enum attempt stubs_call(struct link *link, const struct request *request,
-				uint64_t deadline_ms, struct response *response);
+enum attempt stubs_call(struct conn *conn, const struct request *request, uint64_t deadline_ms,
+			struct response *response);
 
 #endif

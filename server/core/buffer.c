@@ -16,7 +16,7 @@ enum {
 };
 
 /* What follows the head, aligned, when the bytes are elsewhere. Invariant: capacity >= size. */
-struct far {
+struct external {
 	unsigned char *bytes;
 	uint32_t capacity;
 	uint16_t block_size; /* of the block that the head and this are in */
@@ -24,22 +24,23 @@ struct far {
 };
 
 static size_t far_offset(size_t head_size) {
-	return (head_size + _Alignof(struct far) - 1) & ~(_Alignof(struct far) - 1);
+	return (head_size + _Alignof(struct external) - 1) & ~(_Alignof(struct external) - 1);
 }
 
-static struct far *far_of(struct buffer *buffer) {
-	return (struct far *)((unsigned char *)buffer + far_offset(buffer->head_size));
+static struct external *far_of(struct buffer *buffer) {
+	return (struct external *)((unsigned char *)buffer + far_offset(buffer->head_size));
 }
 
 static size_t far_block_size(size_t head_size) {
-	return mem_account_round_up(far_offset(head_size) + sizeof(struct far));
+	return mem_account_round_up(far_offset(head_size) + sizeof(struct external));
 }
 
-static size_t far_bytes_size(const struct far *far) {
+static size_t far_bytes_size(const struct external *far) {
 	return far->offset + (size_t)far->capacity;
 }
 
-/* With room for a struct far, too. It has no field: what is appended in it does not change it. */
+/* With room for a struct external, too. It has no field: what is appended in it does not change it.
+ */
 static size_t near_block_size(size_t head_size, size_t size) {
 	size_t least = far_block_size(head_size);
 	size_t block_size = mem_account_round_up(head_size + size);
@@ -66,7 +67,7 @@ static size_t grown_capacity(struct buffer *buffer, size_t more) {
 	return mem_account_round_up(needed > generous ? needed : generous);
 }
 
-struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size) {
+struct buffer *buffer_make(struct mem_account *memory, size_t head_size, size_t size) {
 	bool is_far = size > NEAR_MAX;
 	size_t block_size = is_far ? far_block_size(head_size) : near_block_size(head_size, size);
 	struct buffer *buffer = mem_account_alloc(memory, block_size);
@@ -82,7 +83,7 @@ struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size)
 	};
 	if (!is_far)
 		return buffer;
-	*far_of(buffer) = (struct far){
+	*far_of(buffer) = (struct external){
 	    .bytes = mem_account_alloc(memory, mem_account_round_up(size)),
 	    .capacity = (uint32_t)mem_account_round_up(size),
 	    .block_size = (uint16_t)block_size,
@@ -128,17 +129,17 @@ void buffer_overwrite(struct buffer *buffer, struct kv_bytes bytes) {
 	buffer->size = (uint32_t)bytes.size;
 }
 
-static size_t offset_in(const struct block *block, struct kv_bytes bytes) {
+static size_t offset_in(const struct owned_block *block, struct kv_bytes bytes) {
 	return (size_t)((const unsigned char *)bytes.data - (const unsigned char *)block->data);
 }
 
-bool buffer_can_adopt(const struct block *block, struct kv_bytes bytes) {
+bool buffer_can_adopt(const struct owned_block *block, struct kv_bytes bytes) {
 	return block->data != NULL && bytes.size >= ADOPT_LEAST &&
 	       block->size - bytes.size <= bytes.size / ADOPT_SHARE &&
 	       offset_in(block, bytes) <= UINT16_MAX;
 }
 
-void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *block,
+void buffer_adopt(struct mem_account *memory, struct buffer *buffer, struct owned_block *block,
 		  struct kv_bytes bytes) {
 	size_t offset = offset_in(block, bytes);
 	size_t block_size = block_size_of(buffer);
@@ -146,7 +147,7 @@ void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *bl
 	assert(buffer->size == 0 && !buffer->is_far && offset + bytes.size <= block->size);
 	buffer->is_far = 1;
 	buffer->size = (uint32_t)bytes.size;
-	*far_of(buffer) = (struct far){
+	*far_of(buffer) = (struct external){
 	    .capacity = (uint32_t)(block->size - offset),
 	    .block_size = (uint16_t)block_size,
 	    .offset = (uint16_t)offset,
@@ -155,7 +156,7 @@ void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *bl
 }
 
 /* Moves the bytes of a near buffer into a block of their own. */
-static bool move_far(struct memory *memory, struct buffer *buffer, size_t far_capacity) {
+static bool move_far(struct mem_account *memory, struct buffer *buffer, size_t far_capacity) {
 	size_t block_size = block_size_of(buffer);
 	unsigned char *bytes = mem_account_alloc(memory, far_capacity);
 
@@ -163,7 +164,7 @@ static bool move_far(struct memory *memory, struct buffer *buffer, size_t far_ca
 		return false;
 	memcpy(bytes, buffer_bytes(buffer), buffer->size);
 	buffer->is_far = 1;
-	*far_of(buffer) = (struct far){
+	*far_of(buffer) = (struct external){
 	    .bytes = bytes,
 	    .capacity = (uint32_t)far_capacity,
 	    .block_size = (uint16_t)block_size,
@@ -171,7 +172,7 @@ static bool move_far(struct memory *memory, struct buffer *buffer, size_t far_ca
 	return true;
 }
 
-bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more) {
+bool buffer_reserve(struct mem_account *memory, struct buffer *buffer, size_t more) {
 	assert(buffer->size + more <= INT32_MAX);
 	if (more <= capacity(buffer) - buffer->size)
 		return true;
@@ -179,9 +180,9 @@ bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more) {
 	if (!buffer->is_far)
 		return move_far(memory, buffer, wanted);
 
-	struct far *far = far_of(buffer);
-	unsigned char *block = mem_account_realloc(memory, far->bytes - far->offset, far_bytes_size(far),
-					     far->offset + wanted);
+	struct external *far = far_of(buffer);
+	unsigned char *block = mem_account_realloc(memory, far->bytes - far->offset,
+						   far_bytes_size(far), far->offset + wanted);
 	if (block == NULL)
 		return false;
 	far->bytes = block + far->offset;
@@ -195,7 +196,7 @@ size_t buffer_growth(struct buffer *buffer, size_t more) {
 	size_t grown = grown_capacity(buffer, more);
 	if (!buffer->is_far)
 		return mem_account_cost(grown);
-	const struct far *far = far_of(buffer);
+	const struct external *far = far_of(buffer);
 	return mem_account_cost(far->offset + grown) - mem_account_cost(far_bytes_size(far));
 }
 
@@ -205,12 +206,12 @@ void buffer_append(struct buffer *buffer, struct kv_bytes bytes) {
 	buffer->size += (uint32_t)bytes.size;
 }
 
-void buffer_free(struct memory *memory, struct buffer *buffer) {
+void buffer_free(struct mem_account *memory, struct buffer *buffer) {
 	size_t block_size = block_size_of(buffer);
 
 	if (buffer->is_far)
 		mem_account_free(memory, far_of(buffer)->bytes - far_of(buffer)->offset,
-			    far_bytes_size(far_of(buffer)));
+				 far_bytes_size(far_of(buffer)));
 	mem_account_free(memory, buffer, block_size);
 }
 

@@ -3,13 +3,13 @@
 #define BUFFER_H
 
 /*
- * buffer.h - the bytes of a value: shared, counted, growing only at the end.
+ * buffer.h - reference-counted bytes of a value, which are shared and grow only at the end.
  *
  * A buffer begins with a head that is its owner's, for what belongs to the value: an entry is the
  * head of its own value's buffer. The owner holds a view of the whole and is the only one that
- * changes it; an old value (a remembered reply, an answer on its way out) is a shorter view of the
- * same buffer, and stays right because bytes that others see never change. The bytes may move in
- * memory when a buffer grows, though the head does not: keep the view, not the pointer.
+ * changes it; an old value (a cached reply, a reply that is being sent) is a shorter view of the
+ * same buffer, and stays right because bytes that another view covers never change. The bytes may
+ * move in memory when a buffer grows, though the head does not: keep the view, not the pointer.
  *
  * One thread uses buffers; nothing here locks.
  */
@@ -31,6 +31,7 @@ struct buffer {
 	uint32_t size : 31; /* bytes in the value */
 	uint32_t is_far : 1;
 	uint16_t head_size; /* bytes, this struct included */
+	uint16_t flags;	    /* the owner's own; 0 at first */
 };
 
 /* The first `size` bytes of a buffer. An empty view may have buffer NULL. Holds one count. */
@@ -41,38 +42,38 @@ struct view {
 
 /*
  * A buffer whose value has `size` bytes, to be dropped by its whole view. The caller writes them,
- * and what the head has more than a struct buffer, before anyone else sees it. NULL: no memory.
+ * and what the head has more than a struct buffer, before there is another view. NULL: no memory.
  */
-struct buffer *buffer_make(struct memory *memory, size_t head_size, size_t size);
+struct buffer *buffer_make(struct mem_account *memory, size_t head_size, size_t size);
 
 /* What buffer_make() would add to memory->used. */
 size_t buffer_cost(size_t head_size, size_t size);
 
-/* What dropping its whole view would take off memory->used: 0 if others hold the buffer too. */
+/* What dropping its whole view would take off memory->used: 0 if there are other views. */
 size_t buffer_exclusive_bytes(struct buffer *buffer);
 
 /* The bytes of the value; valid until it grows. Of none, any pointer. */
 void *buffer_bytes(struct buffer *buffer);
 
 /*
- * Whether it may be given a value of `size` bytes in the place of its own: nobody else holds it,
- * and a buffer made for so many would take as much memory.
+ * Returns whether it may be given a value of `size` bytes in the place of its own: there is no
+ * other view, and a buffer made for so many would take as much memory.
  */
 bool buffer_fits_exactly(struct buffer *buffer, size_t size);
 /* Gives it this value. */
 void buffer_overwrite(struct buffer *buffer, struct kv_bytes bytes);
 
-/* Whether a value can stay in the block in which it came: it is large, and little else is there. */
-bool buffer_can_adopt(const struct block *block, struct kv_bytes bytes);
+/* Returns whether a value can stay in the block in which it came: it fills most of a large one. */
+bool buffer_can_adopt(const struct owned_block *block, struct kv_bytes bytes);
 /* Gives it to a new buffer of no bytes: buffer_can_adopt() was true. The block is taken. */
-void buffer_adopt(struct memory *memory, struct buffer *buffer, struct block *block,
+void buffer_adopt(struct mem_account *memory, struct buffer *buffer, struct owned_block *block,
 		  struct kv_bytes bytes);
 
 /*
  * Makes room for `more` bytes at the end, so that the next buffer_append() of up to as many cannot
  * fail. O(1) amortised. False: no memory, nothing changed.
  */
-bool buffer_reserve(struct memory *memory, struct buffer *buffer, size_t more);
+bool buffer_reserve(struct mem_account *memory, struct buffer *buffer, size_t more);
 
 /* What buffer_reserve() would add to memory->used. */
 size_t buffer_growth(struct buffer *buffer, size_t more);
@@ -95,11 +96,11 @@ static inline struct view view_ref(struct view view) {
 	return view;
 }
 
-/* Frees a buffer that nobody holds a view of any more: for view_unref() alone. */
-void buffer_free(struct memory *memory, struct buffer *buffer);
+/* Frees a buffer without views: for view_unref() alone. */
+void buffer_free(struct mem_account *memory, struct buffer *buffer);
 
 /* Gives a view up and empties it. The last one frees the buffer. An empty view is fine. */
-static inline void view_unref(struct memory *memory, struct view *view) {
+static inline void view_unref(struct mem_account *memory, struct view *view) {
 	struct buffer *buffer = view->buffer;
 
 	*view = (struct view){0};

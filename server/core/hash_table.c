@@ -8,36 +8,54 @@
 
 enum {
 	LINE_SIZE = 64,	       /* bytes; a cache line */
-	LINE_ROOM = 6,	       /* elements */
+	LINE_ROOM = 7,	       /* elements, or one less and the next line */
 	SEGMENT_SIZE = 128,    /* buckets; a power of two, and the least that a table has */
-	LOAD = 5,	       /* elements in a bucket, on average, before one is split */
+	LOAD = 6,	       /* elements in a bucket, on average, before one is split */
 	SEGMENT_ROOM_MIN = 16, /* pointers */
 	MALLOC_ALIGNMENT = 16, /* bytes; the least that malloc gives */
 };
 
-/* Invariant: in a bucket all lines but the last are full, and but for the first none is empty. */
+/*
+ * Invariant: in a bucket each line but the last has LINE_ROOM - 1 elements, and in the place of one
+ * more the next line; that has at least two.
+ */
 struct table_line {
-	struct table_line *more; /* of the same bucket, or NULL */
-	void *elements[LINE_ROOM];
+	union {
+		void *elements[LINE_ROOM];
+		struct {
+			void *others[LINE_ROOM - 1];
+			struct table_line *more; /* of the same bucket, if has_more */
+		};
+	};
 	uint8_t tags[LINE_ROOM];
-	uint8_t count;
+	uint8_t count : 7; /* elements */
+	uint8_t has_more : 1;
 };
 
-_Static_assert(sizeof(struct table_line) <= LINE_SIZE, "a line is a cache line");
+_Static_assert(sizeof(struct table_line) == LINE_SIZE, "a line is a cache line");
 
 /* Lines on cache lines of their own: where the first is, depends on what malloc gave. */
 struct table_segment {
 	unsigned char bytes[(SEGMENT_SIZE + 1) * LINE_SIZE - MALLOC_ALIGNMENT];
 };
 
-static struct table_line *line_at(const struct table *table, size_t bucket) {
+static struct table_line *next_of(const struct table_line *line) {
+	return line->has_more ? line->more : NULL;
+}
+
+static void set_next(struct table_line *line, struct table_line *next) {
+	line->more = next;
+	line->has_more = next != NULL;
+}
+
+static struct table_line *line_at(const struct hash_table *table, size_t bucket) {
 	uintptr_t bytes = (uintptr_t)table->segments[bucket / SEGMENT_SIZE];
 	uintptr_t first = (bytes + LINE_SIZE - 1) & ~(uintptr_t)(LINE_SIZE - 1);
 
 	return (struct table_line *)(first + bucket % SEGMENT_SIZE * LINE_SIZE);
 }
 
-static struct table_line *line_for(const struct table *table, uint64_t hash) {
+static struct table_line *line_for(const struct hash_table *table, uint64_t hash) {
 	size_t bucket = hash & (2 * table->base - 1);
 
 	/* That one is not split off yet: its elements are still where they came from. */
@@ -51,22 +69,22 @@ static uint8_t tag_of(uint64_t hash) {
 	return (uint8_t)(hash >> 56);
 }
 
-static bool is_split_due(const struct table *table, size_t count) {
+static bool is_split_due(const struct hash_table *table, size_t count) {
 	return count > LOAD * table->buckets;
 }
 
 /* Whether the next insert splits a bucket into a segment that is not there. */
-static bool needs_segment(const struct table *table) {
+static bool needs_segment(const struct hash_table *table) {
 	return is_split_due(table, table->count + 1) &&
 	       table->buckets == table->segment_count * SEGMENT_SIZE;
 }
 
 /* --- Memory -------------------------------------------------------------------------------- */
 
-static bool set_segment_room(struct table *table, size_t room) {
+static bool set_segment_room(struct hash_table *table, size_t room) {
 	struct table_segment **segments =
-	    mem_account_realloc(table->memory, table->segments, table->segment_room * sizeof(*segments),
-			  room * sizeof(*segments));
+	    mem_account_realloc(table->memory, table->segments,
+				table->segment_room * sizeof(*segments), room * sizeof(*segments));
 
 	if (segments == NULL)
 		return false;
@@ -75,7 +93,7 @@ static bool set_segment_room(struct table *table, size_t room) {
 	return true;
 }
 
-static bool add_segment(struct table *table) {
+static bool add_segment(struct hash_table *table) {
 	if (table->segment_count == table->segment_room &&
 	    !set_segment_room(table, 2 * table->segment_room))
 		return false;
@@ -87,70 +105,77 @@ static bool add_segment(struct table *table) {
 	return true;
 }
 
-static void drop_segment(struct table *table) {
+static void drop_segment(struct hash_table *table) {
 	struct table_segment *segment = table->segments[--table->segment_count];
 
 	mem_account_free(table->memory, segment, sizeof(*segment));
 }
 
-static bool make_spare(struct table *table) {
-	if (table->spare == NULL) {
-		table->spare = mem_account_alloc(table->memory, sizeof(*table->spare));
-		if (table->spare == NULL)
+/* Makes sure that there are so many spare lines. */
+static bool make_spare(struct hash_table *table, unsigned count) {
+	struct table_line *line = table->spare;
+
+	for (; count > 0 && line != NULL; line = next_of(line))
+		count--;
+	for (; count > 0; count--) {
+		line = mem_account_alloc(table->memory, sizeof(*line));
+		if (line == NULL)
 			return false;
-		*table->spare = (struct table_line){0};
+		set_next(line, table->spare);
+		table->spare = line;
 	}
 	return true;
 }
 
-static void free_lines(struct table *table, struct table_line *line) {
+static void free_lines(struct hash_table *table, struct table_line *line) {
 	while (line != NULL) {
-		struct table_line *more = line->more;
+		struct table_line *more = next_of(line);
 		mem_account_free(table->memory, line, sizeof(*line));
 		line = more;
 	}
 }
 
-/* Takes back what one bucket or another no longer needs. */
-static void give_back(struct table *table, struct table_line *lines) {
+/* Takes back what one bucket or another no longer needs; one line is kept. */
+static void give_back(struct hash_table *table, struct table_line *lines) {
 	if (lines != NULL && table->spare == NULL) {
 		table->spare = lines;
-		lines = lines->more;
-		table->spare->more = NULL;
+		lines = next_of(lines);
+		set_next(table->spare, NULL);
 	}
 	free_lines(table, lines);
 }
 
-bool hash_table_init(struct table *table, struct memory *memory, table_hash hash, uint64_t seed) {
-	*table = (struct table){
+bool hash_table_init(struct hash_table *table, struct mem_account *memory, table_hash hash,
+		     uint64_t seed) {
+	*table = (struct hash_table){
 	    .buckets = SEGMENT_SIZE,
 	    .base = SEGMENT_SIZE,
 	    .hash = hash,
 	    .seed = seed,
 	    .memory = memory,
 	};
-	if (set_segment_room(table, SEGMENT_ROOM_MIN) && add_segment(table) && make_spare(table))
+	if (set_segment_room(table, SEGMENT_ROOM_MIN) && add_segment(table) && make_spare(table, 1))
 		return true;
 	hash_table_destroy(table);
 	return false;
 }
 
-void hash_table_destroy(struct table *table) {
+void hash_table_destroy(struct hash_table *table) {
 	for (size_t bucket = 0; bucket < table->segment_count * SEGMENT_SIZE; bucket++)
-		free_lines(table, line_at(table, bucket)->more);
+		free_lines(table, next_of(line_at(table, bucket)));
 	while (table->segment_count > 0)
 		drop_segment(table);
 	mem_account_free(table->memory, table->segments,
-		    table->segment_room * sizeof(struct table_segment *));
-	mem_account_free(table->memory, table->spare, sizeof(*table->spare));
-	*table = (struct table){0};
+			 table->segment_room * sizeof(struct table_segment *));
+	free_lines(table, table->spare);
+	*table = (struct hash_table){0};
 }
 
-bool hash_table_reserve_one(struct table *table) {
-	return make_spare(table) && (!needs_segment(table) || add_segment(table));
+bool hash_table_reserve_one(struct hash_table *table) {
+	return make_spare(table, 1) && (!needs_segment(table) || add_segment(table));
 }
 
-size_t hash_table_reserve_cost(const struct table *table) {
+size_t hash_table_reserve_cost(const struct hash_table *table) {
 	size_t growth = table->spare == NULL ? mem_account_cost(sizeof(*table->spare)) : 0;
 
 	if (!needs_segment(table))
@@ -161,13 +186,13 @@ size_t hash_table_reserve_cost(const struct table *table) {
 	return growth + mem_account_cost(sizeof(struct table_segment));
 }
 
-static void count_bucket(struct table *table) {
+static void count_bucket(struct hash_table *table) {
 	table->buckets++;
 	if (table->buckets == 2 * table->base)
 		table->base *= 2;
 }
 
-bool hash_table_reserve_total(struct table *table, size_t count) {
+bool hash_table_reserve_total(struct hash_table *table, size_t count) {
 	assert(table->count == 0);
 	while (is_split_due(table, count)) {
 		if (table->buckets == table->segment_count * SEGMENT_SIZE && !add_segment(table))
@@ -181,14 +206,19 @@ bool hash_table_reserve_total(struct table *table, size_t count) {
 
 /* Takes a line from *lines when the bucket is full. */
 static void add(struct table_line *line, struct table_line **lines, uint8_t tag, void *element) {
-	while (line->more != NULL)
+	while (line->has_more)
 		line = line->more;
 	if (line->count == LINE_ROOM) {
 		struct table_line *more = *lines;
-		*lines = more->more;
-		more->more = NULL;
-		more->count = 0;
-		line->more = more;
+
+		assert(more != NULL);
+		*lines = next_of(more);
+		more->elements[0] = line->elements[LINE_ROOM - 1];
+		more->tags[0] = line->tags[LINE_ROOM - 1];
+		more->count = 1;
+		more->has_more = 0;
+		line->count = LINE_ROOM - 1;
+		set_next(line, more);
 		line = more;
 	}
 	line->tags[line->count] = tag;
@@ -197,17 +227,17 @@ static void add(struct table_line *line, struct table_line **lines, uint8_t tag,
 
 /*
  * Moves the elements of a bucket, each to where it belongs now. The lines that it had suffice for
- * two buckets; for one that others are in already, the spare does.
+ * two buckets; for one that others are in already, they and two spare ones do.
  */
-static void move_all(struct table *table, struct table_line *first) {
+static void move_all(struct hash_table *table, struct table_line *first) {
 	struct table_line *lines = table->spare;
 	struct table_line line = *first;
 
 	table->spare = NULL;
 	first->count = 0;
-	first->more = NULL;
+	first->has_more = 0;
 	for (;;) {
-		struct table_line *next = line.more;
+		struct table_line *next = next_of(&line);
 		for (unsigned i = 0; i < line.count; i++)
 			__builtin_prefetch(line.elements[i]);
 		for (unsigned i = 0; i < line.count; i++) {
@@ -217,13 +247,13 @@ static void move_all(struct table *table, struct table_line *first) {
 		if (next == NULL)
 			break;
 		line = *next;
-		next->more = lines;
+		set_next(next, lines);
 		lines = next;
 	}
 	give_back(table, lines);
 }
 
-static void split(struct table *table) {
+static void split(struct hash_table *table) {
 	struct table_line *from = line_at(table, table->buckets - table->base);
 
 	count_bucket(table);
@@ -231,9 +261,9 @@ static void split(struct table *table) {
 }
 
 /* Undoes the last split, and gives segments back that this leaves empty. */
-static void merge(struct table *table) {
+static void merge(struct hash_table *table) {
 	/* Harmless if it fails, here and below: the table is only larger than it need be. */
-	if (!make_spare(table))
+	if (!make_spare(table, 2))
 		return;
 	if (table->buckets == table->base)
 		table->base /= 2;
@@ -247,7 +277,7 @@ static void merge(struct table *table) {
 		(void)set_segment_room(table, table->segment_room / 2);
 }
 
-void hash_table_insert(struct table *table, void *element) {
+void hash_table_insert(struct hash_table *table, void *element) {
 	uint64_t hash = table->hash(table->seed, element);
 
 	assert(table->spare != NULL && !needs_segment(table));
@@ -260,30 +290,35 @@ void hash_table_insert(struct table *table, void *element) {
 /* --- Elements ------------------------------------------------------------------------------ */
 
 /* The line and the place in it where an element is that is in the table. */
-static struct table_line *place_of(const struct table *table, uint64_t hash, const void *element,
-				   unsigned *place) {
+static struct table_line *place_of(const struct hash_table *table, uint64_t hash,
+				   const void *element, unsigned *place) {
 	struct table_line *line = line_for(table, hash);
 
-	for (;; line = line->more)
+	for (;; line = next_of(line))
 		for (*place = 0; *place < line->count; ++*place)
 			if (line->elements[*place] == element)
 				return line;
 }
 
-void hash_table_remove(struct table *table, const void *element) {
+void hash_table_remove(struct hash_table *table, const void *element) {
 	uint64_t hash = table->hash(table->seed, element);
 	struct table_line *before = NULL;
 	struct table_line *last = line_for(table, hash);
 	unsigned place;
 	struct table_line *line = place_of(table, hash, element, &place);
 
-	for (; last->more != NULL; last = last->more)
+	for (; last->has_more; last = last->more)
 		before = last;
 	last->count--;
 	line->tags[place] = last->tags[last->count];
 	line->elements[place] = last->elements[last->count];
-	if (last->count == 0 && before != NULL) {
-		before->more = NULL;
+	/* The one that is left fits in the place of its line. */
+	if (last->count == 1 && before != NULL) {
+		before->elements[LINE_ROOM - 1] = last->elements[0];
+		before->tags[LINE_ROOM - 1] = last->tags[0];
+		before->count = LINE_ROOM;
+		before->has_more = 0;
+		last->has_more = 0;
 		give_back(table, last);
 	}
 	table->count--;
@@ -292,46 +327,47 @@ void hash_table_remove(struct table *table, const void *element) {
 		merge(table);
 }
 
-void hash_table_replace(struct table *table, uint64_t hash, const void *element, void *other) {
+void hash_table_replace(struct hash_table *table, uint64_t hash, const void *element, void *other) {
 	unsigned place;
 
 	place_of(table, hash, element, &place)->elements[place] = other;
 }
 
-void *hash_table_find(const struct table *table, uint64_t hash, table_match is_wanted,
-		 const void *wanted) {
+void *hash_table_find(const struct hash_table *table, uint64_t hash, table_match is_wanted,
+		      const void *wanted) {
 	const struct table_line *line = line_for(table, hash);
 
-	for (; line != NULL; line = line->more)
+	for (; line != NULL; line = next_of(line))
 		for (unsigned i = 0; i < line->count; i++)
 			if (line->tags[i] == tag_of(hash) && is_wanted(line->elements[i], wanted))
 				return line->elements[i];
 	return NULL;
 }
 
-const struct table_line *hash_table_prefetch_bucket(const struct table *table, uint64_t hash) {
+const struct table_line *hash_table_prefetch_bucket(const struct hash_table *table, uint64_t hash) {
 	const struct table_line *line = line_for(table, hash);
 
 	__builtin_prefetch(line);
 	return line;
 }
 
-const struct table_line *hash_table_prefetch_next(const struct table_line *line, uint64_t hash, size_t size) {
+const struct table_line *hash_table_prefetch_next(const struct table_line *line, uint64_t hash,
+						  size_t size) {
 	for (unsigned i = 0; i < line->count; i++)
 		if (line->tags[i] == tag_of(hash))
 			for (size_t at = 0; at < size; at += LINE_SIZE)
 				__builtin_prefetch((const char *)line->elements[i] + at);
-	if (line->more != NULL)
+	if (line->has_more)
 		__builtin_prefetch(line->more);
-	return line->more;
+	return next_of(line);
 }
 
-bool hash_table_foreach(const struct table *table, void *context,
-		bool (*visit)(void *context, void *element)) {
+bool hash_table_foreach(const struct hash_table *table, void *context,
+			bool (*visit)(void *context, void *element)) {
 	for (size_t bucket = 0; bucket < table->buckets; bucket++) {
 		const struct table_line *line = line_at(table, bucket);
 
-		for (; line != NULL; line = line->more)
+		for (; line != NULL; line = next_of(line))
 			for (unsigned i = 0; i < line->count; i++)
 				if (!visit(context, line->elements[i]))
 					return false;
@@ -339,15 +375,15 @@ bool hash_table_foreach(const struct table *table, void *context,
 	return true;
 }
 
-void hash_table_clear(struct table *table, void *context,
-		 void (*release)(void *context, void *element)) {
+void hash_table_clear(struct hash_table *table, void *context,
+		      void (*release)(void *context, void *element)) {
 	for (size_t bucket = 0; bucket < table->buckets; bucket++) {
 		struct table_line *first = line_at(table, bucket);
 
-		for (const struct table_line *line = first; line != NULL; line = line->more)
+		for (const struct table_line *line = first; line != NULL; line = next_of(line))
 			for (unsigned i = 0; i < line->count; i++)
 				release(context, line->elements[i]);
-		give_back(table, first->more);
+		give_back(table, next_of(first));
 		*first = (struct table_line){0};
 	}
 	table->count = 0;

@@ -1,74 +1,89 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef MEMORY_H
-#define MEMORY_H
+#ifndef MEM_ACCOUNT_H
+#define MEM_ACCOUNT_H
 
 /*
- * memory.h - counts what the store, the sessions and the answers hold, so that it can be limited.
+ * mem_account.h - the count of bytes that the store, the sessions and their replies hold, and the
+ * slabs that the small ones of their blocks come from.
  *
- * A block counts as what glibc's malloc(3) takes for it on a 64-bit machine: the bytes asked for
- * and a header of 8, rounded up to 16, at least 32. Not counted: the rounding of large blocks to
- * pages, and holes between blocks.
+ * A block of at most SLAB_BLOCK_MAX bytes counts as what its slab has for it: rounded up to 8. A
+ * larger one counts as what glibc's malloc(3) takes for it on a 64-bit machine: the bytes asked for
+ * and a header of 8, rounded up to 16. Not counted: the rounding of large blocks to pages, holes
+ * between blocks, and the blocks of slabs that are free.
  *
- * Here is the counting; the limit is looked at by whoever may refuse (store_has_memory_for()).
+ * The limit is not checked here, but where a call can be refused (store_has_memory_for()).
  */
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "core/slab.h"
 
 enum {
 	MEMORY_HEADER = 8,
 	MEMORY_ROUND = 16,
-	MEMORY_LEAST = 32,
 };
 
-struct memory {
+struct mem_account {
 	size_t used;  /* bytes */
 	size_t limit; /* bytes */
 
-	/* Bytes that somebody was refused since peers were last asked to let go of theirs; 0: none.
-	   Never more than `limit`, for that no peer can help. */
+	/* Bytes that were refused since connections were last dropped for it; 0: none. At most
+	   `limit`, because dropping connections cannot free more. */
 	size_t wanted;
 
 	/* For tests: the allocation that comes this many from now finds no memory; 0: none. */
 	unsigned fail_in;
+
+	struct slabs slabs;
 };
 
 /*
- * A block of malloc's, `size` bytes, that its owner lets others have. Whoever takes it sets `data`
- * to NULL, and counts it with mem_account_adopt().
+ * A block of `size` bytes from malloc() that may be adopted with mem_account_adopt(), which sets
+ * `data` to NULL.
  */
-struct block {
+struct owned_block {
 	void *data;
 	size_t size;
 };
 
+static inline size_t mem_account_round_to(size_t size, size_t step) {
+	return (size + step - 1) / step * step;
+}
+
 /* What a block of `size` bytes counts. */
 static inline size_t mem_account_cost(size_t size) {
-	size_t cost = (size + MEMORY_HEADER + MEMORY_ROUND - 1) / MEMORY_ROUND * MEMORY_ROUND;
-
-	return cost < MEMORY_LEAST ? MEMORY_LEAST : cost;
+	return size <= SLAB_BLOCK_MAX ? mem_account_round_to(size, SLAB_STEP)
+				      : mem_account_round_to(size + MEMORY_HEADER, MEMORY_ROUND);
 }
 
 /* The size, `size` or a little more, of the largest block that counts no more. */
 static inline size_t mem_account_round_up(size_t size) {
-	return mem_account_cost(size) - MEMORY_HEADER;
+	return mem_account_cost(size) - (size <= SLAB_BLOCK_MAX ? 0 : MEMORY_HEADER);
 }
 
-static inline int memory_fails(struct memory *memory) {
+static inline int memory_fails(struct mem_account *memory) {
 	return memory->fail_in != 0 && --memory->fail_in == 0;
 }
 
-/* `size` bytes, not zeroed, to be freed with mem_account_free(). NULL: there are none. */
-static inline void *mem_account_alloc(struct memory *memory, size_t size) {
-	void *block = memory_fails(memory) ? NULL : malloc(size);
+/*
+ * `size` bytes, 1 or more, not zeroed, to be freed with mem_account_free() of the same account.
+ * NULL: there are none.
+ */
+static inline void *mem_account_alloc(struct mem_account *memory, size_t size) {
+	void *block;
 
+	if (memory_fails(memory))
+		return NULL;
+	block = size <= SLAB_BLOCK_MAX ? slab_alloc(&memory->slabs, size) : malloc(size);
 	if (block != NULL)
 		memory->used += mem_account_cost(size);
 	return block;
 }
 
-/* What is in the block is ours from now on; to be freed with mem_account_free(). */
-static inline void *mem_account_adopt(struct memory *memory, struct block *block) {
+/* Adopts the block, of more than SLAB_BLOCK_MAX bytes, and counts it; as if allocated here. */
+static inline void *mem_account_adopt(struct mem_account *memory, struct owned_block *block) {
 	void *data = block->data;
 
 	memory->used += mem_account_cost(block->size);
@@ -77,25 +92,35 @@ static inline void *mem_account_adopt(struct memory *memory, struct block *block
 }
 
 /* `size` is what was allocated. NULL does nothing. */
-static inline void mem_account_free(struct memory *memory, void *block, size_t size) {
+static inline void mem_account_free(struct mem_account *memory, void *block, size_t size) {
 	if (block == NULL)
 		return;
 	memory->used -= mem_account_cost(size);
-	free(block);
+	if (size <= SLAB_BLOCK_MAX)
+		slab_free(&memory->slabs, block, size);
+	else
+		free(block);
 }
 
 /*
  * Makes a block of `from` bytes one of `to` bytes; it may move. NULL: there is no memory, and the
  * block is as it was. `block` may be NULL, whatever `from` is.
  */
-static inline void *mem_account_realloc(struct memory *memory, void *block, size_t from, size_t to) {
-	void *resized = memory_fails(memory) ? NULL : realloc(block, to);
+static inline void *mem_account_realloc(struct mem_account *memory, void *block, size_t from,
+					size_t to) {
+	void *resized;
 
-	if (resized == NULL)
-		return NULL;
-	if (block != NULL)
-		memory->used -= mem_account_cost(from);
-	memory->used += mem_account_cost(to);
+	if (block != NULL && from > SLAB_BLOCK_MAX && to > SLAB_BLOCK_MAX) {
+		resized = memory_fails(memory) ? NULL : realloc(block, to);
+		if (resized != NULL)
+			memory->used += mem_account_cost(to) - mem_account_cost(from);
+		return resized;
+	}
+	resized = mem_account_alloc(memory, to);
+	if (resized == NULL || block == NULL)
+		return resized;
+	memcpy(resized, block, from < to ? from : to);
+	mem_account_free(memory, block, from);
 	return resized;
 }
 

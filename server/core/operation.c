@@ -21,7 +21,42 @@ static uint64_t hash(struct kv_bytes bytes) {
 	return htole64(bytes.size > 0 ? XXH3_64bits(bytes.data, bytes.size) : 0);
 }
 
+uint64_t txn_hash(const struct txn *txn) {
+	XXH3_state_t state;
+
+	(void)XXH3_64bits_reset(&state);
+	for (uint32_t i = 0; i < txn->condition_count; i++) {
+		const struct condition *condition = &txn->conditions[i];
+		const struct digest digest = {
+		    .want_old = htole32((uint32_t)condition->test),
+		    .expected = htole64(condition->version),
+		    .key = hash(condition->key),
+		    .value = hash(condition->value),
+		};
+
+		(void)XXH3_64bits_update(&state, &digest, sizeof(digest));
+	}
+	for (uint32_t i = 0; i < txn->change_count; i++) {
+		const struct change *change = &txn->changes[i];
+		const struct digest digest = {
+		    .kind = htole32(1),
+		    .want_old = htole32((uint32_t)change->kind),
+		    .expected = htole64(change->ttl_ms),
+		    .key = hash(change->key),
+		    .value = hash(change->value),
+		};
+
+		(void)XXH3_64bits_update(&state, &digest, sizeof(digest));
+	}
+	return XXH3_64bits_digest(&state);
+}
+
 uint64_t operation_hash(const struct operation *operation) {
+	if (operation->is_unread)
+		return HASH_UNREAD;
+	if (operation->kind == OPERATION_TXN)
+		return operation->txn->hash;
+
 	bool wants_old = operation->kind == OPERATION_APPEND && operation->want_old;
 	const struct digest digest = {
 	    .kind = htole32((uint32_t)operation->kind),
@@ -34,6 +69,6 @@ uint64_t operation_hash(const struct operation *operation) {
 	return XXH3_64bits(&digest, sizeof(digest));
 }
 
-void reply_drop(struct memory *memory, struct reply *reply) {
+void reply_drop(struct mem_account *memory, struct reply *reply) {
 	view_unref(memory, &reply->value);
 }

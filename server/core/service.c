@@ -3,33 +3,19 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "core/session.h"
-#include "core/store.h"
+#include "core/service_private.h"
+#include "core/write.h"
 
 enum {
 	EXPIRE_RETRY_MS = 1000, /* after the journal had no room for the end of a session */
+	SESSIONS_END_MAX = 64,	/* sessions that end to make room for one */
 };
 
-/* Invariant: `now_ms` and `position` never go back. */
-struct service {
-	struct identity identity;
-	struct service_limits limits;
-	struct recorder recorder; /* all NULL: none */
-	struct memory memory;
-	struct store store;
-	struct sessions sessions;
-	uint64_t now_ms;   /* the latest time seen */
-	uint64_t position; /* of the last operation recorded; 0: none by this process */
-	uint64_t sessions_opened;
-	uint64_t sessions_expired;
-	uint64_t calls_run;
-	uint64_t calls_replayed;
-	uint64_t calls_refused;
-};
-
-struct service *service_new(const struct identity *identity, const struct service_limits *limits,
-			    const struct recorder *recorder) {
+struct service *service_new(const struct server_identity *identity,
+			    const struct service_limits *limits,
+			    const struct journal_sink *recorder) {
 	assert(identity->epoch != 0 && limits->value_max <= VALUE_MAX);
 
 	struct service *service = malloc(sizeof(*service));
@@ -63,7 +49,7 @@ void service_free(struct service *service) {
 	free(service);
 }
 
-const struct identity *service_identity(const struct service *service) {
+const struct server_identity *service_identity(const struct service *service) {
 	return &service->identity;
 }
 
@@ -71,54 +57,36 @@ const struct service_limits *service_limits(const struct service *service) {
 	return &service->limits;
 }
 
-struct memory *service_memory(struct service *service) {
+struct mem_account *service_memory(struct service *service) {
 	return &service->memory;
+}
+
+struct service_refusals service_refusals(const struct service *service) {
+	return service->refusals;
+}
+
+size_t service_memory_used(const struct service *service) {
+	return service->memory.used;
+}
+
+size_t service_key_count(const struct service *service) {
+	return service->store.entries.count;
+}
+
+size_t service_session_count(const struct service *service) {
+	return service->sessions.by_id.count;
 }
 
 bool service_is_epoch(const struct service *service, uint64_t epoch) {
 	return epoch == 0 || epoch == service->identity.epoch;
 }
 
-static enum kv_status check_key(struct kv_bytes key) {
-	if (key.size == 0)
-		return KV_INVALID;
-	return key.size > KEY_MAX ? KV_TOOBIG : KV_OK;
-}
-
-void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, uint32_t reply_max,
-		 struct reply *reply) {
-	*reply = (struct reply){.status = KV_EPOCH};
-	if (!service_is_epoch(service, epoch))
-		return;
-	reply->status = check_key(key);
-	if (reply->status != KV_OK)
-		return;
-
-	struct entry *entry = store_find(&service->store, key);
-	if (entry == NULL) {
-		reply->status = KV_NOKEY;
-		return;
-	}
-	/* The answer shows this one write, so it waits for no other to be durable. */
-	reply->position = entry->position;
-	reply->current = entry->version;
-	struct view value = view_all(&entry->value);
-	if (value.size > reply_max)
-		reply->status = KV_TOOBIG;
-	else
-		reply->value = view_ref(value);
-}
-
-void service_prefetch(const struct service *service, const struct kv_bytes *keys, unsigned count) {
-	store_prefetch(&service->store, keys, count);
-}
-
 /* False: the journal has no room. */
 static bool record(struct service *service, const struct operation *operation) {
-	const struct recorder *recorder = &service->recorder;
+	const struct journal_sink *recorder = &service->recorder;
 
 	if (recorder->record == NULL)
-		return true;
+		return ++service->position > 0;
 	if (!recorder->reserve(recorder->journal, operation))
 		return false;
 	service->position = recorder->record(recorder->journal, operation, service->now_ms);
@@ -138,16 +106,24 @@ static void apply_open(struct service *service, struct session *session, struct 
 	};
 }
 
-static void apply_end(struct service *service, enum operation_kind kind, struct session *session) {
+static void observe(struct service *service, const struct operation *operation) {
+	if (service->observer.applied != NULL)
+		service->observer.applied(service->observer.context, operation);
+}
+
+static void apply_end(struct service *service, const struct operation *operation,
+		      struct session *session) {
 	session_destroy(&service->sessions, session);
-	if (kind == OPERATION_EXPIRE)
+	if (operation->kind == OPERATION_EXPIRE)
 		service->sessions_expired++;
+	observe(service, operation);
 }
 
 static void apply_write(struct service *service, const struct operation *operation,
-			struct change *change, uint64_t position, struct reply *reply) {
-	store_commit(&service->store, change, operation, position, reply);
-	service->calls_run++;
+			struct write *write, uint64_t position, struct reply *reply) {
+	write_commit(&service->store, operation, write, position, service->now_ms, reply);
+	service->writes_applied++;
+	observe(service, operation);
 }
 
 /* --- Sessions ------------------------------------------------------------------------------ */
@@ -161,18 +137,41 @@ static bool expire(struct service *service, struct session *session) {
 
 	if (!record(service, &end))
 		return false;
-	apply_end(service, OPERATION_EXPIRE, session);
+	apply_end(service, &end, session);
 	return true;
 }
 
-/* Sessions that never wrote have nothing to lose but their id, so they go first. */
-static bool make_room_for_session(struct service *service) {
-	const struct sessions *sessions = &service->sessions;
+/* What sessions may take of the memory. */
+static size_t sessions_memory_max(const struct service *service) {
+	size_t share = service->limits.memory_max / SESSIONS_SHARE;
 
-	while (sessions->by_id.count >= service->limits.sessions_max)
-		if (sessions->silent.oldest == NULL || !expire(service, sessions->silent.oldest))
-			return false;
-	return true;
+	return share > SESSIONS_MEMORY_MIN ? share : SESSIONS_MEMORY_MIN;
+}
+
+/* The slots that one more session would be given; 0: there is no room for it. */
+static uint32_t slots_for(const struct service *service, uint32_t wanted) {
+	return service->sessions.by_id.count < service->limits.sessions_max
+		   ? sessions_slots_for(&service->sessions, wanted, sessions_memory_max(service))
+		   : 0;
+}
+
+/*
+ * Ends sessions that never wrote, which have nothing to lose but their id, until there is room for
+ * one more. With limits that are lower than they were it may end no more than SESSIONS_END_MAX: one
+ * for which two or more ended is taken in nevertheless. 0: there is no room.
+ */
+static uint32_t make_room_for_session(struct service *service, uint32_t wanted) {
+	uint32_t slots = slots_for(service, wanted);
+
+	for (unsigned ended = 0; slots == 0; slots = slots_for(service, wanted)) {
+		if (ended == SESSIONS_END_MAX)
+			return 1;
+		if (service->sessions.idle_sessions.oldest == NULL ||
+		    !expire(service, service->sessions.idle_sessions.oldest))
+			return ended > 1 ? 1 : 0;
+		ended++;
+	}
+	return slots;
 }
 
 static void run_open(struct service *service, const struct operation *operation,
@@ -198,10 +197,17 @@ static void run_open(struct service *service, const struct operation *operation,
 	reply->status = KV_FULL;
 	if (sessions_find(sessions, operation->client_id) != NULL)
 		return;
-	struct session *session = session_prepare(sessions, operation);
+	/* First, because the sessions that end take back what their table has reserved. */
+	struct operation open = *operation;
+	open.slots = make_room_for_session(service, operation->slots);
+	if (open.slots == 0) {
+		service->refusals.sessions++;
+		return;
+	}
+	struct session *session = session_prepare(sessions, &open);
 	if (session == NULL)
 		return;
-	if (!make_room_for_session(service) || !record(service, operation)) {
+	if (!record(service, &open)) {
 		session_cancel(sessions, session);
 		return;
 	}
@@ -221,67 +227,47 @@ static void run_close(struct service *service, const struct operation *operation
 		reply->status = KV_FULL;
 		return;
 	}
-	apply_end(service, OPERATION_CLOSE, session);
+	apply_end(service, operation, session);
 	reply->status = KV_OK;
 }
 
 /* --- Writes -------------------------------------------------------------------------------- */
 
-/* What an Append makes, and what it answers. */
-static enum kv_status check_append(const struct service *service, const struct entry *entry,
-				   const struct operation *operation, uint32_t reply_max) {
-	uint32_t old_size = entry == NULL ? 0 : entry->value.size;
-
-	if (old_size + operation->value.size > service->limits.value_max)
-		return KV_TOOBIG;
-	return operation->want_old && old_size > reply_max ? KV_TOOBIG : KV_OK;
-}
-
-static enum kv_status check_sizes(const struct service *service,
-				  const struct operation *operation) {
-	enum kv_status status = check_key(operation->key);
-
-	if (status == KV_OK && operation->value.size > service->limits.value_max)
-		return KV_TOOBIG;
-	return status;
-}
-
-/* A write that the duplicate cache has nothing to say about: does it, or says why not. */
+/* A write that is no copy: applies or refuses it. */
 static void try_write(struct service *service, const struct operation *operation,
 		      uint32_t reply_max, struct reply *reply) {
 	struct store *store = &service->store;
-	struct change change;
+	struct write write;
 
-	reply->status = check_sizes(service, operation);
-	if (reply->status != KV_OK)
-		return;
-	struct entry *entry = store_find(store, operation->key);
-	reply->current = entry == NULL ? 0 : entry->version;
-	reply->status = store_check(entry, operation->expected);
-	if (reply->status == KV_OK && operation->kind == OPERATION_APPEND)
-		reply->status = check_append(service, entry, operation, reply_max);
-	if (reply->status != KV_OK)
-		return;
-
-	reply->status = KV_FULL;
-	if (!store_has_memory_for(store, entry, operation))
-		return;
-	if (!store_prepare(store, entry, operation, &change))
-		return;
-	if (!record(service, operation)) {
-		store_cancel(store, &change);
+	if (operation->is_unread || operation->refusal != KV_OK) {
+		reply->status = operation->is_unread ? KV_FULL : operation->refusal;
 		return;
 	}
-	apply_write(service, operation, &change, service->position, reply);
+	write_check(store, operation, service->limits.value_max, reply_max, &write, reply);
+	if (reply->status != KV_OK)
+		return;
+	reply->status = KV_FULL;
+	if (!write_prepare(store, operation, false, &write)) {
+		service->refusals.memory++;
+		return;
+	}
+	if (record(service, operation))
+		apply_write(service, operation, &write, service->position, reply);
+	else
+		write_cancel(store, operation, &write);
 }
 
 /*
- * Without a session a copy cannot be told from a new call, so only a write that a copy of it makes
- * impossible is allowed.
+ * Without a session a copy cannot be distinguished from a new call, so only a write that a copy of
+ * it makes impossible is allowed.
  */
 static void run_stateless(struct service *service, const struct operation *operation,
 			  uint32_t reply_max, struct reply *reply) {
-	if (operation->kind == OPERATION_PUT && operation->expected != VERSION_ANY)
+	bool is_once = operation->expected != VERSION_ANY &&
+		       (operation->kind == OPERATION_PUT ||
+			(operation->kind == OPERATION_DELETE && operation->expected != 0));
+
+	if (is_once)
 		try_write(service, operation, reply_max, reply);
 	else
 		reply->status = KV_INVALID;
@@ -302,7 +288,7 @@ static void run_new(struct service *service, struct session *session,
 	session_cache_reply(&service->sessions, session, operation, hash, reply);
 }
 
-/* True: it was a copy, and it was answered as the first one. */
+/* True: it was a copy, and has the reply of the first one. */
 static bool run_write(struct service *service, const struct operation *operation,
 		      uint32_t reply_max, struct reply *reply) {
 	struct session *session = sessions_find(&service->sessions, operation->client_id);
@@ -323,6 +309,9 @@ static bool run_write(struct service *service, const struct operation *operation
 	case ADMIT_FALSE_RETRY:
 		reply->status = KV_FALSE_RETRY;
 		break;
+	case ADMIT_UNREAD:
+		reply->status = KV_MAYBE;
+		break;
 	case ADMIT_STALE:
 		reply->status = KV_STALE;
 		break;
@@ -336,6 +325,25 @@ static bool run_write(struct service *service, const struct operation *operation
 	return false;
 }
 
+bool service_may_park(struct service *service, uint64_t epoch, const struct operation *operation) {
+	struct session *session;
+	uint32_t which;
+
+	if (operation->kind != OPERATION_TXN || !service_is_epoch(service, epoch))
+		return false;
+	session = sessions_find(&service->sessions, operation->client_id);
+	return session_admit(session, operation, operation_hash(operation)) == ADMIT_NEW &&
+	       txn_check_sizes(operation->txn, service->limits.value_max, &which) == KV_OK &&
+	       operation->txn->condition_count > 0;
+}
+
+void service_hold_session(struct service *service, uint64_t client_id, bool is_parked) {
+	struct session *session = sessions_find(&service->sessions, client_id);
+
+	if (session != NULL)
+		session_hold(&service->sessions, session, is_parked, service->now_ms);
+}
+
 /* --- The calls ----------------------------------------------------------------------------- */
 
 static void advance(struct service *service, uint64_t now_ms) {
@@ -345,6 +353,8 @@ static void advance(struct service *service, uint64_t now_ms) {
 
 void service_run(struct service *service, uint64_t epoch, const struct operation *operation,
 		 uint32_t reply_max, uint64_t now_ms, struct reply *reply) {
+	/* Of keys that may lie in the block, which a write takes. */
+	uint64_t refusal = operation->block != NULL ? refusal_position(service, operation) : 0;
 	bool is_copy = false;
 
 	*reply = (struct reply){.status = KV_EPOCH};
@@ -359,13 +369,16 @@ void service_run(struct service *service, uint64_t epoch, const struct operation
 			break;
 		case OPERATION_PUT:
 		case OPERATION_APPEND:
+		case OPERATION_DELETE:
+		case OPERATION_TXN:
 			if (operation->client_id == 0)
 				run_stateless(service, operation, reply_max, reply);
 			else
 				is_copy = run_write(service, operation, reply_max, reply);
 			break;
 		case OPERATION_EXPIRE:
-			assert(!"nobody may ask for this");
+		case OPERATION_END:
+			assert(!"only service_expire() and service_end_ttls() record these");
 			break;
 		}
 	}
@@ -374,18 +387,33 @@ void service_run(struct service *service, uint64_t epoch, const struct operation
 	else if (reply->status != KV_OK)
 		service->calls_refused++;
 	/* More than it shows, perhaps: a refusal, too, may show the last write recorded. */
-	reply->position = service->position;
+	reply->position = service_until(service, service->position);
+	if (reply->status == KV_FULL) {
+		if (operation->block == NULL)
+			refusal = refusal_position(service, operation);
+		reply->position = service_until(service, refusal);
+	}
 }
 
-uint64_t service_expire(struct service *service, unsigned most, uint64_t now_ms) {
+void service_observe(struct service *service, const struct service_observer *observer) {
+	service->observer = *observer;
+}
+
+void service_renew_leases(struct service *service) {
+	service->leases_from_ms = service->now_ms;
+}
+
+uint64_t service_expire(struct service *service, unsigned max, uint64_t now_ms) {
 	struct session *session;
 
 	advance(service, now_ms);
 	while ((session = sessions_oldest(&service->sessions)) != NULL) {
-		uint64_t idle_ms = service->now_ms - session->active_ms;
+		uint64_t idle_ms = service->now_ms - (session->active_ms > service->leases_from_ms
+							  ? session->active_ms
+							  : service->leases_from_ms);
 		if (idle_ms < service->limits.lease_ms)
 			return service->limits.lease_ms - idle_ms;
-		if (most-- == 0)
+		if (max-- == 0)
 			return 0;
 		if (!expire(service, session))
 			return EXPIRE_RETRY_MS;
@@ -393,25 +421,67 @@ uint64_t service_expire(struct service *service, unsigned most, uint64_t now_ms)
 	return UINT64_MAX;
 }
 
+static void end_entry(struct service *service, struct operation *end, struct entry *entry) {
+	unsigned char key[KEY_MAX];
+
+	/* The entry's own is gone when that is observed. */
+	memcpy(key, end->key.data, end->key.size);
+	end->key.data = key;
+	(void)store_end(&service->store, entry, service->position);
+	service->ttls_ended++;
+	observe(service, end);
+}
+
+uint64_t service_end_ttls(struct service *service, unsigned max, uint64_t now_ms) {
+	struct store *store = &service->store;
+	struct entry *entry;
+
+	advance(service, now_ms);
+	while ((entry = expiry_heap_first(&store->ttls)) != NULL) {
+		uint64_t at_ms = store_expires(store, entry);
+		struct operation end = {
+		    .kind = OPERATION_END,
+		    .key = entry_key(entry),
+		    .expected = entry->version,
+		};
+
+		if (at_ms > service->now_ms)
+			return at_ms - service->now_ms;
+		if (max-- == 0)
+			return 0;
+		if (!record(service, &end))
+			return EXPIRE_RETRY_MS;
+		end_entry(service, &end, entry);
+	}
+	return UINT64_MAX;
+}
+
 static bool replay_write(struct service *service, const struct operation *operation,
 			 struct reply *reply) {
 	struct session *session = sessions_find(&service->sessions, operation->client_id);
-	struct entry *entry = store_find(&service->store, operation->key);
-	struct change change;
+	struct write write;
 
-	if (!store_prepare(&service->store, entry, operation, &change))
+	write_find(&service->store, operation, &write);
+	if (!write_prepare(&service->store, operation, true, &write))
 		return false;
-	if (session != NULL && !session_prepare_slot(&service->sessions, session, operation->slot)) {
-		store_cancel(&service->store, &change);
+	if (session != NULL &&
+	    !session_prepare_slot(&service->sessions, session, operation->slot)) {
+		write_cancel(&service->store, operation, &write);
 		return false;
 	}
-	apply_write(service, operation, &change, 0, reply);
+	apply_write(service, operation, &write, service->position, reply);
 	if (session != NULL) {
 		session_renew(&service->sessions, session, service->now_ms);
-		session_cache_reply(&service->sessions, session, operation, operation_hash(operation),
-				 reply);
+		session_cache_reply(&service->sessions, session, operation,
+				    operation_hash(operation), reply);
 	}
 	return true;
+}
+
+/* Nothing was applied. */
+static bool undo_position(struct service *service) {
+	service->position--;
+	return false;
 }
 
 bool service_apply(struct service *service, const struct operation *operation, uint64_t now_ms,
@@ -423,28 +493,50 @@ bool service_apply(struct service *service, const struct operation *operation, u
 		reply = &unwanted;
 	*reply = (struct reply){.status = KV_OK};
 	advance(service, now_ms);
+	service->position++;
 	switch (operation->kind) {
 	case OPERATION_OPEN:
 		session = session_prepare(&service->sessions, operation);
 		if (session == NULL)
-			return false;
+			return undo_position(service);
 		apply_open(service, session, reply);
 		break;
 	case OPERATION_CLOSE:
 	case OPERATION_EXPIRE:
 		session = sessions_find(&service->sessions, operation->client_id);
 		if (session != NULL)
-			apply_end(service, operation->kind, session);
+			apply_end(service, operation, session);
 		break;
 	case OPERATION_PUT:
 	case OPERATION_APPEND:
+	case OPERATION_DELETE:
+	case OPERATION_TXN:
+	case OPERATION_END:
 		if (!replay_write(service, operation, reply))
-			return false;
+			return undo_position(service);
 		break;
 	}
 	if (reply == &unwanted)
 		reply_drop(&service->memory, reply);
 	return true;
+}
+
+void service_set_position(struct service *service, uint64_t position) {
+	if (position != service->position)
+		service->store.changed = position;
+	service->position = position;
+}
+
+uint64_t service_position(const struct service *service) {
+	return service->position;
+}
+
+uint64_t service_changed_position(const struct service *service) {
+	return service->store.changed;
+}
+
+void service_set_change_sink(struct service *service, const struct change_sink *sink) {
+	service->store.sink = sink;
 }
 
 uint64_t service_time(const struct service *service) {
@@ -455,21 +547,27 @@ enum state_result service_save(const struct service *service, state_put *put, vo
 	return state_save(&service->store, &service->sessions, service->now_ms, put, context);
 }
 
-enum state_result service_load(struct service *service, uint64_t size, state_get *get,
-			       void *context) {
-	return state_load(&service->store, &service->sessions, &service->now_ms, size, get,
+enum state_result service_load(struct service *service, unsigned format, uint64_t size,
+			       state_get *get, void *context) {
+	return state_load(&service->store, &service->sessions, &service->now_ms, format, size, get,
 			  context);
 }
 
-void service_get_stats(const struct service *service, struct service_counters *counters) {
-	*counters = (struct service_counters){
-	    .keys = service->store.entries.count,
-	    .sessions = service->sessions.by_id.count,
-	    .sessions_opened = service->sessions_opened,
-	    .sessions_expired = service->sessions_expired,
-	    .memory_used = service->memory.used,
-	    .calls_run = service->calls_run,
-	    .calls_replayed = service->calls_replayed,
-	    .calls_refused = service->calls_refused,
-	};
+void service_add_stats(const struct service *service, struct stats *stats) {
+	stats_add(stats, "keys", service->store.entries.count);
+	stats_add(stats, "sessions", service->sessions.by_id.count);
+	stats_add(stats, "sessions_opened", service->sessions_opened);
+	stats_add(stats, "sessions_expired", service->sessions_expired);
+	stats_add(stats, "sessions_memory_reserved", service->sessions.reserved);
+	stats_add(stats, "sessions_memory_max", sessions_memory_max(service));
+	stats_add(stats, "memory_used", service->memory.used);
+	stats_add(stats, "memory_max", service->limits.memory_max);
+	stats_add(stats, "value_max", service->limits.value_max);
+	stats_add(stats, "sessions_max", service->limits.sessions_max);
+	stats_add(stats, "reads_served", service->reads_served);
+	stats_add(stats, "writes_applied", service->writes_applied);
+	stats_add(stats, "keys_with_ttl", service->store.ttls.count);
+	stats_add(stats, "ttls_ended", service->ttls_ended);
+	stats_add(stats, "calls_replayed", service->calls_replayed);
+	stats_add(stats, "calls_refused", service->calls_refused);
 }

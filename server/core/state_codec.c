@@ -4,14 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "le.h"
 #include "core/session.h"
 #include "core/store.h"
+#include "le.h"
 
 enum {
 	COUNT_SIZE = 8,
-	ENTRY_SIZE = 16, /* without key and value */
-	KEPT_SIZE = 4,	 /* without the bytes */
+	ENTRY_SIZE = 16, /* without key, value and the end of the ttl */
+	EXPIRES_SIZE = 8,
+	KEPT_SIZE = 4, /* without the bytes */
 	SESSION_SIZE = 34,
 	SLOT_SIZE = 36,
 	VALUES_ROOM_MIN = 64,
@@ -29,7 +30,9 @@ struct seen {
 
 /* Invariant: `seen` is in order of the buffers' addresses, each once. */
 struct saver {
+	const struct store *store;
 	const struct sessions *sessions;
+	uint64_t now_ms;
 	state_put *put;
 	void *context;
 	struct seen *seen;
@@ -43,10 +46,16 @@ typedef bool visit_session(struct saver *saver, const struct session *session);
 static bool each_session(struct saver *saver, visit_session *visit) {
 	const struct session *session;
 
-	for (session = saver->sessions->silent.oldest; session != NULL; session = session->newer)
+	for (session = saver->sessions->idle_sessions.oldest; session != NULL;
+	     session = session->newer)
 		if (!visit(saver, session))
 			return false;
-	for (session = saver->sessions->wrote.oldest; session != NULL; session = session->newer)
+	for (session = saver->sessions->written_sessions.oldest; session != NULL;
+	     session = session->newer)
+		if (!visit(saver, session))
+			return false;
+	for (session = saver->sessions->held_sessions.oldest; session != NULL;
+	     session = session->newer)
 		if (!visit(saver, session))
 			return false;
 	return true;
@@ -129,8 +138,15 @@ static bool put_count(const struct saver *saver, uint64_t count) {
 	return put(saver, bytes, sizeof(bytes));
 }
 
+enum saved_flags {
+	SAVED_NUMBERED = 1, /* its value takes the next number */
+	SAVED_TTL = 2,	    /* the end of its ttl stands behind the head */
+};
+
 static bool put_entry(void *context, struct entry *entry) {
 	struct saver *saver = context;
+	uint64_t expires_ms = store_expires(saver->store, entry);
+	uint16_t flags = expires_ms != 0 ? SAVED_TTL : 0;
 	struct kv_bytes bytes = view_bytes(view_all(&entry->value));
 	struct seen *seen = NULL;
 	uint8_t head[ENTRY_SIZE];
@@ -138,14 +154,17 @@ static bool put_entry(void *context, struct entry *entry) {
 	/* Few are held by others too, and only these need be looked for. */
 	if (buffer_exclusive_bytes(&entry->value) == 0)
 		seen = find_seen(saver, &entry->value);
-	if (seen != NULL)
+	if (seen != NULL) {
 		seen->number = ++saver->numbered;
+		flags |= SAVED_NUMBERED;
+	}
 	le_put64(head, entry->version);
 	le_put32(head + 8, entry->value.size);
-	le_put16(head + 12, entry->key_size);
-	le_put16(head + 14, seen == NULL ? 0 : 1);
-	return put(saver, head, sizeof(head)) && put(saver, entry->key, entry->key_size) &&
-	       put(saver, bytes.data, bytes.size);
+	le_put16(head + 12, (uint16_t)entry_key(entry).size);
+	le_put16(head + 14, flags);
+	return put(saver, head, sizeof(head)) &&
+	       (expires_ms == 0 || put_count(saver, expires_ms)) &&
+	       put(saver, entry->key, entry_key(entry).size) && put(saver, bytes.data, bytes.size);
 }
 
 static bool put_kept(struct saver *saver) {
@@ -178,7 +197,7 @@ static bool put_slot(struct saver *saver, uint32_t number, const struct slot *sl
 	bytes[0] = (uint8_t)number;
 	bytes[1] = slot->status;
 	bytes[2] = slot->had_old ? 1 : 0;
-	bytes[3] = 0;
+	bytes[3] = slot->which;
 	le_put32(bytes + 4, seen == NULL ? 0 : seen->number);
 	le_put32(bytes + 8, slot->old_size);
 	le_put64(bytes + 12, slot->seq);
@@ -194,9 +213,12 @@ static bool put_session(struct saver *saver, const struct session *session) {
 	for (uint32_t i = 0; i < session->slots; i++)
 		used += session_slot(session, i) != NULL;
 	le_put64(head, session->client_id);
-	le_put64(head + 8, session->active_ms);
-	memcpy(head + 16, session->nonce, NONCE_SIZE);
-	head[32] = session->slots;
+	/* Because it is held until now, it is the newest of whichever list it is loaded on. */
+	le_put64(head + 8, session->parked > 0 ? saver->now_ms : session->active_ms);
+	memset(head + 16, 0, NONCE_SIZE);
+	if (!session->has_written)
+		memcpy(head + 16, session->nonce, NONCE_SIZE);
+	head[32] = (uint8_t)session->slots;
 	head[33] = used;
 	if (!put(saver, head, sizeof(head)))
 		return false;
@@ -211,12 +233,20 @@ static bool put_session(struct saver *saver, const struct session *session) {
 
 enum state_result state_save(const struct store *store, const struct sessions *sessions,
 			     uint64_t now_ms, state_put *put_bytes, void *context) {
-	struct saver saver = {.sessions = sessions, .put = put_bytes, .context = context};
+	const struct kv_bytes every = {0};
+	struct saver saver = {
+	    .store = store,
+	    .sessions = sessions,
+	    .now_ms = now_ms,
+	    .put = put_bytes,
+	    .context = context,
+	};
 
 	if (!collect_seen(&saver))
 		return STATE_NO_MEMORY;
-	bool is_whole = put_count(&saver, now_ms) && put_count(&saver, store->entries.count) &&
-			store_foreach(store, put_entry, &saver) && put_kept(&saver) &&
+	bool is_whole = put_count(&saver, now_ms) && put_count(&saver, store->floor) &&
+			put_count(&saver, store->entries.count) &&
+			store_list(store, every, every, put_entry, &saver) && put_kept(&saver) &&
 			put_count(&saver, sessions->by_id.count) &&
 			each_session(&saver, put_session);
 	free(saver.seen);
@@ -236,6 +266,7 @@ struct loader {
 	struct sessions *sessions;
 	state_get *get;
 	void *context;
+	unsigned format;
 	uint64_t left; /* bytes */
 	uint64_t now_ms;
 	uint64_t active_ms[2]; /* of the last session: that never wrote, that did */
@@ -251,14 +282,18 @@ static bool take(struct loader *loader, void *data, size_t size) {
 	return size == 0 || loader->get(loader->context, data, size);
 }
 
-/* A count of things that take `least` bytes each. */
-static bool take_count(struct loader *loader, size_t least, uint64_t *count) {
+static bool take_number(struct loader *loader, uint64_t *number) {
 	uint8_t bytes[COUNT_SIZE];
 
 	if (!take(loader, bytes, sizeof(bytes)))
 		return false;
-	*count = le_get64(bytes);
-	return *count <= loader->left / least;
+	*number = le_get64(bytes);
+	return true;
+}
+
+/* A count of things that take `least` bytes each. */
+static bool take_count(struct loader *loader, size_t least, uint64_t *count) {
+	return take_number(loader, count) && *count <= loader->left / least;
 }
 
 static bool is_size(const struct loader *loader, uint32_t size) {
@@ -290,36 +325,41 @@ static enum state_result load_entry(struct loader *loader) {
 		return STATE_INVALID;
 	uint64_t version = le_get64(head);
 	uint32_t size = le_get32(head + 8);
-	uint16_t is_numbered = le_get16(head + 14);
+	uint16_t flags = le_get16(head + 14);
+	uint64_t expires_ms = 0;
 	key.size = le_get16(head + 12);
-	if (version == 0 || key.size == 0 || key.size > KEY_MAX || is_numbered > 1 ||
+	if (flags > (loader->format == 1 ? SAVED_NUMBERED : SAVED_NUMBERED | SAVED_TTL) ||
+	    ((flags & SAVED_TTL) != 0 && !take_number(loader, &expires_ms)))
+		return STATE_INVALID;
+	if (version == 0 || key.size == 0 || key.size > KEY_MAX ||
 	    !take(loader, key_bytes, key.size) || !is_size(loader, size) ||
 	    store_find(loader->store, key) != NULL)
 		return STATE_INVALID;
-	struct entry *entry = store_restore(loader->store, key, version, size);
+	struct entry *entry = store_restore(loader->store, key, version, expires_ms, size);
 	if (entry == NULL)
 		return STATE_NO_MEMORY;
 	if (!take(loader, buffer_bytes(&entry->value), size))
 		return STATE_INVALID;
-	return is_numbered == 0 ? STATE_DONE : number_value(loader, view_all(&entry->value));
+	return (flags & SAVED_NUMBERED) == 0 ? STATE_DONE
+					     : number_value(loader, view_all(&entry->value));
 }
 
 static enum state_result load_entries(struct loader *loader) {
-	enum state_result answer = STATE_DONE;
+	enum state_result result = STATE_DONE;
 	uint64_t count;
 
 	if (!take_count(loader, ENTRY_SIZE + 1, &count))
 		return STATE_INVALID;
 	if (!hash_table_reserve_total(&loader->store->entries, count))
 		return STATE_NO_MEMORY;
-	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
-		answer = load_entry(loader);
-	return answer;
+	for (uint64_t i = 0; i < count && result == STATE_DONE; i++)
+		result = load_entry(loader);
+	return result;
 }
 
 static enum state_result load_kept_value(struct loader *loader) {
-	struct memory *memory = loader->store->memory;
-	enum state_result answer = STATE_INVALID;
+	struct mem_account *memory = loader->store->memory;
+	enum state_result result = STATE_INVALID;
 	uint8_t head[KEPT_SIZE];
 
 	if (!take(loader, head, sizeof(head)) || !is_size(loader, le_get32(head)))
@@ -329,20 +369,20 @@ static enum state_result load_kept_value(struct loader *loader) {
 		return STATE_NO_MEMORY;
 	struct view value = view_all(buffer);
 	if (take(loader, buffer_bytes(buffer), value.size))
-		answer = number_value(loader, value);
+		result = number_value(loader, value);
 	view_unref(memory, &value);
-	return answer;
+	return result;
 }
 
 static enum state_result load_kept(struct loader *loader) {
-	enum state_result answer = STATE_DONE;
+	enum state_result result = STATE_DONE;
 	uint64_t count;
 
 	if (!take_count(loader, KEPT_SIZE + 1, &count))
 		return STATE_INVALID;
-	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
-		answer = load_kept_value(loader);
-	return answer;
+	for (uint64_t i = 0; i < count && result == STATE_DONE; i++)
+		result = load_kept_value(loader);
+	return result;
 }
 
 /* The reply that a slot remembers; its value is not held. */
@@ -353,9 +393,11 @@ static bool read_reply(const struct loader *loader, const uint8_t *bytes, struct
 
 	*reply = (struct reply){
 	    .status = (enum kv_status)bytes[1],
+	    .which = bytes[3],
 	    .current = le_get64(bytes + 28),
 	};
-	if (bytes[1] > KV_EPOCH || bytes[2] > 1 || bytes[3] != 0)
+	if (bytes[1] > KV_UNMET || bytes[2] > 1 || bytes[3] >= CHANGES_MAX ||
+	    (bytes[3] != 0 && reply->status == KV_OK))
 		return false;
 	if (had_old && reply->current < 2)
 		return false;
@@ -363,8 +405,10 @@ static bool read_reply(const struct loader *loader, const uint8_t *bytes, struct
 		reply->old_version = reply->current - 1;
 	if (number == 0)
 		return size == 0;
-	if (!had_old || size == 0 || number > loader->values_count ||
-	    size > loader->values[number - 1].size)
+	/* Without an old value they are the versions of a TXN, 8 bytes each. */
+	if (!had_old && size % 8 != 0)
+		return false;
+	if (size == 0 || number > loader->values_count || size > loader->values[number - 1].size)
 		return false;
 	reply->value = (struct view){
 	    .buffer = loader->values[number - 1].buffer,
@@ -391,8 +435,7 @@ static enum state_result load_slots(struct loader *loader, struct session *sessi
 		least = call.slot + 1;
 		if (!session_prepare_slot(loader->sessions, session, call.slot))
 			return STATE_NO_MEMORY;
-		session_cache_reply(loader->sessions, session, &call, le_get64(bytes + 20),
-				 &reply);
+		session_cache_reply(loader->sessions, session, &call, le_get64(bytes + 20), &reply);
 	}
 	return STATE_DONE;
 }
@@ -405,15 +448,14 @@ static enum state_result load_session(struct loader *loader) {
 		return STATE_INVALID;
 	uint64_t active_ms = le_get64(head + 8);
 	uint8_t used = head[33];
-	/* Whoever wrote has used a slot, and goes to the other list by that. */
+	/* A session that wrote has used a slot, and by that goes to the other list. */
 	uint64_t *before_ms = &loader->active_ms[used > 0];
 	open.client_id = le_get64(head);
 	open.slots = head[32];
 	memcpy(open.nonce, head + 16, NONCE_SIZE);
 	if (open.client_id == 0 || open.slots == 0 || open.slots > SLOTS_MAX || used > open.slots ||
-	    active_ms < *before_ms || active_ms > loader->now_ms ||
-	    sessions_find(loader->sessions, open.client_id) != NULL ||
-	    sessions_find_nonce(loader->sessions, open.nonce) != NULL)
+	    active_ms < *before_ms || active_ms > loader->now_ms || active_ms > ACTIVE_MAX_MS ||
+	    sessions_find(loader->sessions, open.client_id) != NULL)
 		return STATE_INVALID;
 	*before_ms = active_ms;
 	struct session *session = session_prepare(loader->sessions, &open);
@@ -424,41 +466,40 @@ static enum state_result load_session(struct loader *loader) {
 }
 
 static enum state_result load_sessions(struct loader *loader) {
-	enum state_result answer = STATE_DONE;
+	enum state_result result = STATE_DONE;
 	uint64_t count;
 
 	if (!take_count(loader, SESSION_SIZE, &count))
 		return STATE_INVALID;
-	if (!hash_table_reserve_total(&loader->sessions->by_id, count) ||
-	    !hash_table_reserve_total(&loader->sessions->by_nonce, count))
+	if (!hash_table_reserve_total(&loader->sessions->by_id, count))
 		return STATE_NO_MEMORY;
-	for (uint64_t i = 0; i < count && answer == STATE_DONE; i++)
-		answer = load_session(loader);
-	return answer;
+	for (uint64_t i = 0; i < count && result == STATE_DONE; i++)
+		result = load_session(loader);
+	return result;
 }
 
 enum state_result state_load(struct store *store, struct sessions *sessions, uint64_t *now_ms,
-			     uint64_t size, state_get *get, void *context) {
+			     unsigned format, uint64_t size, state_get *get, void *context) {
 	struct loader loader = {
+	    .format = format,
 	    .store = store,
 	    .sessions = sessions,
 	    .get = get,
 	    .context = context,
 	    .left = size,
 	};
-	uint8_t time[8];
 
-	if (!take(&loader, time, sizeof(time)))
+	if (!take_number(&loader, &loader.now_ms) ||
+	    (format > 1 && !take_number(&loader, &store->floor)))
 		return STATE_INVALID;
-	loader.now_ms = le_get64(time);
 	*now_ms = loader.now_ms;
-	enum state_result answer = load_entries(&loader);
-	if (answer == STATE_DONE)
-		answer = load_kept(&loader);
-	if (answer == STATE_DONE)
-		answer = load_sessions(&loader);
+	enum state_result result = load_entries(&loader);
+	if (result == STATE_DONE)
+		result = load_kept(&loader);
+	if (result == STATE_DONE)
+		result = load_sessions(&loader);
 	for (size_t i = 0; i < loader.values_count; i++)
 		view_unref(store->memory, &loader.values[i]);
 	free(loader.values);
-	return answer;
+	return result;
 }

@@ -2,8 +2,28 @@
 #include "core/stats.h"
 
 #include <assert.h>
+#include <string.h>
 
-void stats_add(struct counters *counters, const char *name, uint64_t value) {
-	assert(counters->count < COUNTERS_MAX);
-	counters->list[counters->count++] = (struct counter){.name = name, .value = value};
+/* Of the name, or stats->count. */
+static unsigned index_of(const struct stats *stats, const char *name) {
+	unsigned i = 0;
+
+	while (i < stats->count && strcmp(stats->list[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+void stats_add(struct stats *stats, const char *name, uint64_t value) {
+	unsigned i = index_of(stats, name);
+
+	assert(i < STATS_MAX);
+	if (i == stats->count)
+		stats->list[stats->count++] = (struct stat_value){.name = name};
+	stats->list[i].value += value;
+}
+
+uint64_t stats_value(const struct stats *stats, const char *name) {
+	unsigned i = index_of(stats, name);
+
+	return i < stats->count ? stats->list[i].value : 0;
 }

@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef COUNTERS_H
-#define COUNTERS_H
+#ifndef STATS_H
+#define STATS_H
 
-/* counters.h - names and numbers for `kvctl status`; docs/PROTOCOL.md says what each means. */
+/*
+ * stats.h - the names and numbers that `kvctl status` shows. Each module adds its own; what they
+ * mean is in docs/PROTOCOL.md.
+ */
 
 #include <stdint.h>
 
-enum { COUNTERS_MAX = 64 };
+enum { STATS_MAX = 64 }; /* names */
 
-struct counter {
+struct stat_value {
 	const char *name; /* a constant string */
 	uint64_t value;
 };
 
-struct counters {
-	struct counter list[COUNTERS_MAX];
+/* All zero: empty. */
+struct stats {
+	struct stat_value list[STATS_MAX];
 	unsigned count;
 };
 
-void stats_add(struct counters *counters, const char *name, uint64_t value);
+/* Adds a value under this name, or to the value that is there under the same name. */
+void stats_add(struct stats *stats, const char *name, uint64_t value);
+
+/* The value under this name; 0 if there is none. */
+uint64_t stats_value(const struct stats *stats, const char *name);
 
 #endif

@@ -10,23 +10,37 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock.h"
+#include "core/stats.h"
+#include "log.h"
+#include "log_limit.h"
+#include "net/event_handler.h"
+#include "net/peer.h"
 #include "rpc/call.h"
 #include "rpc/dispatch.h"
-#include "log.h"
-#include "net/event_handler.h"
 #include "rpc/xdr_inplace.h"
 
 enum {
-	DATAGRAMS_A_TURN = 64, /* from one socket, so that the others have theirs */
+	DATAGRAMS_PER_TURN = 64, /* from one socket, so that it does not hold up the others */
+	/*
+	 * A sender beyond loopback may be forged, so a reply to it is at most as many times as
+	 * large as the call (RFC 9000, 8.1 has the same rule), or as many bytes.
+	 */
+	DATAGRAM_REPLY_FACTOR = 3,
+	DATAGRAM_REPLY_MIN = 256,
 };
 
 struct datagrams {
-	struct watch watch;
+	struct event_handler handler;
 	int epoll;
 	int family;
 	bool is_paused;
+	bool has_unread; /* this turn may have left some */
 	struct dispatch *dispatch;
-	struct datagram_counters counters;
+	uint64_t received;
+	uint64_t malformed; /* no RPC call */
+	uint64_t unsent;    /* replies that the kernel did not take */
+	struct log_limit malformed_lines;
 	_Alignas(8) char in[WIRE_DATAGRAM_MAX + 1];
 	_Alignas(8) char out[WIRE_DATAGRAM_MAX + 1];
 };
@@ -37,8 +51,8 @@ union control {
 	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
 
-/* The address that the peer sent its call to: its answer must come from there. */
-static void take_local(struct call *call, struct msghdr *message) {
+/* Notes the address that the peer sent its call to: the reply must come from there. */
+static void set_local(struct call *call, struct msghdr *message) {
 	for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control != NULL;
 	     control = CMSG_NXTHDR(message, control)) {
 		if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
@@ -56,7 +70,8 @@ static void take_local(struct call *call, struct msghdr *message) {
 	}
 }
 
-static void put_local(const struct call *call, struct msghdr *message, union control *control) {
+static void send_from_local(const struct call *call, struct msghdr *message,
+			    union control *control) {
 	struct cmsghdr *header = &control->header;
 
 	memset(control, 0, sizeof(*control));
@@ -83,6 +98,23 @@ static void put_local(const struct call *call, struct msghdr *message, union con
 	}
 }
 
+/* The kernel drops what comes from elsewhere and claims to be of a loopback address. */
+static bool is_loopback(const struct sockaddr_in6 *peer) {
+	if (peer->sin6_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&peer->sin6_addr);
+	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)(const void *)peer;
+	return ntohl(ipv4->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+}
+
+/* Bytes. */
+static uint32_t largest_reply(const struct call *call, size_t call_size) {
+	size_t size = DATAGRAM_REPLY_FACTOR * call_size;
+
+	if (is_loopback(&call->peer) || size > WIRE_DATAGRAM_MAX)
+		return WIRE_DATAGRAM_MAX;
+	return size > DATAGRAM_REPLY_MIN ? (uint32_t)size : DATAGRAM_REPLY_MIN;
+}
+
 static bool send_reply(struct call *call, struct rpc_msg *reply) {
 	struct datagrams *datagrams = call->datagrams;
 	union control control;
@@ -93,34 +125,51 @@ static bool send_reply(struct call *call, struct rpc_msg *reply) {
 				 .msg_iovlen = 1};
 	XDR xdrs;
 
-	xdr_mem_init(&xdrs, XDR_ENCODE, datagrams->out, WIRE_DATAGRAM_MAX);
+	xdr_mem_init(&xdrs, XDR_ENCODE, datagrams->out, call->reply_max + WIRE_REPLY_OVERHEAD);
 	if (!xdr_inplace_replymsg(&xdrs, reply))
 		return false;
 	piece.iov_len = XDR_GETPOS(&xdrs);
-	put_local(call, &message, &control);
-	return sendmsg(datagrams->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	send_from_local(call, &message, &control);
+	return sendmsg(datagrams->handler.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static const char *peer_of(const struct call *call, char text[PEER_TEXT_MAX]) {
+	struct peer_name name = {.kind = ADDRESS_UDP};
+
+	memcpy(&name.address, &call->peer, sizeof(call->peer));
+	return peer_name_format(&name, text);
 }
 
 static bool_t datagram_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	struct call *call = xprt->xp_p1;
 	struct datagrams *datagrams = call->datagrams;
+	char peer[PEER_TEXT_MAX];
 	bool sent;
 
 	reply->rm_xid = call->xid;
+	if (log_has_debug())
+		dispatch_log_call(call, "udp", peer_of(call, peer));
 	sent = send_reply(call, reply);
 	if (!sent)
-		datagrams->counters.unsent++;
+		datagrams->unsent++;
 	dispatch_call_free(datagrams->dispatch, call);
 	return sent ? TRUE : FALSE;
 }
 
 static const struct xp_ops datagram_ops = {
-    .xp_getargs = call_getargs,
     .xp_reply = datagram_reply,
-    .xp_freeargs = call_freeargs,
 };
 
-/* False: no datagram is there. */
+static void log_malformed(struct datagrams *datagrams, const struct call *call) {
+	char peer[PEER_TEXT_MAX];
+	char more[LOG_LIMIT_TEXT_MAX];
+
+	if (log_limit_allows(&datagrams->malformed_lines, clock_ms(), more))
+		log_warn("ignored a udp datagram from %s: it is not an RPC call%s",
+			 peer_of(call, peer), more);
+}
+
+/* False if there is no datagram. */
 static bool receive(struct datagrams *datagrams, struct call *call) {
 	union control control;
 	struct iovec piece = {.iov_base = datagrams->in, .iov_len = sizeof(datagrams->in)};
@@ -130,16 +179,18 @@ static bool receive(struct datagrams *datagrams, struct call *call) {
 				 .msg_iovlen = 1,
 				 .msg_control = control.bytes,
 				 .msg_controllen = sizeof(control.bytes)};
-	ssize_t size = recvmsg(datagrams->watch.fd, &message, MSG_DONTWAIT);
+	ssize_t size = recvmsg(datagrams->handler.fd, &message, MSG_DONTWAIT);
 
 	if (size < 0)
 		return false;
-	datagrams->counters.received++;
+	datagrams->received++;
 	call->peer_size = message.msg_namelen;
-	take_local(call, &message);
+	call->reply_max = largest_reply(call, (size_t)size) - WIRE_REPLY_OVERHEAD;
+	set_local(call, &message);
 	if (!dispatch_record(datagrams->dispatch, call,
 			     (struct kv_bytes){datagrams->in, (size_t)size})) {
-		datagrams->counters.rubbish++;
+		datagrams->malformed++;
+		log_malformed(datagrams, call);
 		dispatch_call_free(datagrams->dispatch, call);
 	}
 	return true;
@@ -147,32 +198,40 @@ static bool receive(struct datagrams *datagrams, struct call *call) {
 
 void datagrams_pause(struct datagrams *datagrams, bool is_paused) {
 	struct epoll_event event = {.events = is_paused ? 0 : EPOLLIN,
-				    .data.ptr = &datagrams->watch};
+				    .data.ptr = &datagrams->handler};
 
 	if (datagrams->is_paused == is_paused)
 		return;
 	datagrams->is_paused = is_paused;
-	(void)epoll_ctl(datagrams->epoll, EPOLL_CTL_MOD, datagrams->watch.fd, &event);
+	(void)epoll_ctl(datagrams->epoll, EPOLL_CTL_MOD, datagrams->handler.fd, &event);
 }
 
-static void datagrams_ready(struct watch *watch, uint32_t events) {
-	struct datagrams *datagrams = (struct datagrams *)(void *)watch;
+static void datagrams_ready(struct event_handler *handler, uint32_t events) {
+	struct datagrams *datagrams = (struct datagrams *)(void *)handler;
 
 	(void)events;
-	for (int count = 0; count < DATAGRAMS_A_TURN && !datagrams->is_paused; count++) {
+	datagrams->has_unread = true;
+	for (int count = 0; count < DATAGRAMS_PER_TURN && !datagrams->is_paused; count++) {
 		struct call *call = dispatch_call(datagrams->dispatch);
 
 		if (call == NULL)
 			return;
 		call->datagrams = datagrams;
 		call->xprt.xp_ops = &datagram_ops;
-		call->xprt.xp_fd = watch->fd;
-		call->reply_max = WIRE_DATAGRAM_MAX - WIRE_REPLY_OVERHEAD;
+		call->xprt.xp_fd = handler->fd;
 		if (!receive(datagrams, call)) {
 			dispatch_call_free(datagrams->dispatch, call);
+			datagrams->has_unread = false;
 			return;
 		}
 	}
+}
+
+bool datagrams_took_all(struct datagrams *datagrams) {
+	bool took_all = !datagrams->has_unread;
+
+	datagrams->has_unread = false;
+	return took_all;
 }
 
 struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *dispatch) {
@@ -187,14 +246,16 @@ struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *
 		(void)close(fd);
 		return NULL;
 	}
-	datagrams->watch = (struct watch){.fd = fd, .ready = datagrams_ready};
+	datagrams->handler = (struct event_handler){.fd = fd, .ready = datagrams_ready};
 	datagrams->epoll = epoll;
 	datagrams->family = family;
 	datagrams->dispatch = dispatch;
-	event.data.ptr = &datagrams->watch;
+	event.data.ptr = &datagrams->handler;
 	if (setsockopt(fd, level, option, &on, sizeof(on)) != 0 ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
-		log_error("cannot serve a udp socket: %s", strerror(errno));
+		log_error("cannot serve a udp socket: %s (raise ulimit -n, or use tcp addresses "
+			  "only: -l)",
+			  strerror(errno));
 		datagrams_free(datagrams);
 		return NULL;
 	}
@@ -204,12 +265,12 @@ struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *
 void datagrams_free(struct datagrams *datagrams) {
 	if (datagrams == NULL)
 		return;
-	(void)close(datagrams->watch.fd);
+	(void)close(datagrams->handler.fd);
 	free(datagrams);
 }
 
-void datagrams_get_stats(const struct datagrams *datagrams, struct datagram_counters *counters) {
-	counters->received += datagrams->counters.received;
-	counters->rubbish += datagrams->counters.rubbish;
-	counters->unsent += datagrams->counters.unsent;
+void datagrams_add_stats(const struct datagrams *datagrams, struct stats *stats) {
+	stats_add(stats, "datagrams", datagrams->received);
+	stats_add(stats, "datagrams_malformed", datagrams->malformed);
+	stats_add(stats, "datagrams_unsent", datagrams->unsent);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef WATCH_H
-#define WATCH_H
+#ifndef EVENT_HANDLER_H
+#define EVENT_HANDLER_H
 
-/* watch.h - a descriptor that the turn waits for, and what is called when it is ready. */
+/* event_handler.h - a descriptor in the event loop's epoll, and the function that is called when it
+ * is ready. */
 
 #include <stdint.h>
 
-struct watch {
+struct event_handler {
 	int fd;
-	/* `events` are epoll's. The watch may be gone when it returns. */
-	void (*ready)(struct watch *watch, uint32_t events);
+	/* `events` are epoll's. The handler may be freed when it returns. */
+	void (*ready)(struct event_handler *handler, uint32_t events);
 };
 
 #endif

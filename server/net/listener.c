@@ -12,19 +12,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
+#include "net/peer.h"
 #include "net/stream.h"
 
 enum {
-	ACCEPTS_A_TURN = 64, /* from one socket, so that the others have theirs */
+	ACCEPTS_PER_TURN = 64, /* from one socket, so that it does not hold up the others */
+	NOTSENT_BYTES_MAX = 256 * 1024, /* bytes that the kernel takes before it can send them */
+	/* A peer that is not there any more is found within KEEPALIVE_TOTAL_MS. */
+	KEEPALIVE_IDLE_S = 120,
+	KEEPALIVE_INTERVAL_S = 20,
+	KEEPALIVE_PROBES = 4,
+	KEEPALIVE_TOTAL_MS = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES) * 1000,
 };
 
-/* Where a user other than root may have no place for it. */
+/* Of a kvd that root starts without -l. */
 static const char system_socket[] = "/run/kvd.sock";
 
 /* --- Binding ------------------------------------------------------------------------------- */
@@ -40,9 +46,9 @@ static struct listener *listener_add(struct listeners *listeners, int fd,
 	}
 	listener = &listeners->list[listeners->count++];
 	memset(listener, 0, sizeof(*listener));
-	listener->watch.fd = fd;
+	listener->handler.fd = fd;
 	listener->address = *address;
-	listener->spare = -1;
+	listener->reserve_fd = -1;
 	listener->sockaddr_size = sizeof(listener->sockaddr);
 	(void)getsockname(fd, (struct sockaddr *)&listener->sockaddr, &listener->sockaddr_size);
 	return listener;
@@ -62,10 +68,29 @@ static void describe(struct listener *listener) {
 	listener->address.port = ntohs(*port_of(&listener->sockaddr));
 }
 
-/*
- * Binds one socket address; -1 with errno set. A port that others take is theirs to keep.
- * Connections inherit the options: kept alive, so that peers that vanished do not fill the house.
- */
+/* Connections inherit them. */
+static bool set_tcp_options(int fd) {
+	static const struct {
+		int level, name, value;
+	} options[] = {
+	    {SOL_SOCKET, SO_REUSEADDR, 1}, /* old connections in TIME_WAIT do not keep the port */
+	    {SOL_SOCKET, SO_KEEPALIVE, 1},
+	    {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+	    {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+	    {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
+	    {IPPROTO_TCP, TCP_USER_TIMEOUT, KEEPALIVE_TOTAL_MS}, /* replies not acknowledged */
+	    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_BYTES_MAX},
+	    {IPPROTO_TCP, TCP_NODELAY, 1},
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			       sizeof(options[i].value)) != 0)
+			return false;
+	return true;
+}
+
+/* Binds one socket address; -1 with errno set. */
 static int bind_at(enum address_kind kind, const struct sockaddr_storage *sockaddr,
 		   socklen_t size) {
 	int type = kind == ADDRESS_TCP ? SOCK_STREAM : SOCK_DGRAM;
@@ -77,10 +102,7 @@ static int bind_at(enum address_kind kind, const struct sockaddr_storage *sockad
 		return -1;
 	if ((sockaddr->ss_family != AF_INET6 ||
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0) &&
-	    (kind != ADDRESS_TCP ||
-	     (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-	      setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0 &&
-	      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0)) &&
+	    (kind != ADDRESS_TCP || set_tcp_options(fd)) &&
 	    bind(fd, (const struct sockaddr *)sockaddr, size) == 0 &&
 	    (kind != ADDRESS_TCP || listen(fd, SOMAXCONN) == 0))
 		return fd;
@@ -90,7 +112,7 @@ static int bind_at(enum address_kind kind, const struct sockaddr_storage *sockad
 	return -1;
 }
 
-/* The port that an earlier listener got, if it was not named: 0 if there is none. */
+/* The port of the listener before, for one without a port of its own; 0 if there is none. */
 static uint16_t shared_port(const struct listeners *listeners) {
 	for (unsigned i = listeners->count; i > 0; i--)
 		if (listeners->list[i - 1].address.kind != ADDRESS_LOCAL)
@@ -125,7 +147,7 @@ static bool open_inet(struct listeners *listeners, const struct address *address
 	struct addrinfo *found = NULL;
 	char text[ADDRESS_TEXT_MAX];
 	int error = getaddrinfo(address->host, NULL, &hints, &found);
-	bool opened = true;
+	bool is_open = true;
 
 	address_format(address, text);
 	if (error != 0) {
@@ -133,22 +155,24 @@ static bool open_inet(struct listeners *listeners, const struct address *address
 			  gai_strerror(error));
 		return false;
 	}
-	for (struct addrinfo *one = found; one != NULL && opened; one = one->ai_next) {
+	for (struct addrinfo *one = found; one != NULL && is_open; one = one->ai_next) {
 		struct sockaddr_storage sockaddr;
 
 		memset(&sockaddr, 0, sizeof(sockaddr));
 		memcpy(&sockaddr, one->ai_addr, one->ai_addrlen);
-		opened = open_sockaddr(listeners, address, &sockaddr, one->ai_addrlen);
+		is_open = open_sockaddr(listeners, address, &sockaddr, one->ai_addrlen);
 	}
 	freeaddrinfo(found);
-	if (opened)
+	if (is_open)
 		return true;
 	if (is_optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT)) {
 		log_verbose("not listening at %s: %s", text, strerror(errno));
 		return true;
 	}
 	log_error("cannot listen at %s: %s%s", text, strerror(errno),
-		  errno == EADDRINUSE	   ? " (another program has this port: choose another)"
+		  errno == EADDRINUSE
+		      ? " (another program has this port: choose another; ss -tuanp "
+			"shows it)"
 		  : errno == EACCES	   ? " (ports below 1024 are root's: choose another)"
 		  : errno == EADDRNOTAVAIL ? " (this machine does not have that address)"
 		  : errno == EINVAL ? " (a link-local address needs its zone: tcp:[fe80::1%eth0])"
@@ -158,123 +182,52 @@ static bool open_inet(struct listeners *listeners, const struct address *address
 
 /* --- Local sockets ------------------------------------------------------------------------- */
 
-/* What stands at the path. */
-enum occupant { OCCUPANT_NONE, OCCUPANT_DEAD, OCCUPANT_ALIVE, OCCUPANT_OTHER };
-
-static enum occupant look_at(const struct sockaddr_un *sockaddr) {
-	struct stat status;
-	enum occupant occupant = OCCUPANT_OTHER;
-	int fd;
-
-	if (lstat(sockaddr->sun_path, &status) != 0)
-		return OCCUPANT_NONE;
-	if (!S_ISSOCK(status.st_mode))
-		return OCCUPANT_OTHER;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return OCCUPANT_OTHER;
-	/* A full queue (EAGAIN) has somebody behind it too. */
-	if (connect(fd, (const struct sockaddr *)sockaddr, sizeof(*sockaddr)) == 0 ||
-	    errno == EAGAIN)
-		occupant = OCCUPANT_ALIVE;
-	else if (errno == ECONNREFUSED)
-		occupant = OCCUPANT_DEAD;
-	(void)close(fd);
-	return occupant;
-}
-
-static bool make_way(const struct sockaddr_un *sockaddr) {
-	switch (look_at(sockaddr)) {
-	case OCCUPANT_NONE:
-		return true;
-	case OCCUPANT_DEAD:
-		log_verbose("removing %s, left by a server that is gone", sockaddr->sun_path);
-		if (unlink(sockaddr->sun_path) == 0 || errno == ENOENT)
-			return true;
-		log_error("cannot remove the stale socket %s: %s", sockaddr->sun_path,
-			  strerror(errno));
-		return false;
-	case OCCUPANT_ALIVE:
-		log_error("cannot listen at local:%s: another server listens there (stop it, or "
-			  "choose another path with -l)",
-			  sockaddr->sun_path);
-		return false;
-	case OCCUPANT_OTHER:
-		log_error("cannot listen at local:%s: something that is no server's socket, or not "
-			  "yours, is there (choose another path with -l)",
-			  sockaddr->sun_path);
-		return false;
-	}
-	return false;
-}
-
-/* As with the ports on loopback, every user of the machine may connect. */
-static bool bind_local(struct listeners *listeners, const struct address *address,
-		       const struct sockaddr_un *sockaddr) {
+static bool add_local(struct listeners *listeners, const struct address *address) {
+	struct local_socket local;
 	struct listener *listener;
-	struct stat status;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bool bound = fd >= 0 && bind(fd, (const struct sockaddr *)sockaddr, sizeof(*sockaddr)) == 0;
 
-	if (!bound || chmod(sockaddr->sun_path, 0666) != 0 || listen(fd, SOMAXCONN) != 0) {
-		log_error("cannot listen at local:%s: %s (choose another path with -l)",
-			  address->path, strerror(errno));
-		if (bound)
-			(void)unlink(sockaddr->sun_path);
-		if (fd >= 0)
-			(void)close(fd);
+	if (!local_socket_open(&local, address->path))
 		return false;
-	}
-	listener = listener_add(listeners, fd, address);
+	listener = listener_add(listeners, local.fd, address);
 	if (listener == NULL)
-		(void)unlink(sockaddr->sun_path);
-	else if (lstat(sockaddr->sun_path, &status) == 0) {
-		listener->device = status.st_dev;
-		listener->inode = status.st_ino;
-	}
+		(void)local_socket_unlink(&local, address->path);
+	else
+		listener->local = local;
 	return listener != NULL;
 }
 
 static bool open_local(struct listeners *listeners, const struct address *address) {
-	struct sockaddr_un sockaddr = {.sun_family = AF_UNIX};
 	sigset_t all, before;
-	bool opened;
+	bool is_open;
 
-	(void)snprintf(sockaddr.sun_path, sizeof(sockaddr.sun_path), "%s", address->path);
-	if (!make_way(&sockaddr))
-		return false;
-	/* A signal finds the socket and knows whose it is, or finds none: listeners_unlink_sockets(). */
+	/* A signal finds the socket in the list, or finds none: listeners_unlink_sockets(). */
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, &before);
-	opened = bind_local(listeners, address, &sockaddr);
+	is_open = add_local(listeners, address);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
-	return opened;
+	return is_open;
 }
 
-/* False: the path leads to another socket. That of another server, which is left alone. */
-static bool remove_local(const struct listener *listener) {
-	const char *path = listener->address.path;
-	struct stat status;
-
-	if (lstat(path, &status) != 0)
-		return true;
-	if (status.st_dev != listener->device || status.st_ino != listener->inode)
-		return false;
-	(void)unlink(path);
-	return true;
+static void unlink_socket(struct listener *listener) {
+	if (listener->address.kind == ADDRESS_LOCAL &&
+	    !local_socket_unlink(&listener->local, listener->address.path))
+		log_verbose("%s stays: it is another server's now", listener->address.path);
 }
 
 void listeners_unlink_sockets(const struct listeners *listeners) {
-	for (unsigned i = 0; i < listeners->count; i++)
+	for (unsigned i = 0; i < listeners->count; i++) {
+		struct local_socket local = listeners->list[i].local;
+
 		if (listeners->list[i].address.kind == ADDRESS_LOCAL)
-			(void)remove_local(&listeners->list[i]);
+			(void)local_socket_unlink(&local, listeners->list[i].address.path);
+	}
 }
 
 /* --- All of them --------------------------------------------------------------------------- */
 
 bool listeners_open(struct listeners *listeners, const struct address *addresses, unsigned count) {
 	memset(listeners, 0, sizeof(*listeners));
-	listeners->rest.fd = -1;
+	listeners->accept_timer.fd = -1;
 	for (unsigned i = 0; i < count; i++) {
 		if (addresses[i].kind == ADDRESS_LOCAL ? open_local(listeners, &addresses[i])
 						       : open_inet(listeners, &addresses[i], false))
@@ -285,7 +238,7 @@ bool listeners_open(struct listeners *listeners, const struct address *addresses
 	return true;
 }
 
-/* False: there is no place for a local socket of this user. */
+/* False if this user has no directory for a local socket. */
 static bool default_socket(struct address *address) {
 	const char *directory = getenv("XDG_RUNTIME_DIR");
 	int size;
@@ -309,86 +262,94 @@ bool listeners_open_default(struct listeners *listeners) {
 	    {.kind = ADDRESS_UDP, .host = "::1"},
 	};
 	struct address local;
-	bool opened = true;
+	bool is_open = true;
 
 	memset(listeners, 0, sizeof(*listeners));
-	listeners->rest.fd = -1;
-	for (unsigned i = 0; i < sizeof(inet) / sizeof(inet[0]) && opened; i++)
-		opened = open_inet(listeners, &inet[i], true);
-	if (opened && default_socket(&local))
-		opened = open_local(listeners, &local);
-	else if (opened)
-		log_verbose("no local socket: XDG_RUNTIME_DIR is not set (-l local:PATH names one)");
-	if (!opened)
+	listeners->accept_timer.fd = -1;
+	for (unsigned i = 0; i < sizeof(inet) / sizeof(inet[0]) && is_open; i++)
+		is_open = open_inet(listeners, &inet[i], true);
+	if (is_open && default_socket(&local))
+		is_open = open_local(listeners, &local);
+	else if (is_open)
+		log_verbose(
+		    "no local socket: XDG_RUNTIME_DIR is not set (-l local:PATH names one)");
+	if (!is_open)
 		listeners_close(listeners);
-	return opened;
+	return is_open;
 }
 
 /* --- Accepting ----------------------------------------------------------------------------- */
 
-static void watch_all(struct listeners *listeners, uint32_t events) {
+static void set_events(struct listeners *listeners, uint32_t events) {
 	for (unsigned i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->list[i];
-		struct epoll_event event = {.events = events, .data.ptr = &listener->watch};
+		struct epoll_event event = {.events = events, .data.ptr = &listener->handler};
 
 		if (listener->streams != NULL)
-			(void)epoll_ctl(listeners->epoll, EPOLL_CTL_MOD, listener->watch.fd,
+			(void)epoll_ctl(listeners->epoll, EPOLL_CTL_MOD, listener->handler.fd,
 					&event);
 	}
 }
 
 /*
- * The machine has nothing left to make a connection of. Whoever waits goes on waiting, and would
- * wake the turn at once again: so nobody is looked at for a while.
+ * The machine has no memory or descriptors for another connection. Those that wait in the queue
+ * would wake the event loop at once again, so it does not look at the queue for a while.
  */
-static void rest(struct listeners *listeners) {
+static void pause_accepting(struct listeners *listeners) {
 	const struct itimerspec when = {.it_value.tv_nsec = ACCEPT_BACKOFF_MS * 1000000};
 
-	if (timerfd_settime(listeners->rest.fd, 0, &when, NULL) == 0)
-		watch_all(listeners, 0);
+	if (timerfd_settime(listeners->accept_timer.fd, 0, &when, NULL) == 0)
+		set_events(listeners, 0);
 }
 
-static void rest_is_over(struct watch *watch, uint32_t events) {
+static void accept_again(struct event_handler *handler, uint32_t events) {
 	struct listeners *listeners =
-	    (struct listeners *)(void *)((char *)watch - offsetof(struct listeners, rest));
+	    (struct listeners *)(void *)((char *)handler -
+					 offsetof(struct listeners, accept_timer));
 	uint64_t times;
 
 	(void)events;
-	if (read(watch->fd, &times, sizeof(times)) == sizeof(times))
-		watch_all(listeners, EPOLLIN);
+	if (read(handler->fd, &times, sizeof(times)) == sizeof(times))
+		set_events(listeners, EPOLLIN);
 }
 
-static void warn_once(struct listener *listener) {
-	if (!listener->has_warned)
-		log_warn("cannot accept: %s (said once)", strerror(errno));
-	listener->has_warned = true;
+static void warn(struct listener *listener) {
+	char more[LOG_LIMIT_TEXT_MAX];
+	int error = errno;
+
+	if (log_limit_allows(&listener->all->warnings, clock_ms(), more))
+		log_warn("cannot accept connections: %s (%s)%s", strerror(error),
+			 error == EMFILE || error == ENFILE
+			     ? "raise ulimit -n, or lower --max-connections"
+			     : "the machine is short of memory",
+			 more);
 }
 
 /*
- * No descriptor is left, though the limits were set so that some are: accept with the spare one and
- * close at once, so that the newcomer hears of it and the turn does not spin. False: not even that.
+ * No descriptor is left, though the limits were set so that some are: accepts with the reserved one
+ * and closes at once, so that the client learns of it now. False if not even that is possible.
  */
-static bool turn_away(struct listener *listener) {
+static bool reject_one(struct listener *listener) {
 	int fd;
 
-	if (listener->spare >= 0)
-		(void)close(listener->spare);
-	fd = accept4(listener->watch.fd, NULL, NULL, SOCK_CLOEXEC);
+	if (listener->reserve_fd >= 0)
+		(void)close(listener->reserve_fd);
+	fd = accept4(listener->handler.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
 		(void)close(fd);
-	listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	return fd >= 0;
 }
 
-/* Answers whether there may be more to accept now. */
+/* Returns whether there may be more to accept now. */
 static bool accept_failed(struct listener *listener) {
 	switch (errno) {
 	case EAGAIN:
 		return false;
 	case EMFILE:
 	case ENFILE:
-		warn_once(listener);
-		if (turn_away(listener))
+		warn(listener);
+		if (reject_one(listener))
 			return false;
 		break;
 	case ECONNABORTED:
@@ -406,56 +367,62 @@ static bool accept_failed(struct listener *listener) {
 		return true;
 	default:
 		/* ENOBUFS, ENOMEM */
-		warn_once(listener);
+		warn(listener);
 		break;
 	}
-	rest(listener->all);
+	pause_accepting(listener->all);
 	return false;
 }
 
-static void listener_ready(struct watch *watch, uint32_t events) {
-	struct listener *listener = (struct listener *)(void *)watch;
-	bool is_tcp = listener->address.kind == ADDRESS_TCP;
+static void listener_ready(struct event_handler *handler, uint32_t events) {
+	struct listener *listener = (struct listener *)(void *)handler;
 	bool has_more = true;
 
 	(void)events;
-	for (int count = 0; has_more && count < ACCEPTS_A_TURN; count++) {
-		int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	for (int count = 0; has_more && count < ACCEPTS_PER_TURN; count++) {
+		struct peer_name peer = {.kind = listener->address.kind};
+		socklen_t size = sizeof(peer.address);
+		int fd = accept4(handler->fd, (struct sockaddr *)(void *)&peer.address, &size,
+				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd >= 0)
-			streams_add(listener->streams, fd, is_tcp ? "tcp" : "local");
-		else
+		if (fd < 0) {
 			has_more = accept_failed(listener);
+			continue;
+		}
+		if (peer.kind == ADDRESS_LOCAL)
+			peer = peer_name_local(fd);
+		streams_add(listener->streams, fd, &peer);
 	}
 }
 
-static bool watch_rest(struct listeners *listeners) {
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners->rest};
+static bool watch_accept_timer(struct listeners *listeners) {
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners->accept_timer};
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 
-	listeners->rest = (struct watch){.fd = fd, .ready = rest_is_over};
+	listeners->accept_timer = (struct event_handler){.fd = fd, .ready = accept_again};
 	return fd >= 0 && epoll_ctl(listeners->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 bool listeners_serve(struct listeners *listeners, int epoll, struct streams *streams) {
 	listeners->epoll = epoll;
-	if (!watch_rest(listeners)) {
-		log_error("cannot make a timer: %s", strerror(errno));
+	if (!watch_accept_timer(listeners)) {
+		log_error("cannot make a timer: %s (raise ulimit -n)", strerror(errno));
 		return false;
 	}
 	for (unsigned i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->list[i];
-		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listener->watch};
+		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listener->handler};
 
 		if (listener->address.kind == ADDRESS_UDP)
 			continue;
-		listener->watch.ready = listener_ready;
+		listener->handler.ready = listener_ready;
 		listener->all = listeners;
 		listener->streams = streams;
-		listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		if (listener->spare < 0 ||
-		    epoll_ctl(epoll, EPOLL_CTL_ADD, listener->watch.fd, &event) != 0) {
-			log_error("cannot watch a listening socket: %s", strerror(errno));
+		listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (listener->reserve_fd < 0 ||
+		    epoll_ctl(epoll, EPOLL_CTL_ADD, listener->handler.fd, &event) != 0) {
+			log_error("cannot watch a listening socket: %s (raise ulimit -n)",
+				  strerror(errno));
 			return false;
 		}
 	}
@@ -463,24 +430,25 @@ bool listeners_serve(struct listeners *listeners, int epoll, struct streams *str
 }
 
 void listeners_shutdown(struct listeners *listeners) {
-	for (unsigned i = 0; i < listeners->count; i++)
+	for (unsigned i = 0; i < listeners->count; i++) {
+		unlink_socket(&listeners->list[i]);
 		if (listeners->list[i].address.kind != ADDRESS_UDP)
-			(void)shutdown(listeners->list[i].watch.fd, SHUT_RDWR);
+			(void)shutdown(listeners->list[i].handler.fd, SHUT_RDWR);
+	}
 }
 
 void listeners_close(struct listeners *listeners) {
 	for (unsigned i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->list[i];
 
-		if (listener->address.kind == ADDRESS_LOCAL && !remove_local(listener))
-			log_verbose("%s stays: it is another server's now", listener->address.path);
-		if (listener->watch.fd >= 0)
-			(void)close(listener->watch.fd);
-		if (listener->spare >= 0)
-			(void)close(listener->spare);
+		unlink_socket(listener);
+		if (listener->handler.fd >= 0)
+			(void)close(listener->handler.fd);
+		if (listener->reserve_fd >= 0)
+			(void)close(listener->reserve_fd);
 	}
-	if (listeners->rest.fd >= 0)
-		(void)close(listeners->rest.fd);
-	listeners->rest.fd = -1;
+	if (listeners->accept_timer.fd >= 0)
+		(void)close(listeners->accept_timer.fd);
+	listeners->accept_timer.fd = -1;
 	listeners->count = 0;
 }

@@ -6,21 +6,23 @@
 
 #include "rpc/prefetch.h"
 
-ssize_t recv_batch_read(struct arrivals *arrivals, int fd, struct record *record) {
-	struct arrival *arrival = &arrivals->list[arrivals->count];
+ssize_t recv_batch_read(struct recv_batch *recv_batch, int fd, struct record *record) {
+	struct recv_buf *buf = &recv_batch->list[recv_batch->count];
 	uint8_t *place;
 	size_t room;
 	ssize_t got;
 	bool is_direct;
 
-	if (!record_direct_buffer(record, &place, &room)) {
+	if (!record_direct_buffer(record, &place, &room) && !record_discard(record)) {
 		errno = ENOMEM;
 		return -1;
 	}
 	is_direct = room > 0;
-	if (!is_direct) {
-		place = arrival->bytes;
-		room = sizeof(arrival->bytes);
+	if (is_direct) {
+		room = room < RECV_DIRECT_MAX ? room : RECV_DIRECT_MAX;
+	} else {
+		place = buf->bytes;
+		room = sizeof(buf->bytes);
 	}
 	do
 		got = recv(fd, place, room, MSG_DONTWAIT);
@@ -29,22 +31,23 @@ ssize_t recv_batch_read(struct arrivals *arrivals, int fd, struct record *record
 		return got;
 	if (is_direct)
 		record_direct_filled(record, (size_t)got);
-	arrival->got = (size_t)got;
-	arrival->size = is_direct ? 0 : (size_t)got;
-	arrival->begins = !record_is_partial(record);
+	buf->received = (size_t)got;
+	buf->size = is_direct ? 0 : (size_t)got;
+	buf->is_filled = (size_t)got == room;
+	buf->begins = !record_is_partial(record);
 	return got;
 }
 
-void recv_batch_prefetch(const struct arrivals *arrivals, const struct service *service) {
+void recv_batch_prefetch(const struct recv_batch *recv_batch, const struct service *service) {
 	struct kv_bytes keys[RECV_BATCH_MAX];
 	unsigned count = 0;
 
-	/* One alone has nothing to be fetched beside it. */
-	for (unsigned i = 0; arrivals->count > 1 && i < arrivals->count; i++) {
-		const struct arrival *arrival = &arrivals->list[i];
+	/* A single call gains nothing. */
+	for (unsigned i = 0; recv_batch->count > 1 && i < recv_batch->count; i++) {
+		const struct recv_buf *buf = &recv_batch->list[i];
 
-		if (arrival->begins &&
-		    prefetch_key((struct kv_bytes){arrival->bytes, arrival->size}, &keys[count]))
+		if (buf->begins &&
+		    prefetch_key((struct kv_bytes){buf->bytes, buf->size}, &keys[count]))
 			count++;
 	}
 	if (count > 0)

@@ -11,47 +11,47 @@
 #include "rpc/xdr_inplace.h"
 
 enum {
-	CHUNK_SMALL = 960, /* most turns owe a peer little, and little stands between values;
-			      malloc is quick up to 1 KiB */
+	CHUNK_SMALL = 960, /* enough for most turns, and between values; malloc() is fast up to
+			      1 KiB */
 	CHUNK_LARGE = 16 * 1024,
-	HOLD_LEAST = 8 * 1024, /* below, copying is cheaper than another piece to send */
-	PIECES_MAX = 64,       /* handed to the kernel at once */
+	REFERENCE_MIN = 8 * 1024, /* a smaller value is cheaper to copy than to send apart */
+	PIECES_MAX = 64,	  /* in one system call */
 };
 
-/* Either bytes of its own, or (value.buffer not NULL) a value. The last one is of the first kind.
+/* Either bytes of its own, or (value.buffer not NULL) a value. The last one has bytes of its own.
  */
-struct chunk {
-	struct chunk *next;
+struct send_chunk {
+	struct send_chunk *next;
 	struct view value;
 	size_t size;
-	size_t sent; /* or never to be sent */
+	size_t sent; /* or skipped */
 	size_t capacity;
 	unsigned char bytes[];
 };
 
-static struct chunk *chunk_add(struct outbox *outbox, size_t capacity) {
-	struct chunk *chunk = malloc(sizeof(*chunk) + capacity);
+static struct send_chunk *chunk_add(struct send_queue *send_queue, size_t capacity) {
+	struct send_chunk *chunk = malloc(sizeof(*chunk) + capacity);
 
 	if (chunk == NULL)
 		return NULL;
 	memset(chunk, 0, sizeof(*chunk));
 	chunk->capacity = capacity;
-	if (outbox->last != NULL)
-		outbox->last->next = chunk;
+	if (send_queue->last != NULL)
+		send_queue->last->next = chunk;
 	else
-		outbox->first = chunk;
-	outbox->last = chunk;
+		send_queue->first = chunk;
+	send_queue->last = chunk;
 	return chunk;
 }
 
-/* --- An XDR stream that writes to an outbox ------------------------------------------------ */
+/* --- An XDR stream that writes to a send queue ---------------------------------------------- */
 
 /*
- * It writes to the end of the last chunk (see wire.h); what it wrote since x_base is not in the
- * chunk's size yet, nor in the outbox's. x_public is its struct writer.
+ * It writes to the end of the last chunk (see xdr_inplace.h); what it wrote since x_base is not in
+ * the chunk's size yet, nor in the send_queue's. x_public is its struct writer.
  */
 struct writer {
-	struct outbox *outbox;
+	struct send_queue *send_queue;
 	struct view value; /* borrowed */
 };
 
@@ -59,7 +59,7 @@ static struct writer *writer_of(const XDR *xdrs) {
 	return (struct writer *)(void *)xdrs->x_public;
 }
 
-static void write_to(XDR *xdrs, struct chunk *chunk) {
+static void write_to(XDR *xdrs, struct send_chunk *chunk) {
 	xdrs->x_base = (char *)chunk->bytes + chunk->size;
 	xdrs->x_private = xdrs->x_base;
 	xdrs->x_handy = (u_int)(chunk->capacity - chunk->size);
@@ -67,44 +67,44 @@ static void write_to(XDR *xdrs, struct chunk *chunk) {
 
 /* Counts what was written. */
 static void count_written(XDR *xdrs) {
-	struct outbox *outbox = writer_of(xdrs)->outbox;
+	struct send_queue *send_queue = writer_of(xdrs)->send_queue;
 	size_t written = (size_t)((char *)xdrs->x_private - xdrs->x_base);
 
 	xdrs->x_base = xdrs->x_private;
-	outbox->last->size += written;
-	outbox->size += written;
+	send_queue->last->size += written;
+	send_queue->size += written;
 }
 
-/* The chunk at hand has no room for them. */
+/* For when the last chunk has no space for `size` bytes. */
 static int32_t *in_place(XDR *xdrs, u_int size) {
-	struct chunk *chunk;
+	struct send_chunk *chunk;
 
 	count_written(xdrs);
-	chunk = size <= CHUNK_LARGE ? chunk_add(writer_of(xdrs)->outbox, CHUNK_LARGE) : NULL;
+	chunk = size <= CHUNK_LARGE ? chunk_add(writer_of(xdrs)->send_queue, CHUNK_LARGE) : NULL;
 	if (chunk == NULL)
 		return NULL;
 	write_to(xdrs, chunk);
 	return xdr_inplace_advance(xdrs, size);
 }
 
-/* Holds the value, and begins another chunk for what comes behind it. */
+/* References the value, and adds a chunk for what follows it. */
 static bool_t put_value(XDR *xdrs) {
 	struct writer *writer = writer_of(xdrs);
-	struct outbox *outbox = writer->outbox;
-	struct chunk *chunk;
+	struct send_queue *send_queue = writer->send_queue;
+	struct send_chunk *chunk;
 
 	count_written(xdrs);
-	chunk = chunk_add(outbox, 0);
+	chunk = chunk_add(send_queue, 0);
 	if (chunk == NULL)
 		return FALSE;
 	chunk->value = view_ref(writer->value);
 	chunk->size = chunk->value.size;
-	outbox->size += chunk->size;
-	outbox->viewed += chunk->size;
-	chunk = chunk_add(outbox, CHUNK_SMALL);
+	send_queue->size += chunk->size;
+	send_queue->viewed += chunk->size;
+	chunk = chunk_add(send_queue, CHUNK_SMALL);
 	if (chunk == NULL)
 		return FALSE;
-	/* The padding begins where it would if the value were here, so that words are aligned. */
+	/* Words stay aligned: the padding is at the offset that it has in the record. */
 	chunk->size = chunk->sent = writer->value.size % BYTES_PER_XDR_UNIT;
 	write_to(xdrs, chunk);
 	return TRUE;
@@ -113,7 +113,7 @@ static bool_t put_value(XDR *xdrs) {
 static bool_t put_bytes(XDR *xdrs, const char *bytes, u_int size) {
 	struct kv_bytes value = view_bytes(writer_of(xdrs)->value);
 
-	if (size >= HOLD_LEAST && bytes == value.data && size == value.size)
+	if (size >= REFERENCE_MIN && bytes == value.data && size == value.size)
 		return put_value(xdrs);
 	while (size > xdrs->x_handy) {
 		u_int part = xdrs->x_handy;
@@ -130,7 +130,7 @@ static bool_t put_bytes(XDR *xdrs, const char *bytes, u_int size) {
 
 static u_int position(XDR *xdrs) {
 	count_written(xdrs);
-	return (u_int)writer_of(xdrs)->outbox->size;
+	return (u_int)writer_of(xdrs)->send_queue->size;
 }
 
 static bool_t set_position(XDR *xdrs, u_int where) {
@@ -167,33 +167,33 @@ static const struct xdr_ops writer_ops = {
     .x_destroy = destroy,
 };
 
-bool send_queue_reply(struct outbox *outbox, struct rpc_msg *reply, struct view value) {
-	struct writer writer = {.outbox = outbox, .value = value};
+bool send_queue_reply(struct send_queue *send_queue, struct rpc_msg *reply, struct view value) {
+	struct writer writer = {.send_queue = send_queue, .value = value};
 	XDR xdrs = {.x_op = XDR_ENCODE, .x_ops = &writer_ops, .x_public = (char *)&writer};
-	size_t before = outbox->size;
+	size_t before = send_queue->size;
 	uint8_t *mark;
 
-	if (outbox->last == NULL && chunk_add(outbox, CHUNK_SMALL) == NULL)
+	if (send_queue->last == NULL && chunk_add(send_queue, CHUNK_SMALL) == NULL)
 		return false;
-	write_to(&xdrs, outbox->last);
+	write_to(&xdrs, send_queue->last);
 	mark = xdr_inplace_advance(&xdrs, RECORD_MARK_SIZE);
 	if (mark == NULL || !xdr_inplace_replymsg(&xdrs, reply))
 		return false;
 	count_written(&xdrs);
-	record_mark(mark, outbox->size - before - RECORD_MARK_SIZE);
+	record_mark(mark, send_queue->size - before - RECORD_MARK_SIZE);
 	return true;
 }
 
 /* --- Sending ------------------------------------------------------------------------------- */
 
-static int gather(const struct outbox *outbox, struct iovec pieces[PIECES_MAX]) {
+static int gather(const struct send_queue *send_queue, struct iovec pieces[PIECES_MAX]) {
 	int count = 0;
 
-	for (struct chunk *chunk = outbox->first; chunk != NULL && count < PIECES_MAX;
+	for (struct send_chunk *chunk = send_queue->first; chunk != NULL && count < PIECES_MAX;
 	     chunk = chunk->next) {
 		const unsigned char *bytes = chunk->bytes;
 
-		/* Looked up only now: a buffer that grows may move. */
+		/* Because a buffer that grows may move, its address is taken only now. */
 		if (chunk->value.buffer != NULL)
 			bytes = view_bytes(chunk->value).data;
 		pieces[count].iov_base = (void *)(uintptr_t)(bytes + chunk->sent);
@@ -203,51 +203,53 @@ static int gather(const struct outbox *outbox, struct iovec pieces[PIECES_MAX]) 
 	return count;
 }
 
-static void chunk_remove(struct outbox *outbox, struct memory *memory) {
-	struct chunk *chunk = outbox->first;
+static void chunk_remove(struct send_queue *send_queue, struct mem_account *memory) {
+	struct send_chunk *chunk = send_queue->first;
 
-	outbox->first = chunk->next;
-	if (outbox->first == NULL)
-		outbox->last = NULL;
+	send_queue->first = chunk->next;
+	if (send_queue->first == NULL)
+		send_queue->last = NULL;
 	view_unref(memory, &chunk->value);
 	free(chunk);
 }
 
-static void took(struct outbox *outbox, size_t sent, struct memory *memory) {
-	outbox->size -= sent;
-	while (outbox->first != NULL) {
-		struct chunk *chunk = outbox->first;
+static void remove_sent(struct send_queue *send_queue, size_t sent, struct mem_account *memory) {
+	send_queue->size -= sent;
+	while (send_queue->first != NULL) {
+		struct send_chunk *chunk = send_queue->first;
 		size_t left = chunk->size - chunk->sent;
 		size_t part = sent < left ? sent : left;
 
 		if (chunk->value.buffer != NULL)
-			outbox->viewed -= part;
+			send_queue->viewed -= part;
 		chunk->sent += part;
 		if (part < left)
 			return;
 		sent -= part;
-		chunk_remove(outbox, memory);
+		chunk_remove(send_queue, memory);
 	}
 }
 
-/* One system call. *all: whether everything was offered. */
-static ssize_t offer(const struct outbox *outbox, int fd, bool *all) {
+/* Makes one system call. Sets *all to whether everything was offered. */
+static ssize_t offer(const struct send_queue *send_queue, int fd, bool *all) {
 	enum { HOW = MSG_NOSIGNAL | MSG_DONTWAIT };
 	struct iovec pieces[PIECES_MAX];
-	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)gather(outbox, pieces)};
+	struct msghdr message = {.msg_iov = pieces,
+				 .msg_iovlen = (size_t)gather(send_queue, pieces)};
 
 	*all = message.msg_iovlen < PIECES_MAX;
-	/* The kernel does less for this one, and it is what most turns need. */
+	/* send() costs the kernel less than sendmsg(), and suffices in most turns. */
 	if (message.msg_iovlen == 1)
 		return send(fd, pieces[0].iov_base, pieces[0].iov_len, HOW);
 	return sendmsg(fd, &message, HOW);
 }
 
-enum outbox_sent send_queue_flush(struct outbox *outbox, int fd, struct memory *memory) {
-	while (outbox->size > 0) {
-		size_t before = outbox->size;
+enum send_queue_state send_queue_flush(struct send_queue *send_queue, int fd,
+				       struct mem_account *memory) {
+	while (send_queue->size > 0) {
+		size_t before = send_queue->size;
 		bool all;
-		ssize_t sent = offer(outbox, fd, &all);
+		ssize_t sent = offer(send_queue, fd, &all);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -255,16 +257,16 @@ enum outbox_sent send_queue_flush(struct outbox *outbox, int fd, struct memory *
 			return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM
 				   ? SEND_QUEUE_BLOCKED
 				   : SEND_QUEUE_ERROR;
-		took(outbox, (size_t)sent, memory);
-		/* Less than was offered: the socket is full, and epoll says when it is not. */
+		remove_sent(send_queue, (size_t)sent, memory);
+		/* Less than was offered: the socket is full, and epoll reports when it is not. */
 		if (all && (size_t)sent < before)
 			return SEND_QUEUE_BLOCKED;
 	}
 	return SEND_QUEUE_EMPTY;
 }
 
-void send_queue_clear(struct outbox *outbox, struct memory *memory) {
-	while (outbox->first != NULL)
-		chunk_remove(outbox, memory);
-	outbox->size = outbox->viewed = 0;
+void send_queue_clear(struct send_queue *send_queue, struct mem_account *memory) {
+	while (send_queue->first != NULL)
+		chunk_remove(send_queue, memory);
+	send_queue->size = send_queue->viewed = 0;
 }

@@ -1,43 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef OUTBOX_H
-#define OUTBOX_H
+#ifndef SEND_QUEUE_H
+#define SEND_QUEUE_H
 
 /*
- * outbox.h - the bytes that a stream owes its peer: a queue of chunks. Replies are encoded straight
- * into it; a large value is not copied but held as a view until the kernel took it.
+ * send_queue.h - send queue of a connection: chunks that the kernel has not accepted yet. Replies
+ * are encoded straight into it; a large value is not copied but referenced until it was sent.
  */
 
 #include <rpc/rpc.h>
 
 #include "core/buffer.h"
 
-struct chunk;
+struct send_chunk;
 
-/* All zero is an empty outbox. */
-struct outbox {
-	struct chunk *first;
-	struct chunk *last;
-	size_t size;   /* bytes not yet sent, those of held values included */
-	size_t viewed; /* of these, bytes of held values: the store counts them */
+/* All zero: empty. */
+struct send_queue {
+	struct send_chunk *first;
+	struct send_chunk *last;
+	size_t size;   /* bytes not yet sent, those of referenced values included */
+	size_t viewed; /* of these, bytes of referenced values: the store counts them */
 };
 
 /*
- * Adds one record (RFC 5531, 11): its mark and what xdr_replymsg makes of `reply`. Bytes that lie
- * in `value` are held, not copied, if there are many. False: it did not encode or there is no
- * memory; then the outbox ends in half a record and the stream must be closed.
+ * Adds one record (RFC 5531, 11): its mark and what xdr_replymsg() encodes of `reply`. If it has
+ * the bytes of `value`, and these are many, they are referenced and not copied. False if it did not
+ * encode or there is no memory: then the queue ends in a part of a record, and the connection must
+ * be closed.
  */
-bool send_queue_reply(struct outbox *outbox, struct rpc_msg *reply, struct view value);
+bool send_queue_reply(struct send_queue *send_queue, struct rpc_msg *reply, struct view value);
 
-enum outbox_sent {
-	SEND_QUEUE_EMPTY, /* all is with the kernel */
-	SEND_QUEUE_BLOCKED,  /* the kernel takes no more now */
-	SEND_QUEUE_ERROR,
+enum send_queue_state {
+	SEND_QUEUE_EMPTY,   /* the kernel has all of it */
+	SEND_QUEUE_BLOCKED, /* the kernel takes no more now */
+	SEND_QUEUE_ERROR,   /* errno is set */
 };
 
-/* Sends what the kernel takes, in one system call if it can. `memory` is the views'. */
-enum outbox_sent send_queue_flush(struct outbox *outbox, int fd, struct memory *memory);
+/* Sends what the kernel takes, with one system call if possible. `memory` is that of the views. */
+enum send_queue_state send_queue_flush(struct send_queue *send_queue, int fd,
+				       struct mem_account *memory);
 
-/* Forgets everything. */
-void send_queue_clear(struct outbox *outbox, struct memory *memory);
+/* Discards everything. */
+void send_queue_clear(struct send_queue *send_queue, struct mem_account *memory);
 
 #endif

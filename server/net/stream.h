@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef TRANSPORT_STREAM_H
-#define TRANSPORT_STREAM_H
+#ifndef STREAM_H
+#define STREAM_H
 
 /*
- * transport_stream.h - connections over tcp and local sockets: bytes to records to calls, answers
- * to bytes.
+ * stream.h - connections over tcp and local sockets: bytes to records to calls, replies to bytes.
  *
- * A peer costs only itself, and that within bounds: input is read once for each ready connection
- * and turn; a record takes memory as its bytes arrive, never as its header claims; a connection
- * that does not take its answers is not read from; one that stands still in the middle of a record
- * or of an answer for STREAM_STALL_TIMEOUT_MS is cut; and if all of them together hold too much, the one
- * that stood still longest goes first.
+ * A slow or hostile peer cannot delay other peers, and its memory is bounded: each ready connection
+ * receives once a turn, at most RECV_DIRECT_MAX; a record takes memory as its bytes arrive, never
+ * as its header claims; a connection that does not take its replies is not received from; one that
+ * does not move STREAM_MIN_PROGRESS_BYTES of a record or of replies in STREAM_STALL_TIMEOUT_MS is
+ * dropped. Limits that all share, the number of connections and the bytes that they hold, are kept
+ * at the cost of the peer (peer.h) that has most.
  */
 
 #include <stdbool.h>
@@ -18,35 +18,31 @@
 #include <sys/socket.h>
 
 struct dispatch;
+struct peer_name;
 struct service;
+struct stats;
 struct streams;
 
 enum {
-	STREAM_STALL_TIMEOUT_MS = 30000,		/* in this time a peer that is owed or owes something ... */
-	STREAM_MIN_PROGRESS_BYTES = 64 * 1024,	/* ... moves this much, or all of it */
-	STREAM_PRESSURE_TIMEOUT_MS = 1000,	/* in place of STREAM_STALL_TIMEOUT_MS, when memory is short */
-	STREAM_SENDBUF_MAX = 256 * 1024, /* bytes of answers waiting before reading stops */
-	STREAM_PENDING_MAX = 4096,		/* calls under way on one connection, likewise */
+	STREAM_STALL_TIMEOUT_MS =
+	    30000, /* in this time a peer with a record or replies pending ... */
+	STREAM_MIN_PROGRESS_BYTES = 64 * 1024, /* ... moves this much, or all of it */
+	STREAM_PRESSURE_TIMEOUT_MS = 1000,     /* the same when memory is short */
+	STREAM_IDLE_MS = 1000, /* without calls for so long it can be closed for a new connection */
+	STREAM_RESERVE = 16,   /* connections above the limit: local ones of root and kvd's user */
+	STREAM_SENDBUF_MAX =
+	    256 * 1024,		   /* bytes of unsent replies above which it receives nothing */
+	STREAM_PENDING_MAX = 4096, /* calls without a reply on one connection, likewise */
 };
 
 struct stream_limits {
 	unsigned connections_max;
-	size_t held_max; /* bytes of unfinished records and unsent answers, all peers together */
-};
-
-/* What `kvctl status` shows. */
-struct stream_counters {
-	uint64_t connections;	      /* open now */
-	uint64_t connections_made;    /* since the start */
-	uint64_t connections_refused; /* above the limit */
-	uint64_t connections_cut;     /* stood still, held too much, or sent rubbish */
-	uint64_t held;		      /* bytes, see stream_limits */
-	uint64_t unsent;	      /* bytes of answers, values included */
+	size_t held_max; /* bytes of unfinished records and unsent replies, all peers together */
 };
 
 /*
  * Connections are watched in `epoll`, and their calls go to `dispatch`. NULL: no memory.
- * streams_free() closes them all; calls under way must not be answered any more.
+ * streams_free() closes them all; calls without a reply must not get one any more.
  */
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
 			    struct dispatch *dispatch, struct service *service);
@@ -56,29 +52,40 @@ void streams_free(struct streams *streams);
 void streams_set_time(struct streams *streams, uint64_t now_ms);
 
 /*
- * Takes over an accepted, non-blocking socket; closes it at once if there are too many. `transport`
- * is a constant string for the log: "tcp" or "local".
+ * Takes over an accepted, non-blocking socket of the peer `name`; closes it at once if there are
+ * too many.
  */
-void streams_add(struct streams *streams, int fd, const char *transport);
+void streams_add(struct streams *streams, int fd, const struct peer_name *name);
 
-/* No more calls are taken until it is over: the journal is behind. */
+/*
+ * While it is paused no calls are received: the journal is backlogged. A pause begins by itself
+ * when dispatch_is_backlogged().
+ */
 void streams_pause(struct streams *streams, bool is_paused);
+bool streams_are_paused(const struct streams *streams);
 
-/* After the events of a turn: runs what they brought, as far as that has not been done yet. */
+/* After the events of a turn: runs the calls that were received and have not been run yet. */
 void streams_run_received(struct streams *streams);
 
-/* At the end of a turn: sends what it made, and frees what was closed since the last time. */
+/* At the end of a turn: sends its replies, and frees connections that were closed. */
 void streams_flush(struct streams *streams);
 
 /*
- * After streams_flush(): cuts those that stand still. Answers in how many ms to call again;
- * UINT64_MAX: none may.
+ * Returns whether all that the connections had for the server was received in this turn, as far as
+ * is known: false if a buffer was filled, if a connection is new, or while it is paused.
+ */
+bool streams_took_all(struct streams *streams);
+
+/*
+ * After streams_flush(): drops connections that are too slow. Returns in how many ms to call it
+ * again; UINT64_MAX: no connection has anything pending.
  */
 uint64_t streams_expire(struct streams *streams);
 
-/* Sends what is owed, for at most `wait_ms`, before the process ends. */
+/* Sends the replies that are left, for at most `wait_ms`, before the process ends. */
 void streams_drain(struct streams *streams, uint64_t wait_ms);
 
-void streams_get_stats(const struct streams *streams, struct stream_counters *counters);
+/* Adds what they count. */
+void streams_add_stats(const struct streams *streams, struct stats *stats);
 
 #endif

@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/timeout_list.h"
 
-void timeout_list_remove(struct pacing *pacing, struct paced *paced) {
-	if (!paced->is_pacing)
+void timeout_list_remove(struct timeout_list *timeouts, struct timeout_entry *timeout) {
+	if (!timeout->is_listed)
 		return;
-	if (paced->previous != NULL)
-		paced->previous->next = paced->next;
+	if (timeout->previous != NULL)
+		timeout->previous->next = timeout->next;
 	else
-		pacing->first = paced->next;
-	if (paced->next != NULL)
-		paced->next->previous = paced->previous;
+		timeouts->first = timeout->next;
+	if (timeout->next != NULL)
+		timeout->next->previous = timeout->previous;
 	else
-		pacing->last = paced->previous;
-	paced->next = paced->previous = NULL;
-	paced->is_pacing = false;
+		timeouts->last = timeout->previous;
+	timeout->next = timeout->previous = NULL;
+	timeout->is_listed = false;
 }
 
-void timeout_list_touch(struct pacing *pacing, struct paced *paced, uint64_t now_ms) {
-	timeout_list_remove(pacing, paced);
-	paced->since_ms = now_ms;
-	paced->bytes = 0;
-	paced->previous = pacing->last;
-	if (pacing->last != NULL)
-		pacing->last->next = paced;
+void timeout_list_touch(struct timeout_list *timeouts, struct timeout_entry *timeout,
+			uint64_t now_ms) {
+	timeout_list_remove(timeouts, timeout);
+	timeout->since_ms = now_ms;
+	timeout->bytes = 0;
+	timeout->previous = timeouts->last;
+	if (timeouts->last != NULL)
+		timeouts->last->next = timeout;
 	else
-		pacing->first = paced;
-	pacing->last = paced;
-	paced->is_pacing = true;
+		timeouts->first = timeout;
+	timeouts->last = timeout;
+	timeout->is_listed = true;
 }

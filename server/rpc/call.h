@@ -3,12 +3,11 @@
 #define CALL_H
 
 /*
- * call.h - one request, from decode to answer.
+ * call.h - one call, from decode to reply.
  *
- * Each call embeds an SVCXPRT of its own, so that libtirpc's svc_getargs, svc_sendreply and
- * svcerr_* work on it at any later time and in any order, with many calls under way on one
- * connection. Its xp_ops belong to the transport that made the call; its xid is not the
- * connection's.
+ * Because each call embeds an SVCXPRT of its own, libtirpc's svc_sendreply and svcerr_* work on it
+ * at any later time and in any order, with many calls under way on one connection. Its xp_ops
+ * belong to the transport that made the call.
  */
 
 #include <netinet/in.h>
@@ -18,13 +17,28 @@
 
 #include "core/operation.h"
 
+struct call;
 struct datagrams;
+struct parked;
 struct procedure;
 struct stream;
 
 /*
- * Invariant: exactly one answer leaves for each call, through its xp_reply, which then frees the
- * call. `arguments` lie in the record and are there only while the call is dispatched.
+ * How a transport keeps calls that wait for a change of a key (parking.h). They do not count among
+ * those that owe a reply.
+ */
+struct park_ops {
+	void (*park)(struct call *call);
+	/* `owes`: the call gets its reply now; else it is dropped without one. */
+	void (*unpark)(struct call *call, bool owes);
+	/* False if the peer is known to have closed its connection, or its half of it. */
+	bool (*is_connected)(const struct call *call);
+};
+
+/*
+ * Invariant: exactly one reply leaves for each call, through its xp_reply, which then frees the
+ * call; but for those that wait, whose connection may end. `arguments` lie in the record and are
+ * there only while the call is dispatched.
  */
 struct call {
 	/* Kept when the call is used again; each transport sets what it reads of them. */
@@ -32,23 +46,35 @@ struct call {
 	SVCXPRT_EXT extension; /* libtirpc looks here for the authentication of xprt */
 	XDR arguments;	       /* over the record, at the arguments */
 
-#define CALL_ANEW xid /* the first of those that are all zero in a call that begins */
+	size_t waiting_cost; /* bytes, while it waits for the journal */
+	struct call *next;   /* of those that wait for the journal, are copies, or are free */
+
+	/* From here on all is zero when a call begins. */
 	uint32_t xid;
-	uint32_t reply_max; /* bytes of value that an answer can carry here */
+	uint32_t reply_max;    /* bytes of value that a reply can carry here */
+	bool is_head_only;     /* the end of the record found no memory */
+	bool is_root;	       /* the peer is the superuser of this machine, as the kernel says */
+	bool is_administrator; /* ... or the user that runs this server */
 	struct reply reply;
 	const struct procedure *procedure;
-	struct block *block; /* that the record lies in, while it is there; NULL: not to be had */
-	struct call *next;   /* of those that wait for the journal, or to be used again */
+	struct owned_block *block; /* that the record lies in, while it is there; NULL: borrowed */
+
+	const struct park_ops *park_ops; /* NULL: it may not wait */
+	struct parked *parked;		 /* NULL: it does not wait */
 
 	struct stream *stream;	     /* over a stream, or ... */
 	struct datagrams *datagrams; /* ... over udp, with: */
-	struct sockaddr_in6 peer;    /* (or sockaddr_in) where the answer goes, and ... */
-	struct in6_addr local;	     /* (or in_addr) ... the address that it must come from */
-	socklen_t peer_size;
+	union {
+		struct { /* of a stream's calls that wait */
+			struct call *next_parked;
+			struct call *previous_parked;
+		};
+		struct {
+			struct sockaddr_in6 peer; /* (or sockaddr_in) where the reply goes, and */
+			struct in6_addr local;	  /* (or in_addr) where it must come from */
+			socklen_t peer_size;
+		};
+	};
 };
-
-/* What the xp_ops of all transports share: arguments are decoded in place, see wire.h. */
-bool_t call_getargs(SVCXPRT *xprt, xdrproc_t decode, void *arguments);
-bool_t call_freeargs(SVCXPRT *xprt, xdrproc_t decode, void *arguments);
 
 #endif

@@ -58,7 +58,7 @@ static bool find_key(const uint8_t *call, size_t size, struct kv_bytes *key) {
 }
 
 unsigned prefetch_keys(struct kv_bytes bytes, struct kv_bytes keys[STORE_PREFETCH_MAX],
-			size_t *end) {
+		       size_t *end) {
 	const uint8_t *at = bytes.data;
 	size_t left = bytes.size;
 	unsigned count = 0;

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef WIRE_H
-#define WIRE_H
+#ifndef XDR_INPLACE_H
+#define XDR_INPLACE_H
 
 /*
- * wire.h - how the server reads and writes XDR (RFC 4506).
+ * xdr_inplace.h - XDR (RFC 4506) that is read and written where it lies.
  *
  * The XDR code that rpcgen makes is compiled for the server with libtirpc's routines for words and
  * bytes exchanged for those of this file (WIRE_GENERATED, see the Makefile). Two reasons:
  *
  * - Decoding, libtirpc's xdr_bytes allocates what a length claims before it looks whether the
- * record holds that much (CVE-2017-8779), then copies. xdr_inplace_bytes allocates nothing: it answers a
- * pointer into the record, after the record was seen to hold it.
+ * record holds that much (CVE-2017-8779), then copies. xdr_inplace_bytes allocates nothing: it
+ * returns a pointer into the record, after the record was seen to hold it.
  * - libtirpc calls through two or three functions for each word. Here a word is read or written
  *   where it lies, and most of a call is words.
  *
- * So the server's generated routines work on XDRs of the server only: those of xdr_mem_init() and of
- * outbox.c. Invariant of these: the next bytes are at x_private, x_handy of them, x_private is
- * aligned to 4 bytes between items, and x_inline answers what there is beyond x_handy. All of
+ * So the server's generated routines work on XDRs of the server only: those of xdr_mem_init() and
+ * of send_queue.c. Invariant of these: the next bytes are at x_private, x_handy of them, x_private
+ * is aligned to 4 bytes between items, and x_inline returns what there is beyond x_handy. All of
  * libtirpc's own routines work on them as well.
  */
 
@@ -38,7 +38,7 @@ enum {
 
 	WIRE_DATAGRAM_MAX = 65507, /* 65535 less the headers of IP and UDP */
 
-	/* The words before the results of an answer that succeeded, see xdr_inplace_replymsg(). */
+	/* The words before the results of a reply that succeeded, see xdr_inplace_replymsg(). */
 	WIRE_ACCEPTED_WORDS = 6,
 };
 

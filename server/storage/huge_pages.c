@@ -31,45 +31,45 @@ enum {
 	LINE_MAX_SIZE = 512,
 };
 
-void huge_pages_init(struct heap *heap, size_t left_small) {
-	*heap = (struct heap){.end = sbrk(0),
-			      .left_small = left_small,
-			      .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+void huge_pages_init(struct huge_pages *pages, size_t left_small) {
+	*pages = (struct huge_pages){.end = sbrk(0),
+				     .left_small = left_small,
+				     .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 	if (left_small == 0)
 		(void)mallopt(M_TOP_PAD, STEP);
 	(void)mallopt(M_MMAP_THRESHOLD, KEPT);
 	(void)mallopt(M_TRIM_THRESHOLD, KEPT);
 }
 
-void huge_pages_destroy(struct heap *heap) {
-	atomic_store(&heap->is_closing, true);
-	if (heap->has_thread)
-		(void)pthread_join(heap->thread, NULL);
-	heap->has_thread = false;
-	if (heap->event >= 0)
-		(void)close(heap->event);
-	heap->event = -1;
+void huge_pages_destroy(struct huge_pages *pages) {
+	atomic_store(&pages->is_closing, true);
+	if (pages->has_thread)
+		(void)pthread_join(pages->thread, NULL);
+	pages->has_thread = false;
+	if (pages->event >= 0)
+		(void)close(pages->event);
+	pages->event = -1;
 }
 
 /* What is not touched yet when it is told gets large pages at once; the rest perhaps later. */
-void huge_pages_advise(struct heap *heap) {
+void huge_pages_advise(struct huge_pages *pages) {
 	/* No system call: the C library knows. */
 	char *end = sbrk(0);
 
-	if (end == heap->end)
+	if (end == pages->end)
 		return;
-	if (heap->left_small > 0) {
-		if (end < heap->end || (size_t)(end - heap->end) < heap->left_small)
+	if (pages->left_small > 0) {
+		if (end < pages->end || (size_t)(end - pages->end) < pages->left_small)
 			return;
-		heap->left_small = 0;
+		pages->left_small = 0;
 		(void)mallopt(M_TOP_PAD, STEP);
 	}
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t from = ((uintptr_t)heap->end + page - 1) & ~(page - 1);
+	uintptr_t from = ((uintptr_t)pages->end + page - 1) & ~(page - 1);
 	/* It may be refused, and then all is as without. */
 	if ((uintptr_t)end > from)
 		(void)madvise((void *)from, (uintptr_t)end - from, MADV_HUGEPAGE);
-	heap->end = end;
+	pages->end = end;
 }
 
 /* --- Before a fork ------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ static bool is_in_use(uintptr_t at, size_t page) {
 }
 
 /* False: there is no point in going on. */
-static bool collapse(const struct heap *heap, uintptr_t from, uintptr_t to) {
+static bool collapse(const struct huge_pages *pages, uintptr_t from, uintptr_t to) {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	uintptr_t at = (from + LARGE - 1) & ~((uintptr_t)LARGE - 1);
 
@@ -97,7 +97,7 @@ static bool collapse(const struct heap *heap, uintptr_t from, uintptr_t to) {
 		return false;
 	/* What is no longer there, or of which the kernel has no page, stays as it is. */
 	for (; at < to && to - at >= LARGE; at += LARGE) {
-		if (atomic_load_explicit(&heap->is_closing, memory_order_relaxed))
+		if (atomic_load_explicit(&pages->is_closing, memory_order_relaxed))
 			return false;
 		if (is_in_use(at, page))
 			(void)madvise((void *)at, LARGE, MADV_COLLAPSE);
@@ -122,7 +122,7 @@ static bool is_own(const char *line, uintptr_t *from, uintptr_t *to) {
 }
 
 static void *make_ready(void *argument) {
-	struct heap *heap = argument;
+	struct huge_pages *pages = argument;
 	FILE *maps = fopen("/proc/self/maps", "re");
 	char line[LINE_MAX_SIZE];
 	uint64_t one = 1;
@@ -130,34 +130,34 @@ static void *make_ready(void *argument) {
 	uintptr_t to;
 
 	while (maps != NULL && fgets(line, sizeof(line), maps) != NULL)
-		if (is_own(line, &from, &to) && !collapse(heap, from, to))
+		if (is_own(line, &from, &to) && !collapse(pages, from, to))
 			break;
 	if (maps != NULL)
 		(void)fclose(maps);
-	atomic_store(&heap->is_done, true);
-	/* It can only fail if the counter is full, and then the turn has been told. */
-	(void)!write(heap->event, &one, sizeof(one));
+	atomic_store(&pages->is_done, true);
+	/* It can only fail if the counter is full, and then the turn is already notified. */
+	(void)!write(pages->event, &one, sizeof(one));
 	return NULL;
 }
 
-bool huge_pages_collapse(struct heap *heap) {
+bool huge_pages_collapse(struct huge_pages *pages) {
 	uint64_t count;
 
-	if (heap->event < 0)
+	if (pages->event < 0)
 		return true;
-	if (!heap->has_thread) {
-		atomic_store(&heap->is_done, false);
-		heap->has_thread = pthread_create(&heap->thread, NULL, make_ready, heap) == 0;
-		return !heap->has_thread;
+	if (!pages->has_thread) {
+		atomic_store(&pages->is_done, false);
+		pages->has_thread = pthread_create(&pages->thread, NULL, make_ready, pages) == 0;
+		return !pages->has_thread;
 	}
-	if (!atomic_load(&heap->is_done))
+	if (!atomic_load(&pages->is_done))
 		return false;
-	(void)pthread_join(heap->thread, NULL);
-	(void)!read(heap->event, &count, sizeof(count));
-	heap->has_thread = false;
+	(void)pthread_join(pages->thread, NULL);
+	(void)!read(pages->event, &count, sizeof(count));
+	pages->has_thread = false;
 	return true;
 }
 
-int huge_pages_fd(const struct heap *heap) {
-	return heap->event;
+int huge_pages_fd(const struct huge_pages *pages) {
+	return pages->event;
 }

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef HEAP_H
-#define HEAP_H
+#ifndef HUGE_PAGES_H
+#define HUGE_PAGES_H
 
 /*
- * heap.h - large pages under malloc's memory, because fork() copies an entry for each page: 20 to
- * 27 ms for each GiB in pages of 4 KiB, less than 2 ms in pages of 2 MiB; and because with many
- * keys each call waits for the addresses of pages, too.
+ * huge_pages.h - huge pages for malloc's memory. fork() copies an entry for each page: 20 to 27 ms
+ * for each GiB in pages of 4 KiB, less than 2 ms in pages of 2 MiB; and with many keys each call
+ * waits for address translation, too.
  *
- * New memory is asked for in large pages. Those that are written to while a forked child has them
- * too are split by the kernel, and large values have small ones: so before the next fork a thread
- * makes large ones of what is in use (MADV_COLLAPSE, Linux 6.1). Where the kernel cannot, or malloc
- * is another one, it changes nothing.
+ * New memory is requested in huge pages. The kernel splits those that are written while a forked
+ * child shares them, and large values have small ones: so before the next fork a thread collapses
+ * the memory in use into huge pages (MADV_COLLAPSE, Linux 6.1). Where the kernel cannot, or malloc
+ * is another one, nothing changes.
  *
- * All functions are the turn's.
+ * All functions are called by the turn's thread.
  */
 
 #include <pthread.h>
@@ -20,8 +20,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Its fields are heap.c's own. */
-struct heap {
+/* Its fields are private. */
+struct huge_pages {
 	char *end;
 	size_t left_small;
 	int event;
@@ -32,23 +32,24 @@ struct heap {
 };
 
 /*
- * Before much is allocated. Once the heap has `left_small` bytes more, malloc takes memory from the
- * kernel in large steps, which cost a small server more than they are worth to it.
+ * To be called before much is allocated. Once the heap has grown by `left_small` bytes, malloc
+ * takes memory from the kernel in large steps, which a small server does not profit from.
  */
-void huge_pages_init(struct heap *heap, size_t left_small);
-/* Waits for the thread, not for long. */
-void huge_pages_destroy(struct heap *heap);
+void huge_pages_init(struct huge_pages *pages, size_t left_small);
+/* Waits for the thread, shortly. */
+void huge_pages_destroy(struct huge_pages *pages);
 
-/* Now and then, at least once for some MiB allocated; costs nothing if the heap has not grown. */
-void huge_pages_advise(struct heap *heap);
+/* To be called at least once for some MiB allocated; costs nothing if the heap has not grown. */
+void huge_pages_advise(struct huge_pages *pages);
 
 /*
- * Before a fork: false means that a thread is at work now; ask again when huge_pages_fd() is readable.
- * It takes 0.1 to 3 s for a GiB, and nothing if all is well already. True is said once.
+ * To be called before a fork. False: a thread is at work; call again when huge_pages_fd() is
+ * readable. It takes 0.1 to 3 s for a GiB, and nothing if nothing is to be done. True is returned
+ * once.
  */
-bool huge_pages_collapse(struct heap *heap);
+bool huge_pages_collapse(struct huge_pages *pages);
 
 /* -1: huge_pages_collapse() is always true. */
-int huge_pages_fd(const struct heap *heap);
+int huge_pages_fd(const struct huge_pages *pages);
 
 #endif

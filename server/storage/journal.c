@@ -2,6 +2,7 @@
 #include "storage/journal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -10,18 +11,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "storage/operation_codec.h"
+#include "clock.h"
 
 enum {
-	PADDING = 8, /* behind a payload: see journal_file_append() */
 	FIRST_CAPACITY = 64 * 1024,
 	KEPT_CAPACITY = 1 << 20, /* a larger buffer is given back once it was written */
-	RETRY_S = 1,		 /* when the disk was full */
-	HERE_MAX = 64 << 10,	 /* payload that the turn itself writes */
+	RETRY_MS = 1000,	 /* when the disk was full */
+	CHECK_MS = 1000,	 /* between two looks whether the files are still there */
+	INLINE_MAX = 64 << 10,	 /* payload that the turn itself writes */
 };
 
 /* A batch: room for its header, its payload, room for its padding. */
-struct pile {
+struct batch_buf {
 	uint8_t *bytes;
 	size_t capacity;
 	size_t payload;
@@ -30,44 +31,47 @@ struct pile {
 
 /*
  * The turn owns `gathering`, `recorded` and `room`. What the thread uses, too, is under the mutex,
- * `writing` so: the turn fills it while has_batch is false, whoever writes it reads it while it is
- * true. `file` belongs to whoever made is_file_taken true: the thread, or the turn when it writes
- * itself.
+ * `writing` so: the turn fills it while has_batch is false, the writer reads it while it is
+ * true. `file` belongs to the thread that made is_file_taken true: the journal's, or the turn when
+ * it writes itself.
  *
  * `room` is what the segment in use will have left once all batches handed over are written;
  * has_spare becomes true when a spare segment was made, false when a batch is planned into it;
  * until that one is written, the file still has that spare, and another cannot be made.
  */
 struct journal {
-	struct pile gathering;
+	struct batch_buf gathering;
 	uint64_t recorded; /* position of the last operation */
 	uint64_t room;
 	uint64_t segment_room;
 	uint64_t durable_seen;
-	bool is_behind;
-	bool is_full;
+	bool is_backlogged;
+	bool refuses; /* `is_blocked`, as the turn saw it last */
+	int error;    /* `spare_error`, as the turn saw it last */
 	int event;
 	pthread_t thread;
 	bool has_thread;
-	atomic_bool has_news; /* `event` has been written to */
+	atomic_bool is_notified; /* `event` has been written to */
 
 	struct journal_file *file;
 
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
-	struct pile writing;
+	struct batch_buf writing;
 	uint64_t writing_last; /* position */
 	bool has_batch;
 	bool is_file_taken;
 	bool is_file_awaited;
 	bool is_spare_planned; /* the batch goes there */
 	bool has_spare;
-	bool is_disk_full;
+	bool is_blocked;   /* the disk has no space for the batch, which is tried again */
+	int spare_error;   /* why there is no spare: a negative errno; 0: it was not tried */
+	uint64_t check_ms; /* when the files were looked at last */
 	bool is_stopping;
 	bool has_failed;
 	uint64_t durable;
-	uint64_t to_forget; /* position of a snapshot; 0: nothing is to be done */
-	size_t spare_owed;  /* pieces of it to be made before the next batch is written */
+	uint64_t truncate_to;	 /* position of a snapshot; 0: nothing is to be done */
+	size_t spare_pieces_due; /* pieces of it to be made before the next batch is written */
 	uint64_t batches;
 	uint64_t bytes;
 	char why[JOURNAL_WHY_SIZE];
@@ -109,17 +113,17 @@ void journal_free(struct journal *journal) {
 /* --- What the thread does -----------------------------------------------------------------------
  */
 
-static void tell_turn(struct journal *journal) {
+static void notify_turn(struct journal *journal) {
 	uint64_t one = 1;
 
-	/* It can only fail if the counter is full, and then the turn has been told. */
+	/* It can only fail if the counter is full, and then the turn is already notified. */
 	(void)!write(journal->event, &one, sizeof(one));
 	/* Last: else the turn might read what is not there yet, and never again. */
-	atomic_store(&journal->has_news, true);
+	atomic_store(&journal->is_notified, true);
 }
 
 /* With the mutex held, which is given up until leave_file(). */
-static void take_file(struct journal *journal) {
+static void acquire_file(struct journal *journal) {
 	assert(!journal->is_file_taken);
 	journal->is_file_taken = true;
 	(void)pthread_mutex_unlock(&journal->mutex);
@@ -137,7 +141,7 @@ static void await_file(struct journal *journal) {
 	journal->is_file_awaited = false;
 }
 
-static void leave_file(struct journal *journal) {
+static void release_file(struct journal *journal) {
 	(void)pthread_mutex_lock(&journal->mutex);
 	journal->is_file_taken = false;
 	if (journal->is_file_awaited)
@@ -146,19 +150,23 @@ static void leave_file(struct journal *journal) {
 
 /* With the mutex held, which is given up meanwhile. */
 static enum journal_work write_batch(struct journal *journal) {
-	struct pile *batch = &journal->writing;
+	struct batch_buf *batch = &journal->writing;
+	bool is_full;
 	bool written;
 
-	take_file(journal);
+	acquire_file(journal);
 	written = journal_file_append(journal->file, batch->bytes, batch->payload, batch->count,
-				      journal->why);
-	leave_file(journal);
+				      &is_full, journal->why);
+	release_file(journal);
+	journal->is_blocked = !written && is_full && !journal->is_stopping;
+	if (journal->is_blocked)
+		return JOURNAL_NO_ROOM;
 	if (written) {
 		journal->durable = journal->writing_last;
 		journal->batches++;
-		journal->bytes += journal_file_batch_size(batch->payload);
+		journal->bytes += batch_size(batch->payload);
 		/* The spare keeps ahead: it is there when the segment is full. */
-		journal->spare_owed = 2 * batch->payload / (1 << 20) + 1;
+		journal->spare_pieces_due = 2 * batch->payload / (1 << 20) + 1;
 	} else {
 		journal->has_failed = true;
 	}
@@ -168,52 +176,60 @@ static enum journal_work write_batch(struct journal *journal) {
 }
 
 /* With the mutex held, which is given up meanwhile. */
-static enum journal_work write_and_tell(struct journal *journal) {
-	enum journal_work work = write_batch(journal);
-
+static void publish(struct journal *journal) {
 	(void)pthread_cond_broadcast(&journal->changed);
 	/* Not under the mutex, which is the first thing that the turn will want. */
 	(void)pthread_mutex_unlock(&journal->mutex);
-	tell_turn(journal);
+	notify_turn(journal);
 	(void)pthread_mutex_lock(&journal->mutex);
+}
+
+/* With the mutex held, which is given up meanwhile. */
+static enum journal_work write_and_notify(struct journal *journal) {
+	enum journal_work work = write_batch(journal);
+
+	publish(journal);
 	return work;
 }
 
 /* With the mutex held, which is given up meanwhile. */
 static enum journal_work make_spare(struct journal *journal) {
 	enum journal_spare spare;
-	size_t pieces = journal->spare_owed;
+	size_t pieces = journal->spare_pieces_due;
+	int error;
 
-	take_file(journal);
+	acquire_file(journal);
 	do
 		spare = journal_file_make_spare(journal->file);
 	while (spare == SPARE_BEGUN && pieces-- > 1);
-	leave_file(journal);
-	journal->spare_owed = 0;
+	error = journal_file_spare_error(journal->file);
+	release_file(journal);
+	journal->spare_pieces_due = 0;
 	switch (spare) {
 	case SPARE_READY:
 		journal->has_spare = true;
-		journal->is_disk_full = false;
-		tell_turn(journal);
+		journal->spare_error = 0;
+		notify_turn(journal);
 		break;
 	case SPARE_BEGUN:
 		break;
 	case SPARE_NO_ROOM:
-		journal->is_disk_full = true;
-		tell_turn(journal);
+	case SPARE_FAILED:
+		journal->spare_error = error;
+		notify_turn(journal);
 		return JOURNAL_NO_ROOM;
 	}
 	return JOURNAL_PREPARED;
 }
 
 /* With the mutex held, which is given up meanwhile. */
-static enum journal_work forget(struct journal *journal) {
-	uint64_t position = journal->to_forget;
+static enum journal_work truncate_file(struct journal *journal) {
+	uint64_t position = journal->truncate_to;
 
-	journal->to_forget = 0;
-	take_file(journal);
+	journal->truncate_to = 0;
+	acquire_file(journal);
 	journal_file_truncate(journal->file, position);
-	leave_file(journal);
+	release_file(journal);
 	return JOURNAL_PREPARED;
 }
 
@@ -231,19 +247,20 @@ static enum journal_work step(struct journal *journal) {
 	bool is_batch_first;
 
 	await_file(journal);
-	is_batch_first = journal->spare_owed == 0 || journal->is_stopping;
+	is_batch_first = journal->spare_pieces_due == 0 || journal->is_stopping;
 	if (journal->has_failed)
 		return JOURNAL_FAILED;
-	if (journal->has_batch && is_batch_first)
-		return write_and_tell(journal);
-	if (journal->to_forget > 0)
-		return forget(journal);
+	if (journal->has_batch && is_batch_first &&
+	    !(journal->is_blocked && journal->truncate_to > 0))
+		return write_and_notify(journal);
+	if (journal->truncate_to > 0)
+		return truncate_file(journal);
 	if (journal->is_stopping)
 		return JOURNAL_IDLE;
-	if (lacks_spare(journal) && (!journal->has_batch || journal->spare_owed > 0))
+	if (lacks_spare(journal) && (!journal->has_batch || journal->spare_pieces_due > 0))
 		return make_spare(journal);
-	journal->spare_owed = 0;
-	return journal->has_batch ? write_and_tell(journal) : JOURNAL_IDLE;
+	journal->spare_pieces_due = 0;
+	return journal->has_batch ? write_and_notify(journal) : JOURNAL_IDLE;
 }
 
 enum journal_work journal_step(struct journal *journal) {
@@ -255,16 +272,40 @@ enum journal_work journal_step(struct journal *journal) {
 	return work;
 }
 
-static void wait_a_while(struct journal *journal) {
+/* With the mutex held, which is given up meanwhile. */
+static void wait_ms(struct journal *journal, unsigned wanted_ms) {
 	struct timespec until;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += RETRY_S;
+	until.tv_sec += wanted_ms / 1000;
 	(void)pthread_cond_timedwait(&journal->changed, &journal->mutex, &until);
 }
 
 static bool has_work(const struct journal *journal) {
-	return journal->has_batch || journal->to_forget > 0 || journal->is_stopping;
+	return (journal->has_batch && !journal->is_blocked) || journal->truncate_to > 0 ||
+	       journal->is_stopping;
+}
+
+/*
+ * With the mutex held, which is given up meanwhile. Once a second: a write to a file that was
+ * removed succeeds, and is gone with the process. False: that happened.
+ */
+static bool files_are_there(struct journal *journal) {
+	uint64_t now_ms = clock_ms();
+	bool are_there;
+
+	if (now_ms - journal->check_ms < CHECK_MS || journal->has_failed)
+		return true;
+	journal->check_ms = now_ms;
+	await_file(journal);
+	acquire_file(journal);
+	are_there = journal_file_is_there(journal->file, journal->why);
+	release_file(journal);
+	if (are_there)
+		return true;
+	journal->has_failed = true;
+	publish(journal);
+	return false;
 }
 
 static void *journal_thread(void *argument) {
@@ -272,7 +313,7 @@ static void *journal_thread(void *argument) {
 	bool goes_on = true;
 
 	(void)pthread_mutex_lock(&journal->mutex);
-	while (goes_on)
+	while (goes_on && files_are_there(journal))
 		switch (step(journal)) {
 		case JOURNAL_WROTE:
 		case JOURNAL_PREPARED:
@@ -280,11 +321,11 @@ static void *journal_thread(void *argument) {
 		case JOURNAL_IDLE:
 			goes_on = !journal->is_stopping;
 			if (goes_on)
-				(void)pthread_cond_wait(&journal->changed, &journal->mutex);
+				wait_ms(journal, CHECK_MS);
 			break;
 		case JOURNAL_NO_ROOM:
 			if (!has_work(journal))
-				wait_a_while(journal);
+				wait_ms(journal, RETRY_MS);
 			break;
 		case JOURNAL_FAILED:
 			goes_on = false;
@@ -300,7 +341,7 @@ void journal_start_threadless(struct journal *journal, struct journal_file *file
 	journal->segment_room = journal_file_segment_room(file);
 	journal->recorded = journal->durable = journal->durable_seen = last;
 	/* The first spare is made before the first call comes. */
-	while (!journal->has_spare && !journal->is_disk_full)
+	while (!journal->has_spare && journal->spare_error == 0)
 		(void)journal_step(journal);
 }
 
@@ -313,8 +354,8 @@ bool journal_start(struct journal *journal, struct journal_file *file, uint64_t 
 /* --- The turn -----------------------------------------------------------------------------------
  */
 
-static bool batch_reserve(struct pile *batch, size_t more) {
-	size_t needed = JOURNAL_BATCH_HEADER_SIZE + batch->payload + more + PADDING;
+static bool batch_reserve(struct batch_buf *batch, size_t more) {
+	size_t needed = BATCH_HEADER_SIZE + batch->payload + more + BATCH_ALIGNMENT;
 	size_t capacity = batch->capacity == 0 ? FIRST_CAPACITY : batch->capacity;
 	uint8_t *bytes;
 
@@ -330,12 +371,12 @@ static bool batch_reserve(struct pile *batch, size_t more) {
 	return true;
 }
 
-static void batch_clear(struct pile *batch) {
+static void batch_clear(struct batch_buf *batch) {
 	batch->payload = 0;
 	batch->count = 0;
 	if (batch->capacity > KEPT_CAPACITY) {
 		free(batch->bytes);
-		*batch = (struct pile){.bytes = NULL};
+		*batch = (struct batch_buf){.bytes = NULL};
 	}
 }
 
@@ -343,38 +384,38 @@ static void batch_clear(struct pile *batch) {
 static bool reserve(void *context, const struct operation *operation) {
 	struct journal *journal = context;
 	size_t size = operation_encoded_size(operation);
-	uint64_t batch_size = journal_file_batch_size(journal->gathering.payload + size);
-	bool fits = batch_size <= journal->room;
+	uint64_t needed = batch_size(journal->gathering.payload + size);
+	bool fits = needed <= journal->room;
 
-	if (!fits && batch_size <= journal->segment_room) {
+	if (!fits && needed <= journal->segment_room) {
 		(void)pthread_mutex_lock(&journal->mutex);
 		fits = journal->has_spare;
 		(void)pthread_mutex_unlock(&journal->mutex);
 	}
-	return fits && batch_reserve(&journal->gathering, size);
+	return fits && !journal->refuses && batch_reserve(&journal->gathering, size);
 }
 
 static uint64_t record(void *context, const struct operation *operation, uint64_t now_ms) {
 	struct journal *journal = context;
-	struct pile *batch = &journal->gathering;
+	struct batch_buf *batch = &journal->gathering;
 
-	operation_encode(batch->bytes + JOURNAL_BATCH_HEADER_SIZE + batch->payload, operation, now_ms);
+	operation_encode(batch->bytes + BATCH_HEADER_SIZE + batch->payload, operation, now_ms);
 	batch->payload += operation_encoded_size(operation);
 	batch->count++;
 	/* Told at once: the rest of this turn could fill more than a segment. */
 	if (batch->payload > JOURNAL_BEHIND_MAX)
-		journal->is_behind = true;
+		journal->is_backlogged = true;
 	return ++journal->recorded;
 }
 
-struct recorder journal_recorder(struct journal *journal) {
-	return (struct recorder){.journal = journal, .reserve = reserve, .record = record};
+struct journal_sink journal_recorder(struct journal *journal) {
+	return (struct journal_sink){.journal = journal, .reserve = reserve, .record = record};
 }
 
 /* With the mutex held. */
 static void hand_over(struct journal *journal) {
-	struct pile empty = journal->writing;
-	uint64_t size = journal_file_batch_size(journal->gathering.payload);
+	struct batch_buf empty = journal->writing;
+	uint64_t size = batch_size(journal->gathering.payload);
 
 	batch_clear(&empty);
 	journal->writing = journal->gathering;
@@ -391,15 +432,16 @@ static void hand_over(struct journal *journal) {
 }
 
 /* With the mutex held. */
-static void look(struct journal *journal) {
+static void refresh(struct journal *journal) {
 	size_t behind =
 	    journal->gathering.payload + (journal->has_batch ? journal->writing.payload : 0);
-	bool is_short = !journal->has_spare && !journal->is_disk_full &&
+	bool is_short = !journal->has_spare && journal->spare_error == 0 &&
 			journal->room < 2 * (uint64_t)JOURNAL_BEHIND_MAX;
 
 	journal->durable_seen = journal->durable;
-	journal->is_full = journal->is_disk_full;
-	journal->is_behind = behind > JOURNAL_BEHIND_MAX || is_short;
+	journal->refuses = journal->is_blocked;
+	journal->error = journal->is_blocked ? -ENOSPC : journal->spare_error;
+	journal->is_backlogged = behind > JOURNAL_BEHIND_MAX || is_short;
 }
 
 void journal_submit(struct journal *journal) {
@@ -409,7 +451,7 @@ void journal_submit(struct journal *journal) {
 	hands_over = journal->gathering.count > 0 && !journal->has_batch && !journal->has_failed;
 	if (hands_over)
 		hand_over(journal);
-	look(journal);
+	refresh(journal);
 	(void)pthread_mutex_unlock(&journal->mutex);
 	/* Not under the mutex, which is the first thing that the thread will want. */
 	if (hands_over)
@@ -417,8 +459,8 @@ void journal_submit(struct journal *journal) {
 }
 
 /* With the mutex held. */
-static bool can_write_here(const struct journal *journal) {
-	return journal->gathering.count > 0 && journal->gathering.payload <= HERE_MAX &&
+static bool can_write_inline(const struct journal *journal) {
+	return journal->gathering.count > 0 && journal->gathering.payload <= INLINE_MAX &&
 	       !journal->has_batch && !journal->is_file_taken && !journal->is_file_awaited &&
 	       !journal->has_failed;
 }
@@ -428,12 +470,12 @@ bool journal_write_inline(struct journal *journal) {
 	bool has_more = false;
 
 	(void)pthread_mutex_lock(&journal->mutex);
-	can_write = can_write_here(journal);
+	can_write = can_write_inline(journal);
 	if (can_write) {
 		hand_over(journal);
 		(void)write_batch(journal);
-		look(journal);
-		has_more = lacks_spare(journal);
+		refresh(journal);
+		has_more = lacks_spare(journal) || journal->is_blocked;
 	}
 	(void)pthread_mutex_unlock(&journal->mutex);
 	if (has_more)
@@ -448,10 +490,10 @@ int journal_fd(const struct journal *journal) {
 uint64_t journal_durable(struct journal *journal) {
 	uint64_t count;
 
-	if (atomic_exchange(&journal->has_news, false))
+	if (atomic_exchange(&journal->is_notified, false))
 		(void)!read(journal->event, &count, sizeof(count));
 	(void)pthread_mutex_lock(&journal->mutex);
-	look(journal);
+	refresh(journal);
 	(void)pthread_mutex_unlock(&journal->mutex);
 	return journal->durable_seen;
 }
@@ -466,17 +508,17 @@ bool journal_has_pending(const struct journal *journal) {
 
 void journal_truncate(struct journal *journal, uint64_t position) {
 	(void)pthread_mutex_lock(&journal->mutex);
-	journal->to_forget = position;
+	journal->truncate_to = position;
 	(void)pthread_cond_broadcast(&journal->changed);
 	(void)pthread_mutex_unlock(&journal->mutex);
 }
 
 bool journal_is_backlogged(const struct journal *journal) {
-	return journal->is_behind;
+	return journal->is_backlogged;
 }
 
-bool journal_is_full(const struct journal *journal) {
-	return journal->is_full;
+int journal_disk_error(const struct journal *journal) {
+	return journal->error;
 }
 
 const char *journal_error(struct journal *journal) {
@@ -489,9 +531,9 @@ const char *journal_error(struct journal *journal) {
 	return has_failed ? journal->why : NULL;
 }
 
-/* With the mutex held. Until no batch is on its way. */
+/* With the mutex held. Until no batch is on its way, or one cannot be written for lack of space. */
 static void await_batch(struct journal *journal) {
-	while (journal->has_batch && !journal->has_failed)
+	while (journal->has_batch && !journal->has_failed && !journal->is_blocked)
 		if (journal->has_thread)
 			(void)pthread_cond_wait(&journal->changed, &journal->mutex);
 		else
@@ -503,6 +545,7 @@ bool journal_stop(struct journal *journal) {
 		return !journal->has_failed;
 	(void)pthread_mutex_lock(&journal->mutex);
 	await_batch(journal);
+	journal->has_failed = journal->has_failed || journal->is_blocked;
 	if (journal->gathering.count > 0 && !journal->has_failed)
 		hand_over(journal);
 	journal->is_stopping = true;
@@ -527,7 +570,7 @@ void journal_get_stats(struct journal *journal, struct journal_counters *counter
 	    .bytes = journal->bytes,
 	    .behind =
 		journal->gathering.payload + (journal->has_batch ? journal->writing.payload : 0),
-	    .is_disk_full = journal->is_disk_full,
+	    .is_disk_full = journal->is_blocked || vfs_is_full(journal->spare_error),
 	};
 	(void)pthread_mutex_unlock(&journal->mutex);
 }

@@ -6,58 +6,42 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "storage/operation_codec.h"
-#include "storage/snapshot.h"
+#include "storage/numbered_files.h"
 
 enum {
-	NUMBER_DIGITS = 16,
 	READ_AHEAD = 1 << 20, /* bytes */
 };
-
-static const char name_start[] = "journal-";
-
-void segment_name(uint64_t number, char name[DISK_NAME_MAX]) {
-	(void)snprintf(name, DISK_NAME_MAX, "%s%016" PRIx64, name_start, number);
-}
-
-bool segment_number(const char *name, uint64_t *number) {
-	const char *digits = name + strlen(name_start);
-	char again[DISK_NAME_MAX];
-
-	if (strncmp(name, name_start, strlen(name_start)) != 0 || strlen(digits) != NUMBER_DIGITS)
-		return false;
-	*number = strtoull(digits, NULL, 16);
-	segment_name(*number, again);
-	return *number > 0 && strcmp(name, again) == 0;
-}
 
 /*
  * The segment that is being read. After a crash there is little in one: what lies behind its
  * batches is not read unless it is looked at.
  */
 struct segment {
-	char name[DISK_NAME_MAX];
+	char name[VFS_NAME_MAX];
 	struct segment_header header;
 	int file;	/* open while this one is read, or -1 */
 	uint8_t *bytes; /* room for all of it ... */
-	uint64_t have;	/* ... and so many have been read */
+	uint64_t have;	/* ... and so many have been read ... */
+	uint64_t used;	/* ... of which those behind this are zeros */
 	uint64_t size;	/* of the file */
 	int64_t error;	/* of the first read that failed: negative errno; else 0 */
 };
 
 struct reader {
-	struct disk *disk;
+	struct vfs *vfs;
 	uint64_t after;
 	journal_apply *apply;
-	journal_segment *tell; /* may be NULL */
+	journal_segment *segment_found; /* may be NULL */
 	void *context;
 	struct journal_found *found;
 	struct journal_end *end;
 	char *why;
 
-	/* Where the segment before this one ends, for whoever finds that too soon. */
-	char before[DISK_NAME_MAX];
+	/* Where the segment before this one ends. */
+	char before[VFS_NAME_MAX];
 	uint64_t before_offset;
 };
 
@@ -69,48 +53,12 @@ static bool no_memory(const struct reader *reader) {
 /* --- Which segments there are -------------------------------------------------------------------
  */
 
-struct listing {
-	uint64_t *numbers; /* owned */
-	size_t count;
-	size_t capacity;
-	bool is_short; /* of memory */
-};
+/* Segments have numbers from 1. */
+static int list_segments(struct vfs *vfs, struct number_list *list) {
+	int error = numbered_list(vfs, segment_prefix, list);
 
-static bool add_name(void *context, const char *name) {
-	struct listing *listing = context;
-	uint64_t number;
-
-	if (!segment_number(name, &number))
-		return true;
-	if (listing->count == listing->capacity) {
-		size_t capacity = 2 * listing->capacity + 16;
-		uint64_t *numbers = realloc(listing->numbers, capacity * sizeof(*listing->numbers));
-
-		listing->is_short = numbers == NULL;
-		if (numbers == NULL)
-			return false;
-		listing->numbers = numbers;
-		listing->capacity = capacity;
-	}
-	listing->numbers[listing->count++] = number;
-	return true;
-}
-
-static int compare_numbers(const void *one, const void *other) {
-	uint64_t a = *(const uint64_t *)one;
-	uint64_t b = *(const uint64_t *)other;
-
-	return a < b ? -1 : a > b;
-}
-
-/* In order. 0, or a negative errno; `listing->numbers` is to be freed in any case. */
-static int list_segments(struct disk *disk, struct listing *listing) {
-	int error = disk->list(disk->context, add_name, listing);
-
-	if (error == 0 && listing->is_short)
-		error = -ENOMEM;
-	if (error == 0 && listing->count > 0)
-		qsort(listing->numbers, listing->count, sizeof(*listing->numbers), compare_numbers);
+	if (list->count > 0 && list->numbers[0] == 0)
+		memmove(list->numbers, list->numbers + 1, --list->count * sizeof(*list->numbers));
 	return error;
 }
 
@@ -121,8 +69,8 @@ static int list_segments(struct disk *disk, struct listing *listing) {
  */
 static bool choose_segments(struct reader *reader) {
 	struct journal_end *end = reader->end;
-	struct listing listing = {.numbers = NULL};
-	int error = list_segments(reader->disk, &listing);
+	struct number_list listing;
+	int error = list_segments(reader->vfs, &listing);
 	size_t first = listing.count;
 
 	end->stale = listing.numbers;
@@ -148,6 +96,28 @@ static bool choose_segments(struct reader *reader) {
 	return true;
 }
 
+/* The manifest, before the segments are read. */
+static bool check_manifest(struct reader *reader) {
+	struct journal_end *end = reader->end;
+	const struct manifest *manifest = &end->manifest;
+	char name[VFS_NAME_MAX];
+
+	if (!manifest_read(reader->vfs, &end->manifest, reader->why))
+		return false;
+	if (manifest->sequence == 0)
+		return true;
+	end->has_store = true;
+	memcpy(end->store, manifest->store, STORE_ID_SIZE);
+	if (end->last_segment >= manifest->segment)
+		return true;
+	segment_name(manifest->segment, name);
+	(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
+		       "%s is missing, and with it acknowledged writes: put it back, or restore a "
+		       "copy of the directory",
+		       name);
+	return false;
+}
+
 /* --- One segment --------------------------------------------------------------------------------
  */
 
@@ -167,19 +137,22 @@ static bool check_header(struct reader *reader, uint64_t number, struct segment 
 
 	if (size < SEGMENT_HEADER_SIZE || !segment_header_decode(bytes, &segment->header))
 		return damaged(reader, segment->name, 0, "its header is not what was written");
-	if (segment->header.format != JOURNAL_FORMAT) {
-		(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
-			       "%s has format %" PRIu32
-			       ", and this kvd knows format %d: use the kvd "
-			       "that wrote it",
-			       segment->name, segment->header.format, JOURNAL_FORMAT);
+	if (segment->header.format < JOURNAL_FORMAT_MIN ||
+	    segment->header.format > JOURNAL_FORMAT) {
+		(void)snprintf(
+		    reader->why, JOURNAL_WHY_SIZE,
+		    "%s has format %" PRIu32 ", and this kvd knows %d to %d: use the kvd "
+		    "that wrote it",
+		    segment->name, segment->header.format, JOURNAL_FORMAT_MIN, JOURNAL_FORMAT);
 		return false;
 	}
 	if (segment->header.number != number)
 		return damaged(reader, segment->name, 0, "it is another segment under this name");
 	if (end->has_store && memcmp(end->store, segment->header.store, STORE_ID_SIZE) != 0)
 		return damaged(reader, segment->name, 0,
-			       "it belongs to another store than the one before it");
+			       number == end->first_segment
+				   ? "it belongs to another store than the manifest"
+				   : "it belongs to another store than the one before it");
 	if ((uint64_t)file_size > segment->header.size)
 		return damaged(reader, segment->name, segment->header.size,
 			       "the file goes on behind its end");
@@ -194,13 +167,13 @@ static bool unreadable(const struct reader *reader, const struct segment *segmen
 	return false;
 }
 
-/* The header is judged first: who knows how large a file is that is no segment. */
+/* The header is judged first, because a file that is not a segment may have any size. */
 static bool load_header(struct reader *reader, uint64_t number, struct segment *segment) {
-	const struct disk *disk = reader->disk;
+	const struct vfs *vfs = reader->vfs;
 	uint8_t header[SEGMENT_HEADER_SIZE];
-	int64_t size = disk->size(disk->context, segment->file);
+	int64_t size = vfs->size(vfs->context, segment->file);
 	int64_t got =
-	    size < 0 ? size : disk->read(disk->context, segment->file, header, sizeof(header), 0);
+	    size < 0 ? size : vfs->read(vfs->context, segment->file, header, sizeof(header), 0);
 
 	if (got < 0)
 		return unreadable(reader, segment, got);
@@ -214,11 +187,11 @@ static bool load_header(struct reader *reader, uint64_t number, struct segment *
 }
 
 static bool segment_open(struct reader *reader, uint64_t number, struct segment *segment) {
-	const struct disk *disk = reader->disk;
+	const struct vfs *vfs = reader->vfs;
 
 	*segment = (struct segment){.bytes = NULL};
 	segment_name(number, segment->name);
-	segment->file = disk->open(disk->context, segment->name, DISK_READ);
+	segment->file = vfs->open(vfs->context, segment->name, VFS_READ);
 	if (segment->file < 0)
 		return unreadable(reader, segment, segment->file);
 	return load_header(reader, number, segment);
@@ -226,26 +199,44 @@ static bool segment_open(struct reader *reader, uint64_t number, struct segment 
 
 static void segment_close(const struct reader *reader, struct segment *segment) {
 	if (segment->file >= 0)
-		reader->disk->close(reader->disk->context, segment->file);
+		reader->vfs->close(reader->vfs->context, segment->file);
 	free(segment->bytes);
+}
+
+/*
+ * Zeros fill the rest of the last segment: their pages, which read as zeros again, are given back,
+ * so that a start needs no memory for them. False: there is another byte.
+ */
+static bool drop_zeros(uint8_t *bytes, size_t size) {
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t before = (page - (uintptr_t)bytes % page) % page;
+	size_t whole = size > before ? (size - before) / page * page : 0;
+
+	if (size > 0 && (bytes[0] != 0 || memcmp(bytes, bytes + 1, size - 1) != 0))
+		return false;
+	if (whole > 0)
+		(void)madvise(bytes + before, whole, MADV_DONTNEED);
+	return true;
 }
 
 /* Has the bytes before `end` in memory. False: the file ends sooner, or `segment->error`. */
 static bool reach(const struct reader *reader, struct segment *segment, uint64_t end) {
-	const struct disk *disk = reader->disk;
+	const struct vfs *vfs = reader->vfs;
 
 	while (end > segment->have && end <= segment->size && segment->error == 0) {
 		uint64_t left = segment->size - segment->have;
-		uint64_t wanted =
-		    end - segment->have > READ_AHEAD ? end - segment->have : READ_AHEAD;
-		uint64_t size = wanted < left ? wanted : left;
-		int64_t got = disk->read(disk->context, segment->file,
-					 segment->bytes + segment->have, size, segment->have);
+		uint64_t size = READ_AHEAD < left ? READ_AHEAD : left;
+		int64_t got = vfs->read(vfs->context, segment->file, segment->bytes + segment->have,
+					size, segment->have);
 
 		if (got < 0)
 			segment->error = got;
-		else
+		else {
+			bool is_zero = drop_zeros(segment->bytes + segment->have, (size_t)got);
 			segment->have += (uint64_t)got;
+			if (!is_zero)
+				segment->used = segment->have;
+		}
 		/* Cut off since it was asked for its size. */
 		if (got >= 0 && (uint64_t)got < size)
 			segment->size = segment->have;
@@ -253,16 +244,19 @@ static bool reach(const struct reader *reader, struct segment *segment, uint64_t
 	return end <= segment->have;
 }
 
-/*
- * The batch of this segment at an offset, if a whole one lies there; false also if it cannot be
- * read (`segment->error`).
- */
-static bool find_batch(const struct reader *reader, struct segment *segment, uint64_t offset,
-		       struct batch_header *header) {
+/* The header of a batch of this segment at an offset. False also after a `segment->error`. */
+static bool find_header(const struct reader *reader, struct segment *segment, uint64_t offset,
+			struct batch_header *header) {
 	return reach(reader, segment, offset + BATCH_HEADER_SIZE) &&
 	       batch_header_decode(segment->bytes + offset, header) &&
 	       header->salt == segment->header.salt && header->segment == segment->header.number &&
-	       header->offset == offset &&
+	       header->offset == offset;
+}
+
+/* A complete batch. False also after a `segment->error`. */
+static bool find_batch(const struct reader *reader, struct segment *segment, uint64_t offset,
+		       struct batch_header *header) {
+	return find_header(reader, segment, offset, header) &&
 	       reach(reader, segment, offset + batch_size(header->payload_size)) &&
 	       batch_checksum_ok(segment->bytes + offset, header);
 }
@@ -275,8 +269,9 @@ static bool read_batch(struct reader *reader, const struct segment *segment, uin
 	for (uint32_t i = 0; i < header->count; i++) {
 		uint64_t position = header->first + i;
 		struct operation operation;
+		struct decoded_txn txn;
 		uint64_t time_ms;
-		size_t size = operation_decode(left, &operation, &time_ms);
+		size_t size = operation_decode(left, &operation, &txn, &time_ms);
 
 		if (size == 0)
 			return damaged(reader, segment->name, offset,
@@ -338,40 +333,61 @@ static bool keep_last(struct reader *reader, const struct segment *segment) {
 	return true;
 }
 
+/* Behind the last byte of a segment, from `offset` on, that is not zero; or `offset`. */
+static uint64_t end_of_bytes(const struct segment *segment, uint64_t offset) {
+	uint64_t end = segment->used > offset ? segment->used : offset;
+
+	while (end > offset && segment->bytes[end - 1] == 0)
+		end--;
+	return end;
+}
+
 /*
- * One batch is on its way at a time, and none after the end mark: so a whole batch behind one that
- * is not means damage, and not a crash, and so does a torn one behind an end mark.
+ * What the last segment holds behind its batches. A crash leaves part of one batch, on zeros,
+ * because each is durable before the next one is written; after a clean stop there is nothing. All
+ * else is damage.
  */
 static bool check_rest(struct reader *reader, struct segment *segment, uint64_t offset) {
+	const struct batch_header expected = {.salt = segment->header.salt,
+					      .segment = segment->header.number,
+					      .offset = offset,
+					      .first = reader->end->next};
+	enum batch_trace trace = TRACE_NONE;
 	struct batch_header header;
-	uint64_t left;
+	uint64_t end;
 
-	for (uint64_t at = offset + BATCH_ALIGNMENT; at + BATCH_HEADER_SIZE <= segment->size;
-	     at += BATCH_ALIGNMENT)
-		if (find_batch(reader, segment, at, &header))
-			return damaged(reader, segment->name, offset,
-				       "a batch is not whole, and a later one is");
-	if (segment->error != 0)
+	if (!reach(reader, segment, segment->size) && segment->error != 0)
 		return unreadable(reader, segment, segment->error);
-	left = segment->size - offset;
-	if (left >= BATCH_HEADER_SIZE && batch_header_decode(segment->bytes + offset, &header) &&
-	    header.salt == segment->header.salt && header.offset == offset) {
-		uint64_t torn = batch_size(header.payload_size);
-
-		if (reader->found->was_stopped)
-			return damaged(reader, segment->name, offset,
-				       "something was written behind the mark of a clean stop");
-		reader->found->torn = torn < left ? torn : left;
-	}
 	if (segment->size < segment->header.size)
 		reader->found->missing = segment->header.size - segment->size;
+	end = end_of_bytes(segment, offset);
+	reader->found->torn = end - offset;
+	if (end == offset)
+		return true;
+	if (reader->found->was_stopped)
+		return damaged(reader, segment->name, offset,
+			       "something was written behind the mark of a clean stop");
+	for (uint64_t at = offset + BATCH_ALIGNMENT; at + BATCH_HEADER_SIZE <= end;
+	     at += BATCH_ALIGNMENT)
+		if (find_header(reader, segment, at, &header))
+			return damaged(reader, segment->name, offset,
+				       "a batch is not whole, and a later one was begun");
+	if (offset + BATCH_HEADER_SIZE <= segment->size)
+		trace = batch_header_trace(segment->bytes + offset, &expected);
+	if (trace == TRACE_OTHER)
+		return damaged(reader, segment->name, offset,
+			       "the header of a batch is not what was written");
+	if (trace == TRACE_COMPLETE && (!batch_header_decode(segment->bytes + offset, &header) ||
+					end > offset + batch_size(header.payload_size)))
+		return damaged(reader, segment->name, offset,
+			       "a batch is not whole, and something was written behind it");
 	return true;
 }
 
 /* Of the first segment: nothing is handed over if what comes before it is missing. */
 static bool check_begins(const struct reader *reader) {
 	uint64_t first = reader->found->first;
-	char name[DISK_NAME_MAX];
+	char name[VFS_NAME_MAX];
 
 	if (first <= reader->after + 1)
 		return true;
@@ -395,6 +411,16 @@ static bool check_follows(struct reader *reader, const struct segment *segment) 
 		   : damaged(reader, segment->name, 0, "it begins before the one before it ends");
 }
 
+/* Of the segment that a clean stop ended: its batches end where they ended then. */
+static bool check_stop(struct reader *reader, const struct segment *segment, uint64_t offset) {
+	const struct manifest *manifest = &reader->end->manifest;
+
+	return manifest->segment != segment->header.number || manifest->end == 0 ||
+	       manifest->end == offset ||
+	       damaged(reader, segment->name, offset,
+		       "kvd was stopped cleanly, and more had been written by then");
+}
+
 static bool read_segment(struct reader *reader, uint64_t number) {
 	struct journal_end *end = reader->end;
 	struct segment segment;
@@ -407,51 +433,51 @@ static bool read_segment(struct reader *reader, uint64_t number) {
 	}
 	if (good)
 		end->firsts[number - end->first_segment] = segment.header.first;
-	/* Whoever began another segment went on behind the mark. */
+	/* A mark in the segment before does not count any more. */
 	reader->found->was_stopped = false;
 	good = good && check_follows(reader, &segment) && read_batches(reader, &segment, &offset) &&
-	       keep_last(reader, &segment);
+	       check_stop(reader, &segment, offset) && keep_last(reader, &segment);
+	end->end = offset;
 	if (good && number == end->last_segment)
 		good = check_rest(reader, &segment, offset);
-	if (good && reader->tell != NULL)
-		reader->tell(reader->context, segment.name, segment.size, segment.header.first,
-			     end->next - 1);
+	if (good && reader->segment_found != NULL)
+		reader->segment_found(reader->context, segment.name, segment.size,
+				      segment.header.first, end->next - 1);
 	memcpy(reader->before, segment.name, sizeof(reader->before));
 	reader->before_offset = offset;
 	segment_close(reader, &segment);
 	return good;
 }
 
-/* A snapshot comes from a journal that goes at least as far. */
-static bool check_ends(const struct reader *reader) {
+/* A snapshot is made of a journal that goes at least as far. */
+static bool check_reaches(const struct reader *reader) {
 	const struct journal_found *found = reader->found;
-	char snapshot[DISK_NAME_MAX];
-	char segment[DISK_NAME_MAX];
+	char segment[VFS_NAME_MAX];
 
-	snapshot_name(reader->after, snapshot);
 	segment_name(found->last_segment, segment);
 	if (reader->after > 0 && found->segments == 0)
 		(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
-			       "there is %s, and no journal: restore a copy of the directory",
-			       snapshot);
+			       "there is a snapshot up to operation %" PRIu64
+			       ", and no journal: restore a copy of the directory",
+			       reader->after);
 	else if (found->last < reader->after)
 		(void)snprintf(reader->why, JOURNAL_WHY_SIZE,
 			       "the journal ends at operation %" PRIu64
-			       " (%s), before the snapshot's %" PRIu64
-			       " (%s): restore a copy of the directory",
-			       found->last, segment, reader->after, snapshot);
+			       " (%s), and the snapshot goes up to %" PRIu64
+			       ": restore a copy of the directory",
+			       found->last, segment, reader->after);
 	else
 		return true;
 	return false;
 }
 
-bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, journal_segment *segment,
+bool journal_read(struct vfs *vfs, uint64_t after, journal_apply *apply, journal_segment *segment,
 		  void *context, struct journal_found *found, struct journal_end *end,
 		  char why[JOURNAL_WHY_SIZE]) {
-	struct reader reader = {.disk = disk,
+	struct reader reader = {.vfs = vfs,
 				.after = after,
 				.apply = apply,
-				.tell = segment,
+				.segment_found = segment,
 				.context = context,
 				.found = found,
 				.end = end,
@@ -459,14 +485,14 @@ bool journal_read(struct disk *disk, uint64_t after, journal_apply *apply, journ
 
 	*found = (struct journal_found){.last = after};
 	*end = (struct journal_end){.next = after + 1};
-	if (!choose_segments(&reader))
+	if (!choose_segments(&reader) || !check_manifest(&reader))
 		return false;
 	for (uint64_t i = 0; i < found->segments; i++) {
 		if (!read_segment(&reader, end->first_segment + i))
 			return false;
 		found->last = end->next - 1;
 	}
-	return check_ends(&reader);
+	return check_reaches(&reader);
 }
 
 void journal_scan_free(struct journal_end *end) {
@@ -477,27 +503,35 @@ void journal_scan_free(struct journal_end *end) {
 	end->last_batch.bytes = NULL;
 }
 
-bool journal_read_store_id(struct disk *disk, uint8_t store[STORE_ID_SIZE]) {
-	struct listing listing = {.numbers = NULL};
+static bool read_manifest_store_id(struct vfs *vfs, uint8_t store[STORE_ID_SIZE]) {
+	struct manifest manifest;
+	char why[MANIFEST_WHY_SIZE];
+
+	if (!manifest_read(vfs, &manifest, why) || manifest.sequence == 0)
+		return false;
+	memcpy(store, manifest.store, STORE_ID_SIZE);
+	return true;
+}
+
+bool journal_read_store_id(struct vfs *vfs, uint8_t store[STORE_ID_SIZE]) {
+	struct number_list list;
 	struct segment_header header;
 	uint8_t bytes[SEGMENT_HEADER_SIZE];
-	char name[DISK_NAME_MAX];
-	int64_t got;
-	int file;
+	char name[VFS_NAME_MAX];
+	int64_t got = 0;
+	int file = -ENOENT;
 
-	if (list_segments(disk, &listing) < 0 || listing.count == 0) {
-		free(listing.numbers);
-		return false;
+	if (list_segments(vfs, &list) == 0 && list.count > 0) {
+		segment_name(list.numbers[list.count - 1], name);
+		file = vfs->open(vfs->context, name, VFS_READ);
 	}
-	segment_name(listing.numbers[listing.count - 1], name);
-	free(listing.numbers);
-	file = disk->open(disk->context, name, DISK_READ);
-	if (file < 0)
-		return false;
-	got = disk->read(disk->context, file, bytes, sizeof(bytes), 0);
-	disk->close(disk->context, file);
+	free(list.numbers);
+	if (file >= 0) {
+		got = vfs->read(vfs->context, file, bytes, sizeof(bytes), 0);
+		vfs->close(vfs->context, file);
+	}
 	if (got != (int64_t)sizeof(bytes) || !segment_header_decode(bytes, &header))
-		return false;
+		return read_manifest_store_id(vfs, store);
 	memcpy(store, header.store, STORE_ID_SIZE);
 	return true;
 }

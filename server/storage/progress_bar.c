@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "log.h"
 
 enum {
 	FIRST_MS = 500,
@@ -24,6 +25,8 @@ void progress_bar_init(struct progress *progress, uint64_t total) {
 
 void progress_bar_update(struct progress *progress, uint64_t done) {
 	char bar[WIDTH + 1];
+	char line[WIDTH + 64];
+	int size;
 	uint64_t now_ms;
 	size_t filled;
 
@@ -40,13 +43,13 @@ void progress_bar_update(struct progress *progress, uint64_t done) {
 	memset(bar, ' ', WIDTH);
 	memset(bar, '#', filled);
 	bar[WIDTH] = '\0';
-	(void)fprintf(stderr, "\r[%s] %3.0f%% of %" PRIu64 " MiB", bar,
-		      100 * (double)done / (double)progress->total, progress->total >> 20);
-	(void)fflush(stderr);
+	size = snprintf(line, sizeof(line), "\r[%s] %3.0f%% of %" PRIu64 " MiB", bar,
+			100 * (double)done / (double)progress->total, progress->total >> 20);
+	log_write(line, (size_t)size);
 }
 
 void progress_bar_clear(struct progress *progress) {
 	if (progress->is_shown)
-		(void)fputs(clear_line, stderr);
+		log_write(clear_line, sizeof(clear_line) - 1);
 	progress->is_shown = false;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef PROGRESS_H
-#define PROGRESS_H
+#ifndef PROGRESS_BAR_H
+#define PROGRESS_BAR_H
 
-/* progress.h - a bar on the terminal for work that takes long; without a terminal there is none. */
+/* progress_bar.h - a progress bar on the terminal; without a terminal there is none. */
 
 #include <stdbool.h>
 #include <stdint.h>

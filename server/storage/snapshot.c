@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/journal_format.h"
 #include "le.h"
+#include "storage/crc32c.h"
+#include "storage/numbered_files.h"
 
 static const char magic[8] = {'k', 'v', 'd', 's', 'n', 'a', 'p', '1'};
-static const char name_start[] = "snapshot-";
+static const char prefix[] = "snapshot-";
 static const char temporary_name[] = "snapshot.tmp";
 
 enum {
-	NAME_DIGITS = 16,
 	HEADER_SIZE = 64,
 	AT_CHECKSUM = 8, /* in the header */
 	AT_CHECKED = 12,
@@ -26,97 +26,62 @@ enum {
 	SYNC_EVERY = 16 << 20,
 };
 
+#define ANY_POSITION UINT64_MAX
+
 static const uint64_t journal_least = 64 << 20; /* bytes: see snapshot_is_due() */
 
 /* --- Names --------------------------------------------------------------------------------------
  */
 
-void snapshot_name(uint64_t position, char name[DISK_NAME_MAX]) {
-	(void)snprintf(name, DISK_NAME_MAX, "%s%016" PRIx64, name_start, position);
+void snapshot_name(uint64_t position, char name[VFS_NAME_MAX]) {
+	numbered_name(prefix, position, name);
 }
 
 bool snapshot_position(const char *name, uint64_t *position) {
-	static const char digits[] = "0123456789abcdef";
-	const char *next = name + sizeof(name_start) - 1;
-
-	if (strncmp(name, name_start, sizeof(name_start) - 1) != 0 || strlen(next) != NAME_DIGITS ||
-	    strspn(next, digits) != NAME_DIGITS)
-		return false;
-	*position = strtoull(next, NULL, 16);
-	return true;
+	return numbered_parse(prefix, name, position);
 }
 
-/* The newest ones, newest first; `kept` is left out. */
-struct listing {
-	uint64_t *positions;
-	int count;
-	bool leaves_out;
-	uint64_t kept;
-};
+int snapshot_list(struct vfs *vfs, uint64_t positions[SNAPSHOTS_MAX]) {
+	struct number_list list;
+	int error = numbered_list(vfs, prefix, &list);
+	int count = 0;
 
-static bool list_name(void *context, const char *name) {
-	struct listing *listing = context;
-	uint64_t position;
-	int at;
-
-	if (!snapshot_position(name, &position) ||
-	    (listing->leaves_out && position == listing->kept))
-		return true;
-	if (listing->count < SNAPSHOTS_MAX)
-		listing->count++;
-	else if (position < listing->positions[SNAPSHOTS_MAX - 1])
-		return true;
-	for (at = listing->count - 1; at > 0 && listing->positions[at - 1] < position; at--)
-		listing->positions[at] = listing->positions[at - 1];
-	listing->positions[at] = position;
-	return true;
+	while (error == 0 && count < SNAPSHOTS_MAX && list.count > 0)
+		positions[count++] = list.numbers[--list.count];
+	free(list.numbers);
+	return error < 0 ? error : count;
 }
 
-int snapshot_list(struct disk *disk, uint64_t positions[SNAPSHOTS_MAX]) {
-	struct listing listing = {.positions = positions};
-	int error = disk->list(disk->context, list_name, &listing);
+int snapshot_remove_others(struct vfs *vfs, uint64_t position) {
+	struct number_list list;
+	int error = numbered_list(vfs, prefix, &list);
 
-	return error < 0 ? error : listing.count;
+	for (size_t i = 0; i < list.count && error == 0; i++) {
+		char name[VFS_NAME_MAX];
+
+		snapshot_name(list.numbers[i], name);
+		if (list.numbers[i] != position)
+			error = vfs->remove(vfs->context, name);
+	}
+	free(list.numbers);
+	return error;
 }
 
-int snapshot_remove_others(struct disk *disk, uint64_t position) {
-	uint64_t positions[SNAPSHOTS_MAX];
-	struct listing listing;
-
-	do {
-		listing = (struct listing){
-		    .positions = positions,
-		    .leaves_out = true,
-		    .kept = position,
-		};
-		int error = disk->list(disk->context, list_name, &listing);
-		for (int i = 0; i < listing.count && error == 0; i++) {
-			char name[DISK_NAME_MAX];
-
-			snapshot_name(positions[i], name);
-			error = disk->remove(disk->context, name);
-		}
-		if (error < 0)
-			return error;
-	} while (listing.count == SNAPSHOTS_MAX);
-	return 0;
-}
-
-int snapshot_discard(struct disk *disk) {
-	int error = disk->remove(disk->context, temporary_name);
+int snapshot_discard(struct vfs *vfs) {
+	int error = vfs->remove(vfs->context, temporary_name);
 
 	return error == -ENOENT ? 0 : error;
 }
 
-enum snapshot_publication snapshot_publish(struct disk *disk, uint64_t position, int *error) {
-	char name[DISK_NAME_MAX];
+enum snapshot_publication snapshot_publish(struct vfs *vfs, uint64_t position, int *error) {
+	char name[VFS_NAME_MAX];
 
 	snapshot_name(position, name);
-	*error = disk->rename(disk->context, temporary_name, name);
-	/* After an input/output error nobody knows whether the name is there. */
+	*error = vfs->rename(vfs->context, temporary_name, name);
+	/* After an input/output error it is unknown whether the name is there. */
 	if (*error < 0)
 		return *error == -EIO ? PUBLISH_UNKNOWN : PUBLISH_REFUSED;
-	*error = disk->sync_names(disk->context);
+	*error = vfs->sync_names(vfs->context);
 	return *error < 0 ? PUBLISH_UNKNOWN : PUBLISH_DONE;
 }
 
@@ -129,9 +94,11 @@ bool snapshot_is_due(uint64_t journal_bytes, uint64_t snapshot_bytes) {
 
 /* `chunk` has room for a head and CHUNK_MAX bytes, of which `used` are there. */
 struct writer {
-	struct disk *disk;
+	struct vfs *vfs;
 	int file;
 	int error; /* a negative errno, of the first thing that failed */
+	const uint8_t *store;
+	uint64_t position;
 	uint64_t offset;
 	uint64_t unsynced;
 	uint64_t total; /* bytes of the state */
@@ -143,15 +110,15 @@ struct writer {
 };
 
 static bool write_next(struct writer *writer, const void *data, size_t size) {
-	struct disk *disk = writer->disk;
+	struct vfs *vfs = writer->vfs;
 
-	writer->error = disk->write(disk->context, writer->file, data, size, writer->offset);
+	writer->error = vfs->write(vfs->context, writer->file, data, size, writer->offset);
 	if (writer->error < 0)
 		return false;
 	writer->offset += size;
 	writer->unsynced += size;
 	if (writer->unsynced >= SYNC_EVERY) {
-		writer->error = disk->sync(disk->context, writer->file);
+		writer->error = vfs->sync(vfs->context, writer->file);
 		writer->unsynced = 0;
 	}
 	if (writer->progress != NULL)
@@ -193,18 +160,16 @@ static bool put(void *context, const void *data, size_t size) {
 	return true;
 }
 
-static bool write_header(struct writer *writer, const struct service *service, uint64_t position) {
-	struct service_counters counters;
+static bool write_header(struct writer *writer, const struct service *service) {
 	uint8_t header[HEADER_SIZE];
 
-	service_get_stats(service, &counters);
 	memcpy(header, magic, sizeof(magic));
 	le_put32(header + 12, SNAPSHOT_FORMAT);
-	memcpy(header + 16, service_identity(service)->store, STORE_ID_SIZE);
-	le_put64(header + 32, position);
+	memcpy(header + 16, writer->store, STORE_ID_SIZE);
+	le_put64(header + 32, writer->position);
 	le_put64(header + 40, service_time(service));
-	le_put64(header + 48, counters.keys);
-	le_put64(header + 56, counters.sessions);
+	le_put64(header + 48, service_key_count(service));
+	le_put64(header + 56, service_session_count(service));
 	writer->checksum = crc32c(0, header + AT_CHECKED, HEADER_SIZE - AT_CHECKED);
 	le_put32(header + AT_CHECKSUM, writer->checksum);
 	return write_next(writer, header, sizeof(header));
@@ -220,12 +185,12 @@ static bool write_end(struct writer *writer) {
 	le_put32(chunk + 4, chunk_checksum(writer->checksum, chunk, TOTAL_SIZE));
 	if (!write_next(writer, chunk, CHUNK_HEAD_SIZE + TOTAL_SIZE))
 		return false;
-	writer->error = writer->disk->sync(writer->disk->context, writer->file);
+	writer->error = writer->vfs->sync(writer->vfs->context, writer->file);
 	return writer->error == 0;
 }
 
-static void write_all(struct writer *writer, const struct service *service, uint64_t position) {
-	if (!write_header(writer, service, position))
+static void write_all(struct writer *writer, const struct service *service) {
+	if (!write_header(writer, service))
 		return;
 	switch (service_save(service, put, writer)) {
 	case STATE_DONE:
@@ -240,33 +205,51 @@ static void write_all(struct writer *writer, const struct service *service, uint
 	}
 }
 
-int snapshot_write(struct disk *disk, const struct service *service, uint64_t position,
-		   snapshot_progress *progress, void *context) {
-	struct writer writer = {.disk = disk, .progress = progress, .context = context};
-	int error = snapshot_discard(disk);
+/* As snapshot_write(), without the file that a crash may have left. */
+static int write_file(struct writer *writer, const char *name, const struct service *service) {
+	struct vfs *vfs = writer->vfs;
 
-	if (error < 0)
-		return error;
-	writer.chunk = malloc(CHUNK_HEAD_SIZE + CHUNK_MAX);
-	if (writer.chunk == NULL)
+	writer->chunk = malloc(CHUNK_HEAD_SIZE + CHUNK_MAX);
+	if (writer->chunk == NULL)
 		return -ENOMEM;
-	writer.file = disk->open(disk->context, temporary_name, DISK_CREATE);
-	if (writer.file < 0) {
-		free(writer.chunk);
-		return writer.file;
+	writer->file = vfs->open(vfs->context, name, VFS_CREATE);
+	if (writer->file < 0) {
+		free(writer->chunk);
+		return writer->file;
 	}
-	write_all(&writer, service, position);
-	disk->close(disk->context, writer.file);
-	free(writer.chunk);
-	if (writer.error < 0)
-		(void)snapshot_discard(disk);
-	return writer.error;
+	write_all(writer, service);
+	vfs->close(vfs->context, writer->file);
+	free(writer->chunk);
+	if (writer->error < 0)
+		(void)vfs->remove(vfs->context, name);
+	return writer->error;
+}
+
+int snapshot_write(struct vfs *vfs, const struct service *service, uint64_t position,
+		   snapshot_progress *progress, void *context) {
+	struct writer writer = {.vfs = vfs,
+				.store = service_identity(service)->store,
+				.position = position,
+				.progress = progress,
+				.context = context};
+	int error = snapshot_discard(vfs);
+
+	return error < 0 ? error : write_file(&writer, temporary_name, service);
+}
+
+int snapshot_write_origin(struct vfs *vfs, const char *name, const struct service *service,
+			  const uint8_t store[STORE_ID_SIZE], snapshot_progress *progress,
+			  void *context) {
+	struct writer writer = {
+	    .vfs = vfs, .store = store, .progress = progress, .context = context};
+
+	return write_file(&writer, name, service);
 }
 
 /* --- Reading ------------------------------------------------------------------------------------
  */
 
-enum verdict {
+enum load_result {
 	SOUND,
 	DAMAGED,    /* it is not what was written */
 	NOT_JUDGED, /* it cannot be read, or not by this kvd */
@@ -274,9 +257,11 @@ enum verdict {
 
 /* Of the chunk read last, the bytes from `at` to `used` were not asked for yet. */
 struct reader {
-	struct disk *disk;
+	struct vfs *vfs;
 	int file;
-	char name[DISK_NAME_MAX];
+	const char *name;
+	const char *remedy; /* of damage */
+	uint64_t position;  /* the one that it must be at; ANY_POSITION: any */
 	uint64_t size;
 	uint64_t offset;
 	uint64_t total;
@@ -285,7 +270,7 @@ struct reader {
 	size_t used;
 	size_t at;
 	bool is_at_end;
-	enum verdict verdict; /* SOUND as long as nothing was wrong */
+	enum load_result verdict; /* SOUND as long as nothing was wrong */
 	char *why;
 	snapshot_progress *progress;
 	void *context;
@@ -293,8 +278,8 @@ struct reader {
 
 static bool damaged(struct reader *reader, uint64_t offset, const char *what) {
 	(void)snprintf(reader->why, SNAPSHOT_WHY_SIZE,
-		       "%s is damaged at offset %" PRIu64 ": %s; restore a copy of the directory",
-		       reader->name, offset, what);
+		       "%s is damaged at offset %" PRIu64 ": %s; %s", reader->name, offset, what,
+		       reader->remedy);
 	reader->verdict = DAMAGED;
 	return false;
 }
@@ -307,15 +292,15 @@ static bool unreadable(struct reader *reader, int error) {
 }
 
 static bool read_at(struct reader *reader, void *data, size_t size, uint64_t offset) {
-	struct disk *disk = reader->disk;
-	int64_t got = disk->read(disk->context, reader->file, data, size, offset);
+	struct vfs *vfs = reader->vfs;
+	int64_t got = vfs->read(vfs->context, reader->file, data, size, offset);
 
 	if (got < 0)
 		return unreadable(reader, (int)got);
 	return got == (int64_t)size || damaged(reader, offset, "it is cut short");
 }
 
-static bool read_header(struct reader *reader, uint64_t position, struct snapshot *snapshot) {
+static bool read_header(struct reader *reader, struct snapshot *snapshot) {
 	uint8_t header[HEADER_SIZE];
 
 	if (!read_at(reader, header, sizeof(header), 0))
@@ -333,16 +318,17 @@ static bool read_header(struct reader *reader, uint64_t position, struct snapsho
 	if (memcmp(header, magic, sizeof(magic)) != 0 ||
 	    le_get32(header + AT_CHECKSUM) != reader->checksum)
 		return damaged(reader, 0, "its header is not what was written");
-	uint32_t format = le_get32(header + 12);
-	if (format != SNAPSHOT_FORMAT) {
-		(void)snprintf(reader->why, SNAPSHOT_WHY_SIZE,
-			       "%s has format %" PRIu32 ", and this kvd knows %d: use the kvd "
-			       "that wrote it",
-			       reader->name, format, (int)SNAPSHOT_FORMAT);
+	snapshot->format = le_get32(header + 12);
+	if (snapshot->format < SNAPSHOT_FORMAT_MIN || snapshot->format > SNAPSHOT_FORMAT) {
+		(void)snprintf(
+		    reader->why, SNAPSHOT_WHY_SIZE,
+		    "%s has format %" PRIu32 ", and this kvd knows %d to %d: use the kvd "
+		    "that wrote it",
+		    reader->name, snapshot->format, (int)SNAPSHOT_FORMAT_MIN, (int)SNAPSHOT_FORMAT);
 		reader->verdict = NOT_JUDGED;
 		return false;
 	}
-	return snapshot->position == position ||
+	return reader->position == ANY_POSITION || snapshot->position == reader->position ||
 	       damaged(reader, 0, "it is another snapshot under this name");
 }
 
@@ -409,54 +395,88 @@ static bool get(void *context, void *data, size_t size) {
 }
 
 /* True: to be closed with reader_close(). */
-static bool reader_open(struct reader *reader, struct disk *disk, uint64_t position, char *why) {
-	*reader = (struct reader){.disk = disk, .why = why};
-	snapshot_name(position, reader->name);
-	why[0] = '\0';
-	reader->file = disk->open(disk->context, reader->name, DISK_READ);
+static bool reader_open(struct reader *reader) {
+	struct vfs *vfs = reader->vfs;
+
+	reader->why[0] = '\0';
+	reader->file = vfs->open(vfs->context, reader->name, VFS_READ);
 	if (reader->file < 0)
 		return unreadable(reader, reader->file);
-	int64_t size = disk->size(disk->context, reader->file);
+	int64_t size = vfs->size(vfs->context, reader->file);
 	reader->chunk = malloc(CHUNK_HEAD_SIZE + CHUNK_MAX);
 	if (size >= 0 && reader->chunk != NULL) {
 		reader->size = (uint64_t)size;
 		return true;
 	}
-	disk->close(disk->context, reader->file);
+	vfs->close(vfs->context, reader->file);
 	free(reader->chunk);
 	return unreadable(reader, size < 0 ? (int)size : -ENOMEM);
 }
 
 static void reader_close(struct reader *reader) {
-	reader->disk->close(reader->disk->context, reader->file);
+	reader->vfs->close(reader->vfs->context, reader->file);
 	free(reader->chunk);
 }
 
-static enum verdict judge(struct disk *disk, uint64_t position, snapshot_progress *progress,
-			  void *context, struct snapshot *snapshot, char *why) {
-	struct reader reader;
+/* Of one in a directory; `name` is for the reader to keep. */
+static struct reader reader_of(struct vfs *vfs, uint64_t position, char name[VFS_NAME_MAX],
+			       char *why) {
+	snapshot_name(position, name);
+	return (struct reader){.vfs = vfs,
+			       .name = name,
+			       .remedy = "restore a copy of the directory",
+			       .position = position,
+			       .why = why};
+}
 
-	*snapshot = (struct snapshot){.position = position};
-	if (!reader_open(&reader, disk, position, why))
-		return reader.verdict;
+static struct reader reader_of_file(struct vfs *vfs, const char *name, char *why) {
+	return (struct reader){.vfs = vfs,
+			       .name = name,
+			       .remedy = "use another backup",
+			       .position = ANY_POSITION,
+			       .why = why};
+}
+
+static enum load_result judge(struct reader *reader, struct snapshot *snapshot) {
+	*snapshot = (struct snapshot){.position = reader->position};
+	if (!reader_open(reader))
+		return reader->verdict;
+	if (read_header(reader, snapshot))
+		while (!reader->is_at_end && read_chunk(reader))
+			;
+	reader_close(reader);
+	return reader->verdict;
+}
+
+static enum load_result judge_at(struct vfs *vfs, uint64_t position, snapshot_progress *progress,
+				 void *context, struct snapshot *snapshot, char *why) {
+	char name[VFS_NAME_MAX];
+	struct reader reader = reader_of(vfs, position, name, why);
+
 	reader.progress = progress;
 	reader.context = context;
-	if (read_header(&reader, position, snapshot))
-		while (!reader.is_at_end && read_chunk(&reader))
-			;
-	reader_close(&reader);
-	return reader.verdict;
+	return judge(&reader, snapshot);
 }
 
-bool snapshot_check(struct disk *disk, uint64_t position, snapshot_progress *progress,
-		    void *context, struct snapshot *snapshot, char why[SNAPSHOT_WHY_SIZE]) {
-	return judge(disk, position, progress, context, snapshot, why) == SOUND;
+bool snapshot_check(struct vfs *vfs, uint64_t position, snapshot_progress *progress, void *context,
+		    struct snapshot *snapshot, char why[SNAPSHOT_WHY_SIZE]) {
+	return judge_at(vfs, position, progress, context, snapshot, why) == SOUND;
 }
 
-enum snapshot_search snapshot_find_latest(struct disk *disk, snapshot_progress *progress, void *context,
-				     struct snapshot *snapshot, char why[SNAPSHOT_WHY_SIZE]) {
+bool snapshot_check_file(struct vfs *vfs, const char *name, snapshot_progress *progress,
+			 void *context, struct snapshot *snapshot, char why[SNAPSHOT_WHY_SIZE]) {
+	struct reader reader = reader_of_file(vfs, name, why);
+
+	reader.progress = progress;
+	reader.context = context;
+	return judge(&reader, snapshot) == SOUND;
+}
+
+enum snapshot_search snapshot_find_latest(struct vfs *vfs, snapshot_progress *progress,
+					  void *context, struct snapshot *snapshot,
+					  char why[SNAPSHOT_WHY_SIZE]) {
 	uint64_t positions[SNAPSHOTS_MAX];
-	int count = snapshot_list(disk, positions);
+	int count = snapshot_list(vfs, positions);
 	char other_why[SNAPSHOT_WHY_SIZE];
 
 	why[0] = '\0';
@@ -466,7 +486,7 @@ enum snapshot_search snapshot_find_latest(struct disk *disk, snapshot_progress *
 		return SEARCH_BAD;
 	}
 	for (int i = 0; i < count; i++) {
-		switch (judge(disk, positions[i], progress, context, snapshot, other_why)) {
+		switch (judge_at(vfs, positions[i], progress, context, snapshot, other_why)) {
 		case SOUND:
 			return SEARCH_FOUND;
 		case DAMAGED:
@@ -484,7 +504,6 @@ enum snapshot_search snapshot_find_latest(struct disk *disk, snapshot_progress *
 /* Whether the state was the whole of it, and what the header says. */
 static bool read_rest(struct reader *reader, const struct snapshot *snapshot,
 		      const struct service *service) {
-	struct service_counters counters;
 
 	if (reader->at < reader->used)
 		return damaged(reader, reader->offset, "it holds more than the state");
@@ -492,19 +511,20 @@ static bool read_rest(struct reader *reader, const struct snapshot *snapshot,
 		return false;
 	if (!reader->is_at_end)
 		return damaged(reader, reader->offset, "it holds more than the state");
-	service_get_stats(service, &counters);
-	return (counters.keys == snapshot->entries && counters.sessions == snapshot->sessions) ||
+	return (service_key_count(service) == snapshot->entries &&
+		service_session_count(service) == snapshot->sessions) ||
 	       damaged(reader, 0, "its header does not fit what it holds");
 }
 
-static bool load_state(struct reader *reader, uint64_t position, struct service *service) {
+static bool load_state(struct reader *reader, struct service *service) {
 	struct snapshot snapshot;
 
-	if (!read_header(reader, position, &snapshot))
+	if (!read_header(reader, &snapshot))
 		return false;
 	if (memcmp(snapshot.store, service_identity(service)->store, STORE_ID_SIZE) != 0)
 		return damaged(reader, 0, "it belongs to another store");
-	switch (service_load(service, reader->size - reader->offset, get, reader)) {
+	switch (service_load(service, snapshot.format - SNAPSHOT_FORMAT_MIN + 1,
+			     reader->size - reader->offset, get, reader)) {
 	case STATE_DONE:
 		return read_rest(reader, &snapshot, service);
 	case STATE_INVALID:
@@ -517,15 +537,29 @@ static bool load_state(struct reader *reader, uint64_t position, struct service 
 	return false;
 }
 
-bool snapshot_load(struct disk *disk, uint64_t position, snapshot_progress *progress, void *context,
-		   struct service *service, char why[SNAPSHOT_WHY_SIZE]) {
-	struct reader reader;
-
-	if (!reader_open(&reader, disk, position, why))
+static bool load(struct reader *reader, struct service *service) {
+	if (!reader_open(reader))
 		return false;
+	bool loaded = load_state(reader, service);
+	reader_close(reader);
+	return loaded;
+}
+
+bool snapshot_load(struct vfs *vfs, uint64_t position, snapshot_progress *progress, void *context,
+		   struct service *service, char why[SNAPSHOT_WHY_SIZE]) {
+	char name[VFS_NAME_MAX];
+	struct reader reader = reader_of(vfs, position, name, why);
+
 	reader.progress = progress;
 	reader.context = context;
-	bool loaded = load_state(&reader, position, service);
-	reader_close(&reader);
-	return loaded;
+	return load(&reader, service);
+}
+
+bool snapshot_load_file(struct vfs *vfs, const char *name, snapshot_progress *progress,
+			void *context, struct service *service, char why[SNAPSHOT_WHY_SIZE]) {
+	struct reader reader = reader_of_file(vfs, name, why);
+
+	reader.progress = progress;
+	reader.context = context;
+	return load(&reader, service);
 }

@@ -14,29 +14,32 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
+#include "process_state.h"
 #include "storage/snapshot.h"
 
 enum {
 	NICENESS = 10,
-	WORD_MS = 5000, /* for the child to close its descriptors */
+	READY_MS = 5000, /* for the child to close its descriptors */
 	RETRY_MIN_MS = 10 * 1000,
 	RETRY_MAX_MS = 10 * 60 * 1000,
 };
 
-/* What the child tells its parent; in memory that they share. */
-struct page {
+/* Written by the child, read by the parent; in shared memory. */
+struct child_status {
 	_Atomic uint64_t bytes;
-	atomic_int error; /* a negative errno */
+	atomic_int error;	 /* a negative errno */
+	atomic_bool is_complete; /* the file is written and synced */
 };
 
-/* What may wait for the disk: done by a thread of its own. */
-struct chore {
-	struct disk *disk;
+/* Work that may wait for the disk, for a thread of its own. */
+struct publish_job {
+	struct vfs *vfs;
 	uint64_t position;
 	int event;
 	bool publishes; /* or only discards */
@@ -47,21 +50,21 @@ struct chore {
 
 enum phase {
 	IDLE,
-	WRITING, /* `child` and `life` are there */
-	WAITING, /* "snapshot.tmp" is whole */
-	WORKING, /* `chore` is under way, by `thread` if has_thread */
+	WRITING, /* `child` and `alive` are valid */
+	WAITING, /* "snapshot.tmp" is complete */
+	WORKING, /* `job` is under way, by `thread` if has_thread */
 };
 
 struct snapshotter {
-	struct disk *disk;
+	struct vfs *vfs;
 	const struct service *service;
-	struct page *page;
-	int news;  /* an epoll of the two below */
-	int event; /* the chore is done */
-	int life;  /* of a pipe whose other end the child has for as long as it lives */
+	struct child_status *child_status;
+	int epoll; /* an epoll of the two below */
+	int event; /* the job is done */
+	int alive; /* read end of a pipe whose write end the child holds until it ends */
 	pid_t child;
 	enum phase phase;
-	struct chore chore;
+	struct publish_job job;
 	pthread_t thread;
 	bool has_thread;
 
@@ -74,14 +77,14 @@ struct snapshotter {
 	uint64_t journal_bytes_last; /* when the last one published began */
 	uint64_t retry_at_ms;
 	uint64_t retry_ms; /* the next pause after a failure */
-	bool has_failed;   /* and that was said */
+	bool has_failed;   /* and that was logged */
 	struct snapshotter_counters counters;
 };
 
-static bool add_to_news(struct snapshotter *snapshotter, int fd) {
+static bool watch_fd(struct snapshotter *snapshotter, int fd) {
 	struct epoll_event event = {.events = EPOLLIN};
 
-	return epoll_ctl(snapshotter->news, EPOLL_CTL_ADD, fd, &event) == 0;
+	return epoll_ctl(snapshotter->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 static void close_fd(int fd) {
@@ -89,49 +92,42 @@ static void close_fd(int fd) {
 		(void)close(fd);
 }
 
-struct snapshotter *snapshotter_new(struct disk *disk, const struct service *service,
+struct snapshotter *snapshotter_new(struct vfs *vfs, const struct service *service,
 				    uint64_t last_bytes) {
 	struct snapshotter *snapshotter = calloc(1, sizeof(*snapshotter));
 
 	if (snapshotter == NULL)
 		return NULL;
-	snapshotter->disk = disk;
+	snapshotter->vfs = vfs;
 	snapshotter->service = service;
-	snapshotter->life = -1;
+	snapshotter->alive = -1;
 	snapshotter->retry_ms = RETRY_MIN_MS;
 	snapshotter->counters.last_bytes = last_bytes;
-	snapshotter->page = mmap(NULL, sizeof(*snapshotter->page), PROT_READ | PROT_WRITE,
-				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	snapshotter->news = epoll_create1(EPOLL_CLOEXEC);
+	snapshotter->child_status = mmap(NULL, sizeof(*snapshotter->child_status),
+					 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	snapshotter->epoll = epoll_create1(EPOLL_CLOEXEC);
 	snapshotter->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (snapshotter->page != MAP_FAILED && snapshotter->news >= 0 && snapshotter->event >= 0 &&
-	    add_to_news(snapshotter, snapshotter->event))
+	if (snapshotter->child_status != MAP_FAILED && snapshotter->epoll >= 0 &&
+	    snapshotter->event >= 0 && watch_fd(snapshotter, snapshotter->event))
 		return snapshotter;
 	snapshotter_free(snapshotter);
 	return NULL;
 }
 
 int snapshotter_fd(const struct snapshotter *snapshotter) {
-	return snapshotter->news;
+	return snapshotter->epoll;
 }
 
 /* --- The child ----------------------------------------------------------------------------------
  */
 
-/* Keeps `life` as standard input. False: the kernel cannot (errno). */
-static bool close_all_but(int kept, int life) {
-	unsigned first = STDERR_FILENO + 1;
-
-	if (dup2(life, STDIN_FILENO) < 0)
+/* Keeps `alive` as standard input. False: it cannot be done (errno). */
+static bool close_all_but(int kept, int alive) {
+	if (dup2(alive, STDIN_FILENO) < 0)
 		return false;
 	/* Not closed, so that no file gets a number that a careless line may be written to. */
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
-	if (kept >= (int)first) {
-		if (kept > (int)first && close_range(first, (unsigned)kept - 1, 0) != 0)
-			return false;
-		first = (unsigned)kept + 1;
-	}
-	return close_range(first, ~0U, 0) == 0;
+	return process_close_descriptors(kept);
 }
 
 static void reset_signals(void) {
@@ -145,8 +141,8 @@ static void reset_signals(void) {
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The parent is what must live: it is served first, and killed last when memory runs out. */
-static void step_back(void) {
+/* Under memory pressure the kernel should kill this child, not kvd; and kvd runs first. */
+static void lower_priority(void) {
 	int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	if (file >= 0) {
@@ -156,64 +152,69 @@ static void step_back(void) {
 	(void)!nice(NICENESS);
 }
 
-static void tell_progress(void *context, uint64_t done, uint64_t size) {
-	struct page *page = context;
+static void store_progress(void *context, uint64_t done, uint64_t size) {
+	struct child_status *child_status = context;
 
 	(void)size;
-	atomic_store_explicit(&page->bytes, done, memory_order_relaxed);
+	atomic_store_explicit(&child_status->bytes, done, memory_order_relaxed);
 }
 
 /*
  * Other threads of the parent may have held any lock when they were left behind; malloc's are in
  * order (glibc sees to it), and nothing here takes others.
  */
-static _Noreturn void be_child(const struct snapshotter *snapshotter, pid_t parent, int life) {
-	struct page *page = snapshotter->page;
+static _Noreturn void run_child(const struct snapshotter *snapshotter, pid_t parent, int alive) {
+	struct child_status *child_status = snapshotter->child_status;
 
-	/* Who died before the kernel was asked is not noticed by it. */
+	/* The kernel does not report a parent that died before this call. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(EXIT_FAILURE);
-	if (!close_all_but(snapshotter->disk->directory, life) || write(STDIN_FILENO, "", 1) != 1) {
-		atomic_store(&page->error, -errno);
+	if (!close_all_but(snapshotter->vfs->directory, alive) || write(STDIN_FILENO, "", 1) != 1) {
+		atomic_store(&child_status->error, -errno);
 		_exit(EXIT_FAILURE);
 	}
 	reset_signals();
 	(void)prctl(PR_SET_NAME, "kvd-snapshot");
-	step_back();
-	int error = snapshot_write(snapshotter->disk, snapshotter->service, snapshotter->position,
-				   tell_progress, page);
-	atomic_store(&page->error, error);
+	lower_priority();
+	int error = snapshot_write(snapshotter->vfs, snapshotter->service, snapshotter->position,
+				   store_progress, child_status);
+	atomic_store(&child_status->error, error);
+	atomic_store(&child_status->is_complete, error == 0);
 	_exit(error == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 /* --- The parent and its child -------------------------------------------------------------------
  */
 
-static void kill_child(pid_t child) {
-	(void)kill(child, SIGKILL);
+/* `alive`: see struct snapshotter. Where SIGCHLD is ignored, the number of a dead child is free. */
+static void kill_child(pid_t child, int alive) {
+	struct pollfd end = {.fd = alive};
+
+	if (poll(&end, 1, 0) != 1 || (end.revents & POLLHUP) == 0)
+		(void)kill(child, SIGKILL);
 	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
 }
 
 /*
- * Until the child says that it has closed all else: a socket that the parent closed meanwhile would
- * stay open, and in the parent's epoll, where nobody could take it out any more. 0, or a negative
- * errno.
+ * Waits until the child has closed all other descriptors: a socket that the parent closed meanwhile
+ * would stay open, and in the parent's epoll, where it could not be removed any more. 0, or a
+ * negative errno.
  */
-static int wait_for_word(const struct snapshotter *snapshotter, int life) {
-	struct pollfd word = {.fd = life, .events = POLLIN};
+static int await_ready(const struct snapshotter *snapshotter, int alive) {
+	struct pollfd ready = {.fd = alive, .events = POLLIN};
 	char byte;
 	int count;
 
 	do
-		count = poll(&word, 1, WORD_MS);
+		count = poll(&ready, 1, READY_MS);
 	while (count < 0 && errno == EINTR);
 	if (count <= 0)
 		return count < 0 ? -errno : -ETIMEDOUT;
-	if (read(life, &byte, 1) == 1)
+	if (read(alive, &byte, 1) == 1)
 		return 0;
 	/* It is dead already. */
-	int error = atomic_load(&snapshotter->page->error);
+	int error = atomic_load(&snapshotter->child_status->error);
 	return error < 0 ? error : -ECHILD;
 }
 
@@ -241,72 +242,75 @@ static pid_t fork_blocked(void) {
 /* 0, or a negative errno. */
 static int fork_child(struct snapshotter *snapshotter) {
 	pid_t parent = getpid();
-	int life[2];
+	int alive[2];
 
-	if (pipe2(life, O_CLOEXEC) != 0)
+	if (pipe2(alive, O_CLOEXEC) != 0)
 		return -errno;
 	pid_t child = fork_blocked();
 	if (child == 0)
-		be_child(snapshotter, parent, life[1]);
+		run_child(snapshotter, parent, alive[1]);
 	int error = child < 0 ? -errno : 0;
-	(void)close(life[1]);
+	(void)close(alive[1]);
 	if (error == 0)
-		error = wait_for_word(snapshotter, life[0]);
-	if (error == 0 && !add_to_news(snapshotter, life[0]))
+		error = await_ready(snapshotter, alive[0]);
+	if (error == 0 && !watch_fd(snapshotter, alive[0]))
 		error = -errno;
 	if (error == 0) {
 		snapshotter->child = child;
-		snapshotter->life = life[0];
+		snapshotter->alive = alive[0];
 		return 0;
 	}
 	if (child > 0)
-		kill_child(child);
-	(void)close(life[0]);
+		kill_child(child, alive[0]);
+	(void)close(alive[0]);
 	return error;
 }
 
-/* False: it is still at work. Else *error is 0 if it ended well. */
+/*
+ * False: it is still at work. Else *error is 0 if it ended well. The exit status would not do:
+ * there is none where SIGCHLD is ignored, which a process inherits from the one that started it.
+ */
 static bool reap(struct snapshotter *snapshotter, int *error) {
-	int status = 0;
-	pid_t ended = waitpid(snapshotter->child, &status, WNOHANG);
+	const struct child_status *child_status = snapshotter->child_status;
+	pid_t ended = waitpid(snapshotter->child, NULL, WNOHANG);
 
 	if (ended == 0 || (ended < 0 && errno == EINTR))
 		return false;
-	*error = ended < 0 ? -errno : atomic_load(&snapshotter->page->error);
+	*error = atomic_load(&child_status->error);
 	/* It was killed, or found its parent gone. */
-	if (*error == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_SUCCESS))
+	if (*error == 0 && !atomic_load(&child_status->is_complete))
 		*error = -ECHILD;
-	(void)close(snapshotter->life);
-	snapshotter->life = -1;
+	(void)close(snapshotter->alive);
+	snapshotter->alive = -1;
 	return true;
 }
 
-/* --- Chores -------------------------------------------------------------------------------------
+/* --- Jobs ---------------------------------------------------------------------------------------
  */
 
-static void *do_chore(void *argument) {
-	struct chore *chore = argument;
+static void *run_job(void *argument) {
+	struct publish_job *job = argument;
 	uint64_t one = 1;
 
-	if (chore->publishes)
-		chore->outcome = snapshot_publish(chore->disk, chore->position, &chore->error);
-	/* What is left over does no harm, and is removed with the next one. */
-	if (chore->outcome == PUBLISH_DONE)
-		(void)snapshot_remove_others(chore->disk, chore->position);
-	else if (chore->outcome == PUBLISH_REFUSED)
-		(void)snapshot_discard(chore->disk);
-	atomic_store(&chore->is_done, true);
-	/* It can only fail if the counter is full, and then the turn has been told. */
-	(void)!write(chore->event, &one, sizeof(one));
+	if (job->publishes)
+		job->outcome = snapshot_publish(job->vfs, job->position, &job->error);
+	/* A file that is left does no harm, and is removed with the next one. */
+	if (job->outcome == PUBLISH_DONE)
+		(void)snapshot_remove_others(job->vfs, job->position);
+	else if (job->outcome == PUBLISH_REFUSED)
+		(void)snapshot_discard(job->vfs);
+	atomic_store(&job->is_done, true);
+	/* It can only fail if the counter is full, and then the turn was notified. */
+	(void)!write(job->event, &one, sizeof(one));
 	return NULL;
 }
 
 /* Publishes, or if there was an error, discards. */
-static void start_chore(struct snapshotter *snapshotter, int error) {
-	struct chore *chore = &snapshotter->chore;
+static void start_job(struct snapshotter *snapshotter, int error) {
+	struct publish_job *job = &snapshotter->job;
 
-	*chore = (struct chore){
-	    .disk = snapshotter->disk,
+	*job = (struct publish_job){
+	    .vfs = snapshotter->vfs,
 	    .position = snapshotter->position,
 	    .event = snapshotter->event,
 	    .publishes = error == 0,
@@ -314,13 +318,13 @@ static void start_chore(struct snapshotter *snapshotter, int error) {
 	    .outcome = PUBLISH_REFUSED,
 	};
 	snapshotter->phase = WORKING;
-	snapshotter->has_thread = pthread_create(&snapshotter->thread, NULL, do_chore, chore) == 0;
-	/* For once the turn waits for the disk. */
+	snapshotter->has_thread = pthread_create(&snapshotter->thread, NULL, run_job, job) == 0;
+	/* Without a thread the turn waits for the disk. */
 	if (!snapshotter->has_thread)
-		(void)do_chore(chore);
+		(void)run_job(job);
 }
 
-static void end_chore(struct snapshotter *snapshotter) {
+static void end_job(struct snapshotter *snapshotter) {
 	uint64_t count;
 
 	if (snapshotter->has_thread)
@@ -332,33 +336,33 @@ static void end_chore(struct snapshotter *snapshotter) {
 /* --- From the start to the end ------------------------------------------------------------------
  */
 
-static const char *reason(int error) {
+static const char *error_message(int error) {
 	return error == -ECHILD ? "the process that wrote it was killed" : strerror(-error);
 }
 
-static void note_failure(struct snapshotter *snapshotter, int error, uint64_t now_ms) {
+static void record_failure(struct snapshotter *snapshotter, int error, uint64_t now_ms) {
 	snapshotter->counters.failed++;
 	snapshotter->counters.last_error = -error;
 	snapshotter->retry_at_ms = now_ms + snapshotter->retry_ms;
 	if (snapshotter->has_failed)
-		log_verbose("no snapshot: %s; trying again in %" PRIu64 " s", reason(error),
-			   snapshotter->retry_ms / 1000);
+		log_verbose("no snapshot: %s; trying again in %" PRIu64 " s", error_message(error),
+			    snapshotter->retry_ms / 1000);
 	else
 		log_warn("no snapshot: %s; kvd goes on with a longer journal, and tries again",
-			 reason(error));
+			 error_message(error));
 	snapshotter->has_failed = true;
 	snapshotter->retry_ms *= 2;
 	if (snapshotter->retry_ms > RETRY_MAX_MS)
 		snapshotter->retry_ms = RETRY_MAX_MS;
 }
 
-static void note_success(struct snapshotter *snapshotter, uint64_t now_ms) {
+static void record_success(struct snapshotter *snapshotter, uint64_t now_ms) {
 	struct snapshotter_counters *counters = &snapshotter->counters;
 
 	counters->published++;
 	counters->last_error = 0;
 	counters->last_position = snapshotter->position;
-	counters->last_bytes = atomic_load(&snapshotter->page->bytes);
+	counters->last_bytes = atomic_load(&snapshotter->child_status->bytes);
 	counters->last_ms = now_ms - snapshotter->began_ms;
 	snapshotter->journal_bytes_last = snapshotter->journal_bytes;
 	snapshotter->retry_at_ms = 0;
@@ -367,7 +371,7 @@ static void note_success(struct snapshotter *snapshotter, uint64_t now_ms) {
 		log_info("snapshots are taken again");
 	snapshotter->has_failed = false;
 	log_verbose("snapshot up to operation %" PRIu64 ": %" PRIu64 " bytes in %" PRIu64 " ms",
-		   counters->last_position, counters->last_bytes, counters->last_ms);
+		    counters->last_position, counters->last_bytes, counters->last_ms);
 }
 
 bool snapshotter_is_due(const struct snapshotter *snapshotter, uint64_t journal_bytes,
@@ -379,64 +383,63 @@ bool snapshotter_is_due(const struct snapshotter *snapshotter, uint64_t journal_
 
 bool snapshotter_start(struct snapshotter *snapshotter, uint64_t position, uint64_t journal_bytes,
 		       uint64_t now_ms) {
-	struct service_counters counters;
 	uint64_t began_ns = clock_ns();
 
 	if (snapshotter->phase != IDLE)
 		return false;
-	service_get_stats(snapshotter->service, &counters);
 	snapshotter->position = position;
 	snapshotter->journal_bytes = journal_bytes;
 	snapshotter->began_ms = now_ms;
-	snapshotter->bytes_about = counters.memory_used;
-	atomic_store(&snapshotter->page->bytes, 0);
-	atomic_store(&snapshotter->page->error, 0);
+	snapshotter->bytes_about = service_memory_used(snapshotter->service);
+	atomic_store(&snapshotter->child_status->bytes, 0);
+	atomic_store(&snapshotter->child_status->error, 0);
+	atomic_store(&snapshotter->child_status->is_complete, false);
 	int error = fork_child(snapshotter);
 	snapshotter->counters.pause_us = (clock_ns() - began_ns) / 1000;
 	if (error < 0) {
-		note_failure(snapshotter, error, now_ms);
+		record_failure(snapshotter, error, now_ms);
 		return false;
 	}
 	snapshotter->phase = WRITING;
 	return true;
 }
 
-static enum snapshotter_news poll_chore(struct snapshotter *snapshotter, uint64_t now_ms,
-					uint64_t *position) {
-	if (!atomic_load(&snapshotter->chore.is_done))
+static enum snapshotter_state poll_job(struct snapshotter *snapshotter, uint64_t now_ms,
+				       uint64_t *position) {
+	if (!atomic_load(&snapshotter->job.is_done))
 		return SNAPSHOTTER_PUBLISHING;
-	end_chore(snapshotter);
-	switch (snapshotter->chore.outcome) {
+	end_job(snapshotter);
+	switch (snapshotter->job.outcome) {
 	case PUBLISH_DONE:
-		note_success(snapshotter, now_ms);
+		record_success(snapshotter, now_ms);
 		*position = snapshotter->position;
 		return SNAPSHOTTER_PUBLISHED;
 	case PUBLISH_REFUSED:
-		note_failure(snapshotter, snapshotter->chore.error, now_ms);
+		record_failure(snapshotter, snapshotter->job.error, now_ms);
 		return SNAPSHOTTER_FAILED;
 	case PUBLISH_UNKNOWN:
-		log_error("cannot sync the names in the directory: %s: what is on the disk is not "
-			  "known, so kvd stops; start it again to find out",
-			  strerror(-snapshotter->chore.error));
+		log_error("cannot sync the names in the directory: %s: the on-disk state is "
+			  "uncertain, so kvd is exiting; restart it to recover",
+			  strerror(-snapshotter->job.error));
 		break;
 	}
 	return SNAPSHOTTER_BROKEN;
 }
 
-enum snapshotter_news snapshotter_poll(struct snapshotter *snapshotter, uint64_t durable,
-				       uint64_t now_ms, uint64_t *position) {
+enum snapshotter_state snapshotter_poll(struct snapshotter *snapshotter, uint64_t durable,
+					uint64_t now_ms, uint64_t *position) {
 	int error;
 
 	switch (snapshotter->phase) {
 	case IDLE:
 		return SNAPSHOTTER_IDLE;
 	case WORKING:
-		return poll_chore(snapshotter, now_ms, position);
+		return poll_job(snapshotter, now_ms, position);
 	case WRITING:
 		if (!reap(snapshotter, &error))
 			return SNAPSHOTTER_WRITING;
 		if (error < 0) {
-			start_chore(snapshotter, error);
+			start_job(snapshotter, error);
 			return SNAPSHOTTER_PUBLISHING;
 		}
 		snapshotter->phase = WAITING;
@@ -446,17 +449,18 @@ enum snapshotter_news snapshotter_poll(struct snapshotter *snapshotter, uint64_t
 	}
 	if (durable < snapshotter->position)
 		return SNAPSHOTTER_WAITING;
-	start_chore(snapshotter, 0);
+	start_job(snapshotter, 0);
 	return SNAPSHOTTER_PUBLISHING;
 }
 
 void snapshotter_get_stats(const struct snapshotter *snapshotter,
-		       struct snapshotter_counters *counters) {
+			   struct snapshotter_counters *counters) {
 	*counters = snapshotter->counters;
 	counters->is_under_way = snapshotter->phase != IDLE;
 	if (!counters->is_under_way)
 		return;
-	counters->bytes = atomic_load_explicit(&snapshotter->page->bytes, memory_order_relaxed);
+	counters->bytes =
+	    atomic_load_explicit(&snapshotter->child_status->bytes, memory_order_relaxed);
 	counters->bytes_about = snapshotter->bytes_about;
 }
 
@@ -467,20 +471,20 @@ void snapshotter_free(struct snapshotter *snapshotter) {
 	case IDLE:
 		break;
 	case WRITING:
-		kill_child(snapshotter->child);
-		close_fd(snapshotter->life);
-		(void)snapshot_discard(snapshotter->disk);
+		kill_child(snapshotter->child, snapshotter->alive);
+		close_fd(snapshotter->alive);
+		(void)snapshot_discard(snapshotter->vfs);
 		break;
 	case WAITING:
-		(void)snapshot_discard(snapshotter->disk);
+		(void)snapshot_discard(snapshotter->vfs);
 		break;
 	case WORKING:
-		end_chore(snapshotter);
+		end_job(snapshotter);
 		break;
 	}
 	close_fd(snapshotter->event);
-	close_fd(snapshotter->news);
-	if (snapshotter->page != MAP_FAILED)
-		(void)munmap(snapshotter->page, sizeof(*snapshotter->page));
+	close_fd(snapshotter->epoll);
+	if (snapshotter->child_status != MAP_FAILED)
+		(void)munmap(snapshotter->child_status, sizeof(*snapshotter->child_status));
 	free(snapshotter);
 }

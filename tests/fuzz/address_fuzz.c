@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "address.h"
+#include "fuzz.h"
 
 static void check_again(const struct address *address) {
 	char text[ADDRESS_TEXT_MAX];

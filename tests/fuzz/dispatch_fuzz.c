@@ -4,7 +4,7 @@
  *
  * An input is a list of calls. A call is four bytes, and as many bytes of arguments as they say:
  *
- *     procedure    % 14; some are none
+ *     procedure    % 19; some are none
  *     how          bit 0: a datagram; bit 1: answers wait for the journal from here on; bit 2: the
  *                  call is sent twice; bits 3 to 7: so many times 100 ms pass first
  *     size         two bytes, the low one first
@@ -21,15 +21,17 @@
 
 #include <rpcsvc/kv.h>
 
-#include "rpc/call.h"
-#include "random.h"
-#include "rpc/dispatch.h"
 #include "core/service.h"
+#include "rpc/call.h"
+#include "rpc/dispatch.h"
 #include "rpc/xdr_inplace.h"
+
+#define FUZZ_IDS
+#include "fuzz.h"
 
 enum {
 	PROGRAM = 0x20004b56,
-	PROCEDURES = KVPROC_SNAPSHOT + 2,
+	PROCEDURES = KVPROC_BACKUP + 2,
 	HEAD = 4,	   /* bytes before the arguments of each call in the input */
 	HEADER_WORDS = 10, /* of an RPC call, before its arguments: RFC 5531, 9 */
 	CALLS_MAX = 1024,
@@ -37,7 +39,7 @@ enum {
 	VALUE_LIMIT = 1024,
 	MEMORY_ROOM = 8 * 1024,	  /* beyond what an empty store takes */
 	DATAGRAM_REPLY_MAX = 256, /* small, so that answers that do not fit one are met */
-	/* Sessions count as memory, but are limited by their number: without one, nobody could
+	/* Sessions count as memory, but are limited by their number: without one, no fuzzer could
 	   write what makes room. */
 	SESSIONS_MAX = 2,
 	SESSION_MAX = 4096, /* bytes, all slots in use */
@@ -63,31 +65,32 @@ struct scene {
 };
 
 static struct scene scene;
-static uint64_t last_id;
 
-/* In place of base/chance.c: the ids given out are 1, 2, ..., so that an input can name them. */
-void random_bytes(void *data, size_t size) {
-	memset(data, 1, size);
-}
-
-uint64_t random_id(void) {
-	return ++last_id;
-}
-
-static void must(bool is_so) {
-	if (!is_so)
-		abort();
-}
-
-static void no_others(void *context, struct counters *counters) {
+static void no_others(void *context, struct stats *stats) {
 	(void)context;
-	stats_add(counters, "nothing", 0);
+	stats_add(stats, "nothing", 0);
 }
 
-static enum snapshot_answer want_snapshot(void *context, uint64_t *position) {
+static enum snapshot_answer want_snapshot(void *context, bool is_root, uint64_t *position) {
 	(void)context;
+	(void)is_root;
 	*position = scene.position;
 	return scene.position % 2 == 0 ? SNAPSHOT_BEGINS : SNAPSHOT_NEXT;
+}
+
+/* A snapshot of 100 bytes is at position 1, and others are gone, or still read by the disk. */
+static enum kv_status read_backup(void *context, struct backup_page *page) {
+	enum { SIZE = 100 };
+	uint64_t left = page->offset < SIZE ? SIZE - page->offset : 0;
+
+	(void)context;
+	page->total = SIZE;
+	if (page->position > 2)
+		return KV_COMPACTED;
+	if (page->size > left || page->position == 2)
+		page->size = page->position == 2 ? 0 : (size_t)left;
+	memset(page->data, 'b', page->size);
+	return KV_OK;
 }
 
 static bool reserve(void *journal, const struct operation *operation) {
@@ -114,7 +117,13 @@ static xdrproc_t results_of(uint32_t procedure) {
 	    [KVPROC_PUT] = (xdrproc_t)(void (*)(void))xdr_kv1_put_res,
 	    [KVPROC_APPEND] = (xdrproc_t)(void (*)(void))xdr_kv1_append_res,
 	    [KVPROC_STATUS] = (xdrproc_t)(void (*)(void))xdr_kv1_status_res,
+	    [KVPROC_DELETE] = (xdrproc_t)(void (*)(void))xdr_kv1_delete_res,
+	    [KVPROC_WAIT] = (xdrproc_t)(void (*)(void))xdr_kv1_wait_res,
+	    [KVPROC_LIST] = (xdrproc_t)(void (*)(void))xdr_kv1_list_res,
 	    [KVPROC_SNAPSHOT] = (xdrproc_t)(void (*)(void))xdr_kv1_snapshot_res,
+	    [KVPROC_BACKUP] = (xdrproc_t)(void (*)(void))xdr_kv1_backup_res,
+	    [KVPROC_TXN] = (xdrproc_t)(void (*)(void))xdr_kv1_txn_res,
+	    [KVPROC_CHANGES] = (xdrproc_t)(void (*)(void))xdr_kv1_changes_res,
 	};
 
 	return procedure < sizeof(decoders) / sizeof(decoders[0]) ? decoders[procedure] : NULL;
@@ -136,6 +145,8 @@ static void check_status(const struct kv1_close_res *res) {
 	case KV1_INVALID:
 	case KV1_UNAVAILABLE:
 	case KV1_EPOCH:
+	case KV1_UNMET:
+	case KV1_COMPACTED:
 		return;
 	}
 	abort();
@@ -150,7 +161,13 @@ static void check_results(XDR *xdrs, uint32_t procedure) {
 		kv1_put_res put;
 		kv1_append_res append;
 		kv1_status_res status;
+		kv1_delete_res delete;
+		kv1_wait_res wait;
+		kv1_list_res list;
 		kv1_snapshot_res snapshot;
+		kv1_backup_res backup;
+		kv1_txn_res txn;
+		kv1_changes_res changes;
 	} results;
 	xdrproc_t decode = results_of(procedure);
 
@@ -163,6 +180,8 @@ static void check_results(XDR *xdrs, uint32_t procedure) {
 		must(results.get.status == KV1_OK || results.get.value.kv1_value_len == 0);
 	if (procedure == KVPROC_APPEND)
 		must(results.append.status == KV1_OK || results.append.old.kv1_value_len == 0);
+	if (procedure == KVPROC_BACKUP)
+		must(results.backup.status == KV1_OK || results.backup.page.kv1_value_len == 0);
 	xdr_free(decode, &results);
 }
 
@@ -214,9 +233,7 @@ static bool_t take_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 }
 
 static const struct xp_ops ops = {
-    .xp_getargs = call_getargs,
     .xp_reply = take_reply,
-    .xp_freeargs = call_freeargs,
 };
 
 /* --- What is sent -------------------------------------------------------------------------- */
@@ -226,13 +243,14 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 					       htonl(RPC_MSG_VERSION), htonl(PROGRAM),
 					       htonl(KV_V1),	       htonl(procedure)};
 	struct call *call = dispatch_call(scene.dispatch);
-	/* Just so large, and gone afterwards: whoever reads beyond it, or later, is caught. */
+	/* Just so large, and gone afterwards: a read beyond it, or later, is detected. */
 	char *bytes = malloc(sizeof(header) + size);
 
 	must(call != NULL && bytes != NULL);
 	memcpy(bytes, header, sizeof(header));
 	memcpy(bytes + sizeof(header), arguments, size);
 	call->xprt.xp_ops = &ops;
+	call->is_administrator = !is_datagram;
 	call->reply_max = is_datagram ? DATAGRAM_REPLY_MAX : UINT32_MAX;
 	scene.procedures[scene.asked] = procedure;
 	scene.is_answered[scene.asked++] = false;
@@ -250,10 +268,11 @@ static void catch_up(void) {
 
 /* Whether these are the arguments of a write in a session: its client id is the second number. */
 static bool is_in_session(uint32_t procedure, const uint8_t *arguments, size_t size) {
-	static const uint8_t nobody[8] = {0};
+	static const uint8_t no_client[8] = {0};
 
-	return (procedure == KVPROC_PUT || procedure == KVPROC_APPEND) && size >= 16 &&
-	       memcmp(arguments + 8, nobody, sizeof(nobody)) != 0;
+	return (procedure == KVPROC_PUT || procedure == KVPROC_APPEND ||
+		procedure == KVPROC_DELETE || procedure == KVPROC_TXN) &&
+	       size >= 16 && memcmp(arguments + 8, no_client, sizeof(no_client)) != 0;
 }
 
 /*
@@ -282,14 +301,14 @@ static void send_twice(uint32_t procedure, bool is_datagram, const uint8_t *argu
 }
 
 static void begin(void) {
-	static const struct identity identity = {.epoch = 1, .seed = 1};
+	static const struct server_identity identity = {.epoch = 1, .seed = 1};
 	static const struct service_limits limits = {.value_max = VALUE_LIMIT,
 						     .memory_max = SIZE_MAX,
 						     .sessions_max = SESSIONS_MAX,
 						     .lease_ms = LEASE_MS};
-	static const struct dispatch_others others = {.count = no_others,
-						      .want_snapshot = want_snapshot};
-	static const struct recorder recorder = {
+	static const struct dispatch_hooks others = {
+	    .add_stats = no_others, .want_snapshot = want_snapshot, .read_backup = read_backup};
+	static const struct journal_sink recorder = {
 	    .journal = &scene, .reserve = reserve, .record = record};
 
 	last_id = 0;

@@ -6,12 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "text_report.h"
-
-static void must(bool is_so) {
-	if (!is_so)
-		abort();
-}
 
 static void show(const struct history *history, const struct checker_report *report) {
 	char *page = NULL;
@@ -32,9 +28,9 @@ static void show(const struct history *history, const struct checker_report *rep
 	free(lines);
 }
 
-static enum checker_verdict judge(const struct history *history, bool starts_anyhow) {
+static enum checker_verdict judge(const struct history *history, bool any_start) {
 	struct checker_limits limits = {
-	    .steps_max = 20000, .memory_max = 1 << 20, .starts_anyhow = starts_anyhow};
+	    .steps_max = 20000, .memory_max = 1 << 20, .any_start = any_start};
 	struct checker_report report;
 	enum checker_verdict verdict;
 

@@ -9,17 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/operation_codec.h"
-#include "storage/disk_image.h"
+#include "fuzz.h"
 #include "log.h"
+#include "storage/disk_image.h"
 #include "storage/recovery.h"
 
 enum { SEGMENT = 4096 + 4096 };
-
-static void must(bool is_so) {
-	if (!is_so)
-		abort();
-}
 
 static uint64_t salt(void) {
 	return 0x5a17;
@@ -54,7 +49,7 @@ static bool start(struct process *process, struct fake_disk *disk) {
 	static const struct journal_file_options options = {SEGMENT, salt};
 	static const struct service_limits limits = {
 	    .value_max = 4096, .memory_max = 1 << 20, .sessions_max = 4, .lease_ms = 1000};
-	struct identity identity = {.epoch = 1, .seed = 1};
+	struct server_identity identity = {.epoch = 1, .seed = 1};
 	bool started = recovery_open_disk(&process->recovery, fake_disk_of(disk), &options);
 
 	memcpy(identity.store, process->recovery.store, STORE_ID_SIZE);
@@ -83,13 +78,14 @@ static void go_on(struct process *process) {
 	uint8_t batch[256];
 	char why[JOURNAL_WHY_SIZE];
 	enum journal_spare spare;
+	bool is_full;
 
 	do
 		spare = journal_file_make_spare(file);
 	while (spare == SPARE_BEGUN);
 	must(spare == SPARE_READY);
-	operation_encode(batch + JOURNAL_BATCH_HEADER_SIZE, &append, now_ms);
-	must(journal_file_append(file, batch, operation_encoded_size(&append), 1, why));
+	operation_encode(batch + BATCH_HEADER_SIZE, &append, now_ms);
+	must(journal_file_append(file, batch, operation_encoded_size(&append), 1, &is_full, why));
 	must(service_apply(process->service, &append, now_ms, NULL));
 }
 
@@ -100,7 +96,7 @@ static void use(struct process *process, struct fake_disk *disk) {
 	struct bytes after = {.size = 0};
 	struct process next;
 
-	/* Positions may be anything, but nobody will ever write so many. */
+	/* Positions may be anything, but no server will ever write so many. */
 	if (last < UINT64_MAX / 2 && process->recovery.found.segments < UINT8_MAX)
 		go_on(process);
 	else

@@ -8,11 +8,7 @@
 #include <string.h>
 
 #include "core/service.h"
-
-static void must(bool is_so) {
-	if (!is_so)
-		abort();
-}
+#include "fuzz.h"
 
 struct bytes {
 	uint8_t *data;
@@ -42,7 +38,7 @@ static bool put(void *context, const void *data, size_t size) {
 }
 
 static struct service *make(void) {
-	static const struct identity identity = {.epoch = 1, .seed = 1};
+	static const struct server_identity identity = {.epoch = 1, .seed = 1};
 	static const struct service_limits limits = {
 	    .value_max = 4096, .memory_max = 1 << 20, .sessions_max = 4, .lease_ms = 1000};
 	struct service *service = service_new(&identity, &limits, NULL);
@@ -77,12 +73,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	must(input.data != NULL && again.data != NULL);
 	if (size > 0)
 		memcpy(input.data, data, size);
-	enum state_result answer = service_load(service, size, get, &input);
+	enum state_result answer = service_load(service, STATE_FORMAT, size, get, &input);
 	must(answer != STATE_NO_MEMORY);
 	if (answer == STATE_DONE) {
 		struct service *other = make();
 		must(service_save(service, put, &again) == STATE_DONE);
-		must(service_load(other, again.size, get, &again) == STATE_DONE);
+		must(service_load(other, STATE_FORMAT, again.size, get, &again) == STATE_DONE);
 		must(service_memory(other)->used <= service_memory(service)->used);
 		use(other);
 		service_free(other);

@@ -13,38 +13,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "random.h"
-#include "rpc/dispatch.h"
 #include "core/service.h"
-#include "net/stream.h"
 #include "net/event_handler.h"
+#include "net/peer.h"
+#include "net/stream.h"
+#include "rpc/dispatch.h"
+
+#define FUZZ_IDS
+#include "fuzz.h"
 
 enum {
 	EVENTS = 4,
 	TURNS_MAX = 4096,
 	PEERS = 2, /* as many as may connect: what they send is run together */
 };
-
-static uint64_t last_id;
-
-/* In place of base/chance.c: the ids given out are 1, 2, ..., so that an input can name them. */
-void random_bytes(void *data, size_t size) {
-	memset(data, 1, size);
-}
-
-uint64_t random_id(void) {
-	return ++last_id;
-}
-
-static void no_others(void *context, struct counters *counters) {
-	(void)context;
-	(void)counters;
-}
-
-static void must(bool is_so) {
-	if (!is_so)
-		abort();
-}
 
 struct scene {
 	int epoll;
@@ -55,12 +37,12 @@ struct scene {
 };
 
 static void begin(struct scene *scene) {
-	static const struct identity identity = {.epoch = 1, .seed = 1};
+	static const struct server_identity identity = {.epoch = 1, .seed = 1};
 	static const struct service_limits limits = {
 	    .value_max = 4096, .memory_max = 1 << 20, .sessions_max = 4, .lease_ms = 1000};
 	static const struct stream_limits streams = {.connections_max = PEERS, .held_max = 1 << 20};
-	static const struct recorder nowhere = {0};
-	static const struct dispatch_others others = {.count = no_others};
+	static const struct journal_sink nowhere = {0};
+	static const struct dispatch_hooks others = {0};
 
 	last_id = 0;
 	scene->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -74,11 +56,12 @@ static void begin(struct scene *scene) {
 	dispatch_set_time(scene->dispatch, 1);
 	streams_set_time(scene->streams, 1);
 	for (unsigned i = 0; i < PEERS; i++) {
+		const struct peer_name name = {.kind = ADDRESS_LOCAL};
 		int ends[2];
 
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
 		scene->peers[i] = ends[0];
-		streams_add(scene->streams, ends[1], "local");
+		streams_add(scene->streams, ends[1], &name);
 	}
 }
 
@@ -91,7 +74,7 @@ static void end(struct scene *scene) {
 	(void)close(scene->epoll);
 }
 
-/* Takes what was answered. *took: something was. False: the server hung up on somebody. */
+/* Receives replies. Sets *took if there were any. False if the server closed a connection. */
 static bool take_answers(const struct scene *scene, bool *took) {
 	char answers[4096];
 
@@ -106,7 +89,7 @@ static bool take_answers(const struct scene *scene, bool *took) {
 	return true;
 }
 
-/* Lets the server do all that it can, and takes its answers. False: it hung up. */
+/* Lets the server do all that it can, and takes its replies. False if it closed a connection. */
 static bool turns(struct scene *scene) {
 	struct epoll_event events[EVENTS];
 	bool took;
@@ -115,7 +98,7 @@ static bool turns(struct scene *scene) {
 		int count = epoll_wait(scene->epoll, events, EVENTS, 0);
 
 		for (int i = 0; i < count; i++) {
-			struct watch *watch = events[i].data.ptr;
+			struct event_handler *watch = events[i].data.ptr;
 
 			watch->ready(watch, events[i].events);
 		}

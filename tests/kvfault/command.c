@@ -199,7 +199,7 @@ static bool give_order(struct command *command, struct route *route, enum deed d
 	return true;
 }
 
-/* Words behind its name: who says more wants something else than will be done. */
+/* Words behind its name: more of them would mean something else than what is done. */
 static bool has_at_most(struct command *command, size_t words_max) {
 	return command->count <= 1 + words_max ||
 	       error(command, "%s: \"%s\" is too much (kvfault --help)", command->words[0],

@@ -34,7 +34,7 @@ static void hang_up(struct caller *caller) {
 	caller->size = 0;
 }
 
-/* An answer is short: who does not take it is not waited for. */
+/* A reply is short: a client that does not read it is not waited for. */
 static bool answer(struct caller *caller, const char *command) {
 	char text[CONTROL_ANSWER_MAX + 1];
 	size_t size;

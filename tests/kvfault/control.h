@@ -2,7 +2,7 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
-/* control.h - the control socket: a line in is a command, a line out its answer. */
+/* control.h - the control socket: each line is a command, and has one line as its reply. */
 
 #include "network.h"
 

@@ -43,7 +43,7 @@ static void close_client(struct link *link, bool with_reset) {
 	link_closed(link);
 }
 
-/* Datagrams are always read: who sends too many loses some. */
+/* Datagrams are always read: a client that sends too many loses some. */
 static void look(struct link *link) {
 	(void)link;
 }

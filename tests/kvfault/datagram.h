@@ -3,8 +3,8 @@
 #define DATAGRAM_H
 
 /*
- * datagram.h - the clients of a route over udp: for each address that datagrams come from a socket
- * to the server, so that answers find their way back.
+ * datagram.h - the clients of a route over udp: for each source address a socket to the server, so
+ * that replies find their way back.
  */
 
 #include "network.h"

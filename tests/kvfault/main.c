@@ -9,8 +9,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "random.h"
 #include "control.h"
+#include "random.h"
 #include "route.h"
 
 static const char usage[] =

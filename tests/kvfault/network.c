@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "heap.h"
+#include "event_heap.h"
 
 enum {
 	EVENTS_MAX = 64,
@@ -44,13 +44,13 @@ void network_change(struct network *network, int fd, struct watch *watch, uint32
 
 /* --- Doors ----------------------------------------------------------------------------------- */
 
-/* Left open, it would be told again at once, and until somebody hangs up. */
+/* Left open, it would be reported again at once, until a client closes. */
 void network_accept_failed(struct network *network, int error, int fd, struct watch *watch) {
 	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
 		return;
 	if (!network->has_said_closed)
 		(void)fprintf(stderr,
-			      "kvfault: cannot accept: %s: who comes in waits (said once)\n",
+			      "kvfault: cannot accept: %s: new clients wait (logged once)\n",
 			      strerror(error));
 	network->has_said_closed = true;
 	network_change(network, fd, watch, 0);
@@ -201,9 +201,9 @@ static void count_fate(struct route *route, enum direction direction, const stru
 
 void link_carry(struct link *link, enum direction direction, struct kv_bytes message) {
 	struct route *route = link->route;
-	struct dice dice = dice_for(route->network->seed, route->number, link->number, direction,
-				    link->messages[direction]++);
-	struct fate fate = rules_judge(&route->rules, &dice, direction,
+	struct prng prng = rules_prng(route->network->seed, route->number, link->number, direction,
+				      link->messages[direction]++);
+	struct fate fate = rules_judge(&route->rules, &prng, direction,
 				       procedure_of(link, direction, message), message.size);
 	struct parcel *parcel;
 
@@ -345,7 +345,7 @@ static void empty_graves(struct network *network) {
 	}
 }
 
-/* Above the limit streams are not read, so that whoever sends has to wait. */
+/* Above the limit streams are not read, so that their senders have to wait. */
 static void mind_limits(struct network *network) {
 	bool is_full = network->bytes > BYTES_MAX || network->parcel_count > PARCELS_MAX / 2;
 

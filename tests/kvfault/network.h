@@ -3,13 +3,13 @@
 #define NETWORK_H
 
 /*
- * network.h - routes from clients to servers, the messages on their way, and the loop that moves
- * them when they are due.
+ * network.h - the simulated network: routes from clients to servers, the messages on their way,
+ * and the loop that delivers them when they are due.
  *
- * A route is an address where clients come in and one where the server is. A link is one client on
- * a route: a connection, or whoever sends from one udp port. A parcel is one copy of a message (a
- * record or a datagram) on its way along a link. Streams and datagrams each say how a parcel is
- * handed over (struct link_kind).
+ * A route is an address where clients connect and one where the server is. A link is one client on
+ * a route: a connection, or one source port of udp. A parcel is one copy of a message (a record or
+ * a datagram) on its way along a link. Streams and datagrams each define how a parcel is delivered
+ * (struct link_kind).
  */
 
 #include <stdbool.h>
@@ -36,7 +36,7 @@ struct watch {
 	void (*ready)(struct watch *watch, uint32_t events);
 };
 
-/* One where others come in, while nobody is let in. */
+/* One where clients connect, while none is accepted. */
 struct closed_door {
 	int fd;
 	struct watch *watch;
@@ -147,8 +147,8 @@ bool network_watch(struct network *network, int fd, struct watch *watch, uint32_
 void network_change(struct network *network, int fd, struct watch *watch, uint32_t events);
 
 /*
- * Nobody could be accepted at `fd`, which is watched for EPOLLIN, for this errno. If nothing was
- * left to make a connection of, whoever waits there is not looked at for a while.
+ * No connection could be accepted at `fd`, which is watched for EPOLLIN, for this errno. If nothing
+ * was left to make a connection of, that address is not polled for a while.
  */
 void network_accept_failed(struct network *network, int error, int fd, struct watch *watch);
 

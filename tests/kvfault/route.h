@@ -2,7 +2,7 @@
 #ifndef ROUTE_H
 #define ROUTE_H
 
-/* route.h - the two addresses of a route: where clients come in, and where its server is. */
+/* route.h - the two addresses of a route: where clients connect, and where its server is. */
 
 #include "network.h"
 

@@ -108,8 +108,26 @@ static struct fate obey(struct order *order) {
 	return fate;
 }
 
-/* Every message throws the same dice, so that one setting does not change what another does. */
-static struct fate chance(const struct rules *rules, struct dice *dice, enum direction direction,
+struct prng rules_prng(uint64_t seed, uint64_t route, uint64_t link, uint64_t direction,
+		       uint64_t index) {
+	const uint64_t which[] = {route, link, direction, index};
+	struct prng prng = {seed};
+
+	for (unsigned i = 0; i < sizeof which / sizeof which[0]; i++)
+		prng.state = prng_next(&prng) ^ which[i];
+	return prng;
+}
+
+static unsigned draw_to(struct prng *prng, unsigned max) {
+	return (unsigned)prng_between(prng, 0, max);
+}
+
+static bool happens(struct prng *prng, unsigned percent) {
+	return prng_below(prng, 100) < percent;
+}
+
+/* Every message draws the same numbers, so that one setting does not change what another does. */
+static struct fate chance(const struct rules *rules, struct prng *prng, enum direction direction,
 			  size_t size) {
 	const unsigned *of = rules->settings;
 	bool is_request = direction == REQUESTS;
@@ -117,18 +135,18 @@ static struct fate chance(const struct rules *rules, struct dice *dice, enum dir
 	unsigned near_ms, far_ms[2];
 	bool comes_twice, comes_late, is_fragmented;
 
-	fate.is_lost = dice_percent(dice, of[is_request ? LOSE_REQUESTS : LOSE_REPLIES]);
-	fate.delay_ms = dice_upto(dice, of[is_request ? DELAY_REQUESTS : DELAY_REPLIES]);
-	near_ms = dice_upto(dice, of[DELAY_REQUESTS]);
+	fate.is_lost = happens(prng, of[is_request ? LOSE_REQUESTS : LOSE_REPLIES]);
+	fate.delay_ms = draw_to(prng, of[is_request ? DELAY_REQUESTS : DELAY_REPLIES]);
+	near_ms = draw_to(prng, of[DELAY_REQUESTS]);
 	for (unsigned i = 0; i < 2; i++)
-		far_ms[i] = dice_upto(dice, of[FAR]);
-	comes_twice = dice_percent(dice, of[REPEAT]);
-	comes_late = dice_percent(dice, of[LATE]);
-	fate.may_overtake = dice_percent(dice, of[REORDER]);
-	fate.is_cut = dice_percent(dice, of[CUT]);
-	fate.cut_at = dice_upto(dice, size < UINT32_MAX - 4 ? (unsigned)size + 4 : UINT32_MAX - 1);
-	is_fragmented = dice_percent(dice, of[FRAGMENT]);
-	fate.fragment = 1 + dice_upto(dice, FRAGMENT_MAX - 1);
+		far_ms[i] = draw_to(prng, of[FAR]);
+	comes_twice = happens(prng, of[REPEAT]);
+	comes_late = happens(prng, of[LATE]);
+	fate.may_overtake = happens(prng, of[REORDER]);
+	fate.is_cut = happens(prng, of[CUT]);
+	fate.cut_at = draw_to(prng, size < UINT32_MAX - 4 ? (unsigned)size + 4 : UINT32_MAX - 1);
+	is_fragmented = happens(prng, of[FRAGMENT]);
+	fate.fragment = 1 + draw_to(prng, FRAGMENT_MAX - 1);
 	if (!is_fragmented || size > FRAGMENT_RECORD_MAX)
 		fate.fragment = 0;
 	if (fate.may_overtake)
@@ -140,9 +158,9 @@ static struct fate chance(const struct rules *rules, struct dice *dice, enum dir
 	return fate;
 }
 
-struct fate rules_judge(struct rules *rules, struct dice *dice, enum direction direction,
+struct fate rules_judge(struct rules *rules, struct prng *prng, enum direction direction,
 			int procedure, size_t size) {
 	struct order *order = find_order(rules, direction, procedure);
 
-	return order != NULL ? obey(order) : chance(rules, dice, direction, size);
+	return order != NULL ? obey(order) : chance(rules, prng, direction, size);
 }

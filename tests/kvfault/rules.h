@@ -3,17 +3,17 @@
 #define RULES_H
 
 /*
- * rules.h - what a network does to messages: by chance (settings), and by hand (orders).
+ * rules.h - the rules for messages: random faults (settings), and faults by command (orders).
  *
- * No sockets and no clock: a message comes in as where it goes, what it calls and its dice, and its
- * fate comes out.
+ * No sockets and no clock: the input is a message's direction, procedure and random numbers, and
+ * the output its fate.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dice.h"
+#include "prng.h"
 
 enum direction { REQUESTS, REPLIES, DIRECTIONS };
 
@@ -86,8 +86,15 @@ unsigned rules_setting_max(enum setting setting);
 bool rules_order(struct rules *rules, struct order order);
 void rules_forget_orders(struct rules *rules);
 
+/*
+ * The random numbers of the message `index` of a conversation: its own, so that they depend on the
+ * seed and its place only, and not on when other messages come.
+ */
+struct prng rules_prng(uint64_t seed, uint64_t route, uint64_t link, uint64_t direction,
+		       uint64_t index);
+
 /* Judges one message of `size` bytes. Uses up orders. */
-struct fate rules_judge(struct rules *rules, struct dice *dice, enum direction direction,
+struct fate rules_judge(struct rules *rules, struct prng *prng, enum direction direction,
 			int procedure, size_t size);
 
 #endif

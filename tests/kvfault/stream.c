@@ -235,6 +235,7 @@ static bool take(struct end *end, const uint8_t *bytes, size_t size) {
 			break;
 		case RECORD_INVALID:
 		case RECORD_NOMEM:
+		case RECORD_HEAD_ONLY:
 			return false;
 		}
 	}
@@ -336,7 +337,7 @@ static void add_pair(struct route *route, int client, int server) {
 	look_at_pair(&pair->link);
 }
 
-/* -1: nobody waits, or (errno) he has to. */
+/* -1: no client waits, or (errno) it has to. */
 static int accept_client(const struct route *route, int *server) {
 	int client;
 

@@ -4,7 +4,7 @@
 
 /*
  * stream.h - connections of a route over tcp or a local socket: for each client's one to the
- * server. What they carry are records (RFC 5531, 11), whole ones in, whole ones out.
+ * server. They carry records (RFC 5531, 11): only complete ones are passed on.
  */
 
 #include "network.h"

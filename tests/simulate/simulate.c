@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "run.h"
+#include "scenario.h"
 
 enum {
 	JOBS_MAX = 64,
@@ -87,24 +87,24 @@ static bool read_options(int argc, char **argv, struct options *options) {
 	    {"list", required_argument, NULL, 'l'},    {NULL, 0, NULL, 0},
 	};
 	uint64_t number = 0;
-	int letter;
+	int message;
 
 	*options = (struct options){.jobs = 2};
-	while ((letter = getopt_long(argc, argv, "v", names, NULL)) != -1) {
-		if (strchr("sctj", letter) != NULL && !read_number(optarg, &number))
+	while ((message = getopt_long(argc, argv, "v", names, NULL)) != -1) {
+		if (strchr("sctj", message) != NULL && !read_number(optarg, &number))
 			return false;
-		if (letter == 's') {
+		if (message == 's') {
 			options->seed = number;
 			options->has_seed = true;
-		} else if (letter == 'c') {
+		} else if (message == 'c') {
 			options->count = number;
-		} else if (letter == 't') {
+		} else if (message == 't') {
 			options->seconds = (double)number;
-		} else if (letter == 'j') {
+		} else if (message == 'j') {
 			options->jobs = number < JOBS_MAX ? (unsigned)number : JOBS_MAX;
-		} else if (letter == 'l') {
+		} else if (message == 'l') {
 			options->list = optarg;
-		} else if (letter == 'v') {
+		} else if (message == 'v') {
 			options->is_told = true;
 		} else {
 			return false;
@@ -126,7 +126,7 @@ static void run_here(const struct options *options, uint64_t seed, int pipe) {
 	struct outcome outcome = {.hash = 0};
 
 	(void)alarm(SEED_SECONDS);
-	if (!run_seed(seed, options->is_told, &outcome))
+	if (!scenario_run(seed, options->is_told, &outcome))
 		_exit(EXIT_FAILURE);
 	(void)fflush(stdout);
 	if (write(pipe, &outcome, sizeof(outcome)) != (ssize_t)sizeof(outcome))
@@ -160,7 +160,7 @@ static bool job_begin(struct job *job, const struct options *options, uint64_t s
 
 static void add_up(struct tally *tally, const struct outcome *outcome) {
 #define ADD(name, words) tally->figures.name += outcome->figures.name;
-	WORLD_FIGURES(ADD)
+	SIM_FIGURES(ADD)
 #undef ADD
 	tally->seeds++;
 	tally->virtual_ms += outcome->virtual_ms;
@@ -303,7 +303,7 @@ static void say_all(const struct tally *tally, double took_s) {
 	(void)printf("%" PRIu64 " seeds in %.1f s, %.1f hours of theirs:", tally->seeds, took_s,
 		     (double)tally->virtual_ms / 3600000);
 #define SAY(name, words) (void)printf(" %" PRIu64 " " words ";", tally->figures.name);
-	WORLD_FIGURES(SAY)
+	SIM_FIGURES(SAY)
 #undef SAY
 	if (tally->seeds == 1)
 		(void)printf(" log %016" PRIx64 ";", tally->hash);

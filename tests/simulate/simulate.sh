@@ -2,30 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # simulate.sh - simulated worlds keep all promises: those of past failures, and as many fresh ones as
-# SIMULATE_SECONDS (default 8) allow. See tests/simulate/climate.h and `make simulate`.
-set -u
-export LC_ALL=C
-
-BUILD=${BUILD:-build}
+# SIMULATE_SECONDS (default 8) allow. See tests/simulate/sim_config.h and `make simulate`.
+# shellcheck source=tests/support/script.sh
+. "$(dirname "$0")/../support/script.sh"
 simulate=$BUILD/tests/simulate/simulate
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/kv-simulate.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 143' TERM INT
-
-failed=0
-# test_that NAME COMMAND...: what the command says is shown if it fails.
-test_that() {
-	local name=$1
-	shift
-	if "$@" > "$dir/out" 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name"
-		sed 's/^/  /' "$dir/out"
-		failed=1
-	fi
-}
 
 fresh_seeds() {
 	"$simulate" --seconds "${SIMULATE_SECONDS:-8}" > "$dir/fresh" 2>&1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# shellcheck shell=bash disable=SC2034 # variables are used by those who source it
+# shellcheck shell=bash disable=SC2034 # variables are used by the scripts that source it
 #
 # kvctl.sh - what the tests of kvctl are made of; to be sourced. start_server starts a real kvd, kv
 # runs kvctl on it, check runs one test and prints "ok NAME" or "not ok NAME". At the end: exit

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -14,7 +15,7 @@
 
 #include "suite.h"
 
-enum { NOBODY = 65534, RUN_SECONDS = 100 };
+enum { UNPRIVILEGED_UID = 65534, RUN_SECONDS = 100 };
 
 /* Between fork and exec: no way to report but the exit status, and 127 is what a shell says. */
 static void become(const struct command *command, pid_t parent) {
@@ -25,8 +26,9 @@ static void become(const struct command *command, pid_t parent) {
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0) {
 		_exit(127);
 	}
-	if (command->as_nobody && geteuid() == 0 &&
-	    (setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0)) {
+	if (command->is_unprivileged && geteuid() == 0 &&
+	    (setgroups(0, NULL) != 0 || setgid(UNPRIVILEGED_UID) != 0 ||
+	     setuid(UNPRIVILEGED_UID) != 0)) {
 		_exit(127);
 	}
 	/* After setuid(), which clears it. */
@@ -104,7 +106,31 @@ char *process_read_file(const char *path) {
 	return text;
 }
 
-static struct run run_as(const char *const argv[], bool as_nobody) {
+void process_describe(const struct process *process) {
+	static const char *const files[] = {"comm", "wchan", "syscall", "stack", "stat", "io"};
+	char path[300];
+	(void)snprintf(path, sizeof path, "/proc/%d/task", (int)process->pid);
+	DIR *tasks = opendir(path);
+	const struct dirent *task;
+
+	while (tasks != NULL && (task = readdir(tasks)) != NULL) {
+		for (size_t i = 0; task->d_name[0] != '.' && i < sizeof files / sizeof files[0];
+		     i++) {
+			(void)snprintf(path, sizeof path, "/proc/%d/task/%.20s/%s",
+				       (int)process->pid, task->d_name, files[i]);
+			char *text = process_read_file(path);
+			(void)fprintf(stderr, "thread %s: %s: %s\n", task->d_name, files[i], text);
+			free(text);
+		}
+	}
+	if (tasks != NULL)
+		(void)closedir(tasks);
+	char *load = process_read_file("/proc/loadavg");
+	(void)fprintf(stderr, "load: %s", load);
+	free(load);
+}
+
+static struct run run_as(const char *const argv[], bool is_unprivileged) {
 	char dir[64];
 	char out_path[80];
 	char err_path[80];
@@ -118,7 +144,7 @@ static struct run run_as(const char *const argv[], bool as_nobody) {
 	ck_assert_int_ge(err, 0);
 
 	struct command command = {
-	    .argv = argv, .in = -1, .out = out, .err = err, .as_nobody = as_nobody};
+	    .argv = argv, .in = -1, .out = out, .err = err, .is_unprivileged = is_unprivileged};
 	struct process process;
 	process_start(&process, &command);
 	struct run run = {.status = process_wait(&process, RUN_SECONDS)};
@@ -133,7 +159,7 @@ struct run run_program(const char *const argv[]) {
 	return run_as(argv, false);
 }
 
-struct run run_program_as_nobody(const char *const argv[]) {
+struct run run_program_unprivileged(const char *const argv[]) {
 	return run_as(argv, true);
 }
 

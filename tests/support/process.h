@@ -20,7 +20,7 @@ struct process {
 struct command {
 	const char *const *argv; /* with a final NULL; looked up in $PATH */
 	int in, out, err;	 /* borrowed descriptors; -1: /dev/null */
-	bool as_nobody;		 /* as an ordinary user, if the test runs as root */
+	bool is_unprivileged;	 /* as an ordinary user, if the test runs as root */
 };
 
 void process_start(struct process *process, const struct command *command);
@@ -34,6 +34,10 @@ int process_wait(struct process *process, unsigned seconds);
 /* Whether it still runs. Does not wait for it. */
 bool process_is_alive(const struct process *process);
 
+/* Prints where each of its threads is, in the kernel too: for one that does not do what it should.
+ */
+void process_describe(const struct process *process);
+
 /* Sends a signal. */
 void process_signal(const struct process *process, int signal);
 
@@ -46,7 +50,7 @@ struct run {
 
 /* Runs a program with /dev/null as its input. run_free() frees what it printed. */
 struct run run_program(const char *const argv[]);
-struct run run_program_as_nobody(const char *const argv[]);
+struct run run_program_unprivileged(const char *const argv[]);
 void run_free(struct run *run);
 
 /* The whole file as a string, to be freed; empty if there is none. */

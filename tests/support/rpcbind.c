@@ -16,7 +16,7 @@
 
 #include "suite.h"
 
-enum { PATIENCE_MS = 60000 };
+enum { WAIT_MAX_MS = 60000 };
 
 static const char socket_path[] = "/run/rpcbind.sock";
 
@@ -61,7 +61,7 @@ static void widen_path(void) {
 void rpcbind_start(struct process *rpcbind) {
 	static const char *const argv[] = {"rpcbind", "-f", NULL};
 	struct command command = {.argv = argv, .in = -1, .out = -1, .err = -1};
-	uint64_t deadline = suite_now_ms() + PATIENCE_MS;
+	uint64_t deadline = suite_now_ms() + WAIT_MAX_MS;
 
 	widen_path();
 	/* Where it keeps its state; Debian's rpcbind does not make it. */
@@ -123,7 +123,7 @@ bool rpcbind_knows(uint32_t program, const char *netid, char address[128]) {
 }
 
 static void await(uint32_t program, const char *netid, bool wanted) {
-	uint64_t deadline = suite_now_ms() + PATIENCE_MS;
+	uint64_t deadline = suite_now_ms() + WAIT_MAX_MS;
 	char address[128];
 
 	while (rpcbind_knows(program, netid, address) != wanted) {

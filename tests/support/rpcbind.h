@@ -3,8 +3,8 @@
 #define RPCBIND_H
 
 /*
- * rpcbind.h - an rpcbind for a test: one of its own in a network of its own if the test runs as
- * root, else the machine's.
+ * rpcbind.h - an rpcbind for a test: one of its own in its own network namespace if the test runs
+ * as root, else the machine's.
  */
 
 #include <stdbool.h>
@@ -30,7 +30,7 @@ bool rpcbind_have(const char *what);
 /* Whether rpcbind answers on this machine. */
 bool rpcbind_is_there(void);
 
-/* A program number that is nobody's, as an option of kvd takes it. */
+/* A program number that is not in use, as an option of kvd takes it. */
 uint32_t rpcbind_program(char text[16]);
 
 /*

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "suite.h"
@@ -39,6 +40,20 @@ void server_program(const char *name, char path[512]) {
 		*slash = '\0';
 	}
 	(void)snprintf(path, 512, "%s/%s", self, name);
+}
+
+void server_share_kvd(void) {
+	char kvd[512], dir[64], copy[80];
+
+	server_program("kvd", kvd);
+	suite_directory(dir);
+	(void)snprintf(copy, sizeof(copy), "%s/kvd", dir);
+	struct run run = run_program(
+	    (const char *const[]){"cp", getenv("KVD") != NULL ? getenv("KVD") : kvd, copy, NULL});
+	ck_assert_msg(run.status == 0, "%s", run.err);
+	run_free(&run);
+	ck_assert_int_eq(chmod(copy, 0755), 0);
+	ck_assert_int_eq(setenv("KVD", copy, 1), 0);
 }
 
 bool server_has_ipv6(void) {
@@ -131,7 +146,12 @@ bool server_await_ready(struct server *server) {
 		uint64_t now = suite_now_ms();
 		struct pollfd ready = {.fd = server->out, .events = POLLIN};
 		int found = now < deadline ? poll(&ready, 1, (int)(deadline - now)) : 0;
-		ck_assert_msg(found == 1, "no ready line within %d s", READY_SECONDS);
+		if (found != 1) {
+			process_describe(&server->process);
+			char *said = server_said(server);
+			ck_abort_msg("no ready line within %d s; kvd said: %s", READY_SECONDS,
+				     said);
+		}
 		ssize_t got =
 		    read(server->out, server->ready + size, sizeof server->ready - 1 - size);
 		if (got <= 0) {
@@ -269,4 +289,20 @@ uint64_t server_memory(const struct server *server) {
 	uint64_t memory = strtoull(line + sizeof name - 1, NULL, 10) * 1024;
 	free(text);
 	return memory;
+}
+
+struct run server_kvctl(const struct server *server, const char *const words[]) {
+	const char *argv[16] = {NULL};
+	char path[512];
+	char address[128];
+	size_t count = 3;
+
+	server_program("kvctl", path);
+	server_address(server, VIA_LOCAL, address);
+	argv[0] = getenv("KVCTL") != NULL ? getenv("KVCTL") : path;
+	argv[1] = "-s";
+	argv[2] = address;
+	for (size_t i = 0; words[i] != NULL; i++)
+		argv[count++] = words[i];
+	return run_program(argv);
 }

@@ -3,11 +3,11 @@
 #define SERVER_H
 
 /*
- * server.h - a real kvd, started by a test in a directory of its own.
+ * server.h - a real kvd process in a directory of its own.
  *
  * The program is $KVD, or the kvd that was built beside this test; $KVD_WRAPPER is put before it
- * ("valgrind -q --error-exitcode=99"). Words in it are separated by spaces. What goes wrong here
- * fails the test, and prints what the server said.
+ * ("valgrind -q --error-exitcode=99"), with words separated by spaces. Any failure fails the test,
+ * and prints what the server logged.
  */
 
 #include <stdarg.h>
@@ -71,6 +71,16 @@ uint64_t server_memory(const struct server *server);
 
 /* Path of a program built beside kvd ("kvctl"). */
 void server_program(const char *name, char path[512]);
+
+/*
+ * Servers are started from a copy of kvd from here on: another user may not reach the place where
+ * kvd was built.
+ */
+void server_share_kvd(void);
+
+/* Runs kvctl on the server: server_kvctl(&server, WORDS("get", "k")). */
+struct run server_kvctl(const struct server *server, const char *const words[]);
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* Whether this machine has ::1. */
 bool server_has_ipv6(void);

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "suite.h"
 
-#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { CASE_SECONDS = 120, TREE_FILES = 16, BASE_MAX = 30 };
 
 #if defined(__has_feature)
 #define HAS_FEATURE(name) __has_feature(name)
@@ -20,7 +16,7 @@ enum { CASE_SECONDS = 120, TREE_FILES = 16, BASE_MAX = 30 };
 #endif
 
 #if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
-/* Asked for by the sanitizer: libtirpc decodes padding, which nobody reads, into one static word.
+/* Asked for by the sanitizer: libtirpc decodes padding, which is never read, into one static word.
  */
 const char *__tsan_default_suppressions(void);
 
@@ -29,56 +25,13 @@ const char *__tsan_default_suppressions(void) {
 }
 #endif
 
-static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *where) {
-	(void)stat;
-	(void)type;
-	(void)where;
-	/* One that is left behind is seen in the directory above it. */
-	(void)remove(path);
-	return 0;
-}
-
-int suite_run(Suite *suite) {
-	const char *base = getenv("TMPDIR");
-	char dir[64];
-
-	/* The path of a local socket must fit in sockaddr_un below it. */
-	(void)snprintf(dir, sizeof dir, "%s/kv-test-XXXXXX",
-		       base != NULL && strlen(base) <= BASE_MAX ? base : "/tmp");
-	/* A test is a fork of this process: what stdio still held would be printed twice. */
-	if (setvbuf(stdout, NULL, _IONBF, 0) != 0 || mkdtemp(dir) == NULL ||
-	    chmod(dir, 0755) != 0 || setenv("TMPDIR", dir, 1) != 0) {
-		perror(dir);
-		return EXIT_FAILURE;
-	}
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-
-	if (nftw(dir, remove_one, TREE_FILES, FTW_DEPTH | FTW_PHYS) != 0) {
-		perror(dir);
-		return EXIT_FAILURE;
-	}
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-TCase *suite_case(Suite *suite, const char *name) {
-	TCase *tests = tcase_create(name);
-
-	tcase_set_timeout(tests, CASE_SECONDS);
-	suite_add_tcase(suite, tests);
-	return tests;
-}
-
 void suite_directory(char path[64]) {
 	const char *base = getenv("TMPDIR");
 	int length = snprintf(path, 64, "%s/XXXXXX", base != NULL ? base : "/tmp");
 
 	ck_assert_int_lt(length, 64);
 	ck_assert_msg(mkdtemp(path) != NULL, "no directory %s", path);
-	ck_assert_int_eq(chmod(path, 0777), 0);
+	ck_assert_int_eq(chmod(path, 0755), 0);
 }
 
 /* One write for each line, so that lines of programs run side by side do not mix. */

@@ -2,27 +2,17 @@
 #ifndef SUITE_H
 #define SUITE_H
 
-/*
- * suite.h - one test program: its directory, its figures, the time, and what it leaves out.
- */
+/* suite.h - helpers of all system tests: directories, printed figures, time, skipped parts. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <check.h>
+#include "test.h"
 
 #define SUITE_FORMAT __attribute__((format(printf, 1, 2)))
 
-/*
- * Runs the suite and frees it; what main() returns. While it runs, $TMPDIR names a fresh directory
- * that is removed at the end, whatever became of the tests.
+/* Makes a fresh directory below $TMPDIR that all users may enter, and writes its path into `path`.
  */
-int suite_run(Suite *suite);
-
-/* A test case with a generous time limit. */
-TCase *suite_case(Suite *suite, const char *name);
-
-/* Makes a fresh directory below $TMPDIR that anybody may enter, and writes its path into `path`. */
 void suite_directory(char path[64]);
 
 /* Prints a measured figure, "figure: ...". */

@@ -2,6 +2,7 @@
 /* libkv against a real kvd: what a program that links it can rely on. */
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,13 +12,12 @@
 #include <unistd.h>
 
 #include <kv/kv.h>
+#include <kv/lock.h>
 
-#include "scene.h"
+#include "fixture.h"
 #include "suite.h"
-
-static struct kv_bytes bytes(const char *text) {
-	return (struct kv_bytes){text, strlen(text)};
-}
+#include "test.h"
+#include "text_bytes.h"
 
 static struct kv_client *open_at(const char *address, unsigned timeout_ms) {
 	struct kv_options options = {.server = address, .timeout_ms = timeout_ms};
@@ -45,7 +45,9 @@ static void check_value(struct kv_client *client, const char *key, const char *t
 	kv_value_free(&value);
 }
 
-START_TEST(get_put_and_append_follow_the_version_table) {
+CASE(calls);
+
+TEST(get_put_and_append_follow_the_version_table) {
 	struct server server;
 	uint64_t version = 99;
 
@@ -83,7 +85,6 @@ START_TEST(get_put_and_append_follow_the_version_table) {
 	}
 	server_stop(&server);
 }
-END_TEST
 
 enum { THREADS = 8, APPENDS = 500 };
 
@@ -131,7 +132,7 @@ static void check_lines(struct kv_client *client) {
 	kv_value_free(&value);
 }
 
-START_TEST(threads_that_share_a_handle_append_each_line_once_and_in_order) {
+TEST(threads_that_share_a_handle_append_each_line_once_and_in_order) {
 	static const enum via ways[] = {VIA_TCP, VIA_LOCAL, VIA_UDP};
 
 	for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++) {
@@ -154,9 +155,8 @@ START_TEST(threads_that_share_a_handle_append_each_line_once_and_in_order) {
 		server_stop(&server);
 	}
 }
-END_TEST
 
-START_TEST(another_store_at_the_address_ends_the_session_and_the_next_call_starts_afresh) {
+TEST(another_store_at_the_address_ends_the_session_and_the_next_call_starts_afresh) {
 	static const enum via ways[] = {VIA_TCP, VIA_LOCAL, VIA_UDP};
 	struct kv_value value;
 
@@ -178,9 +178,10 @@ START_TEST(another_store_at_the_address_ends_the_session_and_the_next_call_start
 		server_stop(&server);
 	}
 }
-END_TEST
 
-START_TEST(a_view_with_a_time_limit_tells_timeout_from_maybe) {
+CASE(handles);
+
+TEST(a_view_with_a_time_limit_tells_timeout_from_maybe) {
 	struct server server;
 	struct kv_value value;
 	struct kv_client *view;
@@ -188,11 +189,11 @@ START_TEST(a_view_with_a_time_limit_tells_timeout_from_maybe) {
 	server_start(&server, NULL);
 	struct kv_client *client = open_via(&server, VIA_TCP);
 	ck_assert_int_eq(kv_put(client, bytes("k"), bytes("one"), 0, NULL), KV_OK);
-	ck_assert_int_eq(kv_within(client, 300, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 300, &view), KV_OK);
 	process_signal(&server.process, SIGSTOP);
 	uint64_t start = suite_now_ms();
 	ck_assert_int_eq(kv_get(view, bytes("k"), &value), KV_TIMEOUT);
-	/* It was handed to the kernel: nobody knows whether the server will run it. */
+	/* It was handed to the kernel: it is unknown whether the server will run it. */
 	ck_assert_int_eq(kv_put(view, bytes("k"), bytes("two"), 1, NULL), KV_MAYBE);
 	uint64_t took = suite_now_ms() - start;
 	ck_assert_uint_ge(took, 600);
@@ -206,9 +207,8 @@ START_TEST(a_view_with_a_time_limit_tells_timeout_from_maybe) {
 	kv_close(client);
 	server_stop(&server);
 }
-END_TEST
 
-START_TEST(a_handle_belongs_to_the_process_that_opened_it) {
+TEST(a_handle_belongs_to_the_process_that_opened_it) {
 	struct server server;
 
 	server_start(&server, NULL);
@@ -233,15 +233,62 @@ START_TEST(a_handle_belongs_to_the_process_that_opened_it) {
 	kv_close(client);
 	server_stop(&server);
 }
-END_TEST
 
-START_TEST(a_stateless_handle_puts_conditionally_and_opens_no_session) {
-	struct scene scene;
+/* Its number is that of its parent: both are the first process of a PID namespace. */
+static int in_another_namespace(const struct server *server) {
+	struct kv_client *client = open_via(server, VIA_TCP);
+	struct kv_lock *lock;
+	int status = 1;
+
+	if (kv_lock_open(client, bytes("L"), &lock) != KV_OK ||
+	    kv_lock_acquire(lock, 60000) != KV_OK || unshare(CLONE_NEWPID) != 0)
+		return 1;
+	pid_t child = fork();
+	if (child == 0) {
+		bool is_refused =
+		    getpid() == 1 && !kv_is_owner(client) && kv_lock_token(lock) == 0 &&
+		    kv_lock_acquire(lock, 1000) == KV_INVALID && kv_lock_try(lock) == KV_INVALID &&
+		    kv_lock_release(lock) == KV_INVALID && kv_ping(client) == KV_INVALID;
+		_exit(is_refused ? 0 : 1);
+	}
+	if (getpid() != 1 || waitpid(child, &status, 0) != child || status != 0)
+		return 1;
+	return kv_is_owner(client) && kv_lock_token(lock) == 1 && kv_lock_release(lock) == KV_OK
+		   ? 0
+		   : 1;
+}
+
+TEST(a_child_with_the_number_of_its_parent_holds_no_lock) {
+	struct server server;
+	int status;
+
+	server_start(&server, NULL);
+	pid_t starter = fork();
+	ck_assert_int_ge(starter, 0);
+	if (starter == 0) {
+		if (geteuid() != 0 || unshare(CLONE_NEWPID) != 0)
+			_exit(77);
+		pid_t first = fork();
+		if (first == 0)
+			_exit(in_another_namespace(&server));
+		_exit(first > 0 && waitpid(first, &status, 0) == first && status == 0 ? 0 : 1);
+	}
+	ck_assert_int_eq(waitpid(starter, &status, 0), starter);
+	ck_assert(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		suite_skip("only root may have a PID namespace");
+	else
+		ck_assert_int_eq(WEXITSTATUS(status), 0);
+	server_stop(&server);
+}
+
+CASE(handles_plain, .setup = fixture_plain, .teardown = fixture_end);
+
+TEST(a_stateless_handle_puts_conditionally_and_opens_no_session) {
 	char address[128];
 	uint64_t version;
 
-	scene_open(&scene, NULL);
-	server_address(&scene.server, VIA_TCP, address);
+	server_address(&fx.server, VIA_TCP, address);
 	struct kv_options options = {.server = address, .timeout_ms = 60000, .stateless = true};
 	struct kv_client *client;
 	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
@@ -252,13 +299,13 @@ START_TEST(a_stateless_handle_puts_conditionally_and_opens_no_session) {
 	ck_assert_uint_eq(version, 1);
 	ck_assert_int_eq(kv_put(client, bytes("k"), bytes("w"), 1, &version), KV_OK);
 	check_value(client, "k", "w", 2);
-	ck_assert_uint_eq(counter(&scene.peer, "sessions"), 1);
+	ck_assert_uint_eq(counter(&fx.peer, "sessions"), 1);
 	kv_close(client);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(a_dead_address_in_the_list_is_passed_over) {
+CASE(handles);
+
+TEST(a_dead_address_in_the_list_is_passed_over) {
 	struct server server;
 	struct sockaddr_in dead = {.sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -266,7 +313,7 @@ START_TEST(a_dead_address_in_the_list_is_passed_over) {
 	char address[128];
 	char list[300];
 
-	/* Bound, so that it is nobody else's, but nobody listens. */
+	/* Bound, so that no other program has it, but it does not listen. */
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&dead, size), 0);
@@ -284,33 +331,31 @@ START_TEST(a_dead_address_in_the_list_is_passed_over) {
 	server_kill(&server);
 	client = open_at(list, 500);
 	ck_assert_int_eq(kv_put(client, bytes("k"), bytes("v"), 0, NULL), KV_TIMEOUT);
-	kv_reason(client, reason, sizeof reason);
+	kv_last_error(client, reason, sizeof reason);
 	ck_assert_str_ne(reason, "");
 	kv_close(client);
 	ck_assert_int_eq(close(fd), 0);
 }
-END_TEST
 
-START_TEST(closing_a_handle_ends_its_session) {
-	struct scene scene;
+CASE(handles_plain, .setup = fixture_plain, .teardown = fixture_end);
 
-	scene_open(&scene, NULL);
+TEST(closing_a_handle_ends_its_session) {
 	for (int via = VIA_TCP; via <= VIA_UDP; via += VIA_UDP - VIA_TCP) {
-		struct kv_client *client = open_via(&scene.server, (enum via)via);
+		struct kv_client *client = open_via(&fx.server, (enum via)via);
 		struct kv_value value;
 		/* One that only reads opens none. */
 		ck_assert_int_eq(kv_get(client, bytes("none"), &value), KV_NOKEY);
-		ck_assert_uint_eq(counter(&scene.peer, "sessions"), 1);
+		ck_assert_uint_eq(counter(&fx.peer, "sessions"), 1);
 		ck_assert_int_eq(kv_put(client, bytes("k"), bytes("v"), KV_ANY, NULL), KV_OK);
-		ck_assert_uint_eq(counter(&scene.peer, "sessions"), 2);
+		ck_assert_uint_eq(counter(&fx.peer, "sessions"), 2);
 		kv_close(client);
-		ck_assert_uint_eq(counter(&scene.peer, "sessions"), 1);
+		ck_assert_uint_eq(counter(&fx.peer, "sessions"), 1);
 	}
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(a_large_value_travels_both_ways_and_is_refused_over_udp) {
+CASE(calls);
+
+TEST(a_large_value_travels_both_ways_and_is_refused_over_udp) {
 	struct server server;
 	struct kv_value found;
 	char *large = malloc(KV_VALUE_MAX + 1);
@@ -322,6 +367,7 @@ START_TEST(a_large_value_travels_both_ways_and_is_refused_over_udp) {
 	server_start(&server, NULL);
 	struct kv_client *client = open_via(&server, VIA_TCP);
 	struct kv_bytes value = {large, KV_VALUE_MAX};
+	kv_set_timeout(client, 300000);
 	ck_assert_int_eq(kv_put(client, bytes("k"), value, KV_ANY, NULL), KV_OK);
 	ck_assert_int_eq(kv_append(client, bytes("k"), bytes(""), KV_ANY, &found, NULL), KV_OK);
 	ck_assert_uint_eq(found.size, KV_VALUE_MAX);
@@ -344,22 +390,52 @@ START_TEST(a_large_value_travels_both_ways_and_is_refused_over_udp) {
 	free(large);
 	server_stop(&server);
 }
-END_TEST
 
-int main(void) {
-	Suite *suite = suite_create("client");
-	TCase *calls = suite_case(suite, "calls");
-	TCase *handles = suite_case(suite, "handles");
+TEST(many_keys_are_read_at_once_over_every_transport) {
+	enum { KEYS = 300, LARGE = 1 << 20 };
+	static struct kv_value values[KEYS];
+	static enum kv_status statuses[KEYS];
+	static char names[KEYS][16];
+	struct kv_bytes keys[KEYS];
+	struct server server;
+	char *large = calloc(1, LARGE);
 
-	tcase_add_test(calls, get_put_and_append_follow_the_version_table);
-	tcase_add_test(calls, threads_that_share_a_handle_append_each_line_once_and_in_order);
-	tcase_add_test(
-	    calls, another_store_at_the_address_ends_the_session_and_the_next_call_starts_afresh);
-	tcase_add_test(calls, a_large_value_travels_both_ways_and_is_refused_over_udp);
-	tcase_add_test(handles, a_view_with_a_time_limit_tells_timeout_from_maybe);
-	tcase_add_test(handles, a_handle_belongs_to_the_process_that_opened_it);
-	tcase_add_test(handles, a_stateless_handle_puts_conditionally_and_opens_no_session);
-	tcase_add_test(handles, a_dead_address_in_the_list_is_passed_over);
-	tcase_add_test(handles, closing_a_handle_ends_its_session);
-	return suite_run(suite);
+	ck_assert_ptr_nonnull(large);
+	server_start(&server, NULL);
+	struct kv_client *writer = open_via(&server, VIA_LOCAL);
+	for (int i = 0; i < KEYS; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "key %d", i);
+		keys[i] = bytes(names[i]);
+		if (i % 7 != 0)
+			ck_assert_int_eq(kv_put(writer, keys[i], keys[i], KV_ANY, NULL), KV_OK);
+	}
+	ck_assert_int_eq(kv_put(writer, keys[3], (struct kv_bytes){large, LARGE}, KV_ANY, NULL),
+			 KV_OK);
+	kv_close(writer);
+	for (int via = 0; via < VIA_COUNT; via++) {
+		const bool is_udp = via == VIA_UDP || via == VIA_UDP6;
+
+		if ((via == VIA_TCP6 || via == VIA_UDP6) && !server_has_ipv6())
+			continue;
+		struct kv_client *client = open_via(&server, (enum via)via);
+		ck_assert_int_eq(kv_get_many(client, keys, KEYS, values, statuses),
+				 is_udp ? KV_TOOBIG : KV_OK);
+		for (int i = 0; i < KEYS; i++) {
+			if (i == 3) {
+				ck_assert_int_eq(statuses[i], is_udp ? KV_TOOBIG : KV_OK);
+				ck_assert_uint_eq(values[i].size, is_udp ? 0 : LARGE);
+			} else if (i % 7 == 0) {
+				ck_assert_int_eq(statuses[i], KV_NOKEY);
+			} else {
+				ck_assert_int_eq(statuses[i], KV_OK);
+				ck_assert_uint_eq(values[i].size, keys[i].size);
+				ck_assert_mem_eq(values[i].data, names[i], keys[i].size);
+				ck_assert_uint_eq(values[i].version, 1);
+			}
+			kv_value_free(&values[i]);
+		}
+		kv_close(client);
+	}
+	free(large);
+	server_stop(&server);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Many connections at once: idle ones cost nothing, and too many harm nobody but the newcomer. */
+/* Many connections at once: idle ones cost nothing, and one too many does not harm the others. */
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "prober.h"
-#include "scene.h"
+#include "fixture.h"
+#include "latency_probe.h"
 #include "suite.h"
+#include "test.h"
 
 enum {
 	IDLE = 4000,
@@ -19,13 +20,13 @@ enum {
 };
 
 /* A client that does little itself, so that it is the server that is measured: the same call again
-   and again, and answers that are counted by their bytes. */
+   and again, and replies that are counted by their bytes. */
 struct busy {
 	int fd;
 	size_t missing; /* bytes of the answer under way */
 };
 
-/* GET of a key with a value, as bytes, and the size of its answer. */
+/* GET of a key with a value, as bytes, and the size of its reply. */
 struct exchange {
 	struct message call;
 	size_t answer_size;
@@ -50,12 +51,12 @@ static struct exchange make_exchange(struct peer *peer) {
 	return exchange;
 }
 
-/* Each of the busy clients has one call under way, always, for ROUND_MS. Calls answered a second.
+/* Each of the busy clients always has one call pending, for ROUND_MS. Returns calls a second.
  */
 static double measure(struct busy *clients, int epoll, const struct exchange *exchange) {
 	uint64_t start = suite_now_us();
 	uint64_t end = start + (uint64_t)ROUND_MS * 1000;
-	uint64_t answered = 0;
+	uint64_t replies = 0;
 
 	for (int i = 0; i < BUSY; i++) {
 		send_call(&clients[i], exchange);
@@ -76,7 +77,7 @@ static double measure(struct busy *clients, int epoll, const struct exchange *ex
 			if (busy->missing > 0) {
 				continue;
 			}
-			answered++;
+			replies++;
 			if (now < end) {
 				send_call(busy, exchange);
 			} else {
@@ -84,10 +85,10 @@ static double measure(struct busy *clients, int epoll, const struct exchange *ex
 			}
 		}
 	}
-	return (double)answered * 1000000 / (double)(now - start);
+	return (double)replies * 1000000 / (double)(now - start);
 }
 
-/* Peers that were opened, and answered once. */
+/* Peers that are connected, after one call each. */
 static struct peer *open_idle(const struct server *server, int count) {
 	struct peer *peers = calloc((size_t)count, sizeof *peers);
 
@@ -119,8 +120,9 @@ static bool has_files(const char *what, unsigned connections) {
 	return true;
 }
 
-START_TEST(busy_connections_are_as_fast_beside_4000_idle_ones) {
-	struct scene scene;
+CASE(connections, .setup = fixture_plain, .teardown = fixture_end);
+
+TEST(busy_connections_are_as_fast_beside_4000_idle_ones) {
 	struct busy busy[BUSY];
 	double alone = 0;
 	double beside = 0;
@@ -128,23 +130,22 @@ START_TEST(busy_connections_are_as_fast_beside_4000_idle_ones) {
 	if (!has_files("4000 idle connections", IDLE + BUSY)) {
 		return;
 	}
-	scene_open(&scene, NULL);
-	struct change change = put(&scene.session, 0, 1, "k", "value");
-	ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+	struct change change = put(&fx.session, 0, 1, "k", "value");
+	ck_assert_int_eq(change_status(&fx.peer, &change), KV1_OK);
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	ck_assert_int_ge(epoll, 0);
 	for (int i = 0; i < BUSY; i++) {
 		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &busy[i]};
-		busy[i].fd = peer_connect(&scene.server, VIA_TCP);
+		busy[i].fd = peer_connect(&fx.server, VIA_TCP);
 		ck_assert_int_ge(busy[i].fd, 0);
 		ck_assert_int_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, busy[i].fd, &event), 0);
 	}
-	struct exchange exchange = make_exchange(&scene.peer);
+	struct exchange exchange = make_exchange(&fx.peer);
 	(void)measure(busy, epoll, &exchange);
 	/* In turn, so that whatever else the machine does meets both. */
 	for (int round = 0; round < ROUNDS; round++) {
 		alone += measure(busy, epoll, &exchange) / ROUNDS;
-		struct peer *idle = open_idle(&scene.server, IDLE);
+		struct peer *idle = open_idle(&fx.server, IDLE);
 		beside += measure(busy, epoll, &exchange) / ROUNDS;
 		close_idle(idle, IDLE);
 	}
@@ -158,88 +159,100 @@ START_TEST(busy_connections_are_as_fast_beside_4000_idle_ones) {
 	}
 	message_free(&exchange.call);
 	ck_assert_int_eq(close(epoll), 0);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(five_thousand_connections_are_served_at_once) {
-	struct scene scene;
-
+TEST(five_thousand_connections_are_served_at_once) {
 	if (!has_files("5000 connections", OPEN)) {
 		return;
 	}
-	scene_open(&scene, NULL);
-	uint64_t before = server_memory(&scene.server);
-	struct peer *peers = open_idle(&scene.server, OPEN);
-	ck_assert_uint_eq(counter(&scene.peer, "connections"), OPEN + 1);
+	uint64_t before = server_memory(&fx.server);
+	struct peer *peers = open_idle(&fx.server, OPEN);
+	ck_assert_uint_eq(counter(&fx.peer, "connections"), OPEN + 1);
 	suite_figure("%d open connections: %.0f bytes of the server's memory each", OPEN,
-		     ((double)server_memory(&scene.server) - (double)before) / OPEN);
+		     ((double)server_memory(&fx.server) - (double)before) / OPEN);
 	/* All of them still, and in another order. */
 	for (int i = OPEN - 1; i >= 0; i--) {
 		check_no_key(&peers[i], "no such key");
 	}
 	close_idle(peers, OPEN);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(a_connection_above_the_limit_is_refused_at_once_and_nobody_else_notices) {
-	enum { LIMIT = 20, NEWCOMERS = 50 };
-	struct scene scene;
-	struct prober prober;
-	struct peer peers[LIMIT - 2];
+CASE(connections_with_options, .teardown = fixture_end);
+
+/* So that it is not idle, and is not closed for others. */
+static void begin_record(struct peer *peer) {
+	static const uint8_t mark[4] = {0x80, 0, 1, 0};
+
+	ck_assert(peer_send_bytes(peer, mark, sizeof mark));
+}
+
+TEST(a_connection_above_the_limit_is_refused_at_once_and_the_others_go_on) {
+	enum { LIMIT = 20, NEWCOMERS = 50, HELD = LIMIT - 3 };
+	struct latency_probe probe;
+	struct peer peers[HELD];
+	struct peer administrator;
 	uint64_t slowest_us = 0;
 
-	scene_open(&scene, "--max-connections", "20", NULL);
-	prober_start(&prober, &scene.server);
-	for (int i = 0; i < LIMIT - 2; i++) {
-		peer_open(&peers[i], &scene.server, i % 2 == 0 ? VIA_TCP : VIA_LOCAL);
+	fixture_open(&fx, "--max-connections", "20", NULL);
+	latency_probe_start(&probe, &fx.server);
+	peer_open(&administrator, &fx.server, VIA_LOCAL);
+	for (int i = 0; i < HELD; i++) {
+		peer_open(&peers[i], &fx.server, VIA_TCP);
 		peer_ping(&peers[i]);
+		begin_record(&peers[i]);
 	}
+	begin_record(&fx.peer);
 	for (int i = 0; i < NEWCOMERS; i++) {
-		struct peer newcomer;
+		struct peer newest;
 		uint64_t start = suite_now_us();
-		peer_open(&newcomer, &scene.server, i % 2 == 0 ? VIA_TCP : VIA_LOCAL);
-		ck_assert(peer_is_closed_within(&newcomer, 30000));
+		peer_open(&newest, &fx.server, VIA_TCP);
+		ck_assert(peer_is_closed_within(&newest, 30000));
 		uint64_t took = suite_now_us() - start;
 		slowest_us = took > slowest_us ? took : slowest_us;
-		peer_close(&newcomer);
+		peer_close(&newest);
 	}
 	suite_figure("a connection too many is closed after at most %.2f ms",
 		     (double)slowest_us / 1000);
-	for (int i = 0; i < LIMIT - 2; i++) {
-		peer_ping(&peers[i]);
-	}
 	/* Datagrams need no connection. */
 	struct peer udp;
-	peer_open(&udp, &scene.server, VIA_UDP);
+	peer_open(&udp, &fx.server, VIA_UDP);
 	peer_ping(&udp);
 	peer_close(&udp);
-	ck_assert_uint_eq(counter(&scene.peer, "connections_refused"), NEWCOMERS);
+	ck_assert_uint_eq(counter(&administrator, "connections_refused"), NEWCOMERS);
+	ck_assert_uint_eq(counter(&administrator, "connections_dropped"), 0);
 
 	/* Where one left, another one may come. */
 	peer_close(&peers[0]);
 	uint64_t deadline = suite_now_ms() + 30000;
-	while (counter(&scene.peer, "connections") == LIMIT) {
+	while (counter(&administrator, "connections") == LIMIT) {
 		ck_assert_uint_lt(suite_now_ms(), deadline);
 	}
-	peer_open(&peers[0], &scene.server, VIA_TCP);
+	peer_open(&peers[0], &fx.server, VIA_TCP);
 	peer_ping(&peers[0]);
-	for (int i = 0; i < LIMIT - 2; i++) {
+	for (int i = 0; i < HELD; i++) {
 		peer_close(&peers[i]);
 	}
-	prober_stop(&prober, "connections above the limit");
-	scene_end(&scene);
+	peer_close(&administrator);
+	latency_probe_stop(&probe, "connections above the limit");
 }
-END_TEST
 
-int main(void) {
-	Suite *suite = suite_create("connections");
-	TCase *connections = suite_case(suite, "connections");
+TEST(an_administrator_gets_in_at_the_local_socket_though_all_connections_are_taken) {
+	enum { LIMIT = 10 };
+	struct peer peers[LIMIT - 1];
+	struct peer administrator;
 
-	tcase_add_test(connections, busy_connections_are_as_fast_beside_4000_idle_ones);
-	tcase_add_test(connections, five_thousand_connections_are_served_at_once);
-	tcase_add_test(connections,
-		       a_connection_above_the_limit_is_refused_at_once_and_nobody_else_notices);
-	return suite_run(suite);
+	fixture_open(&fx, "--max-connections", "10", NULL);
+	for (int i = 0; i < LIMIT - 1; i++) {
+		peer_open(&peers[i], &fx.server, VIA_TCP);
+		peer_ping(&peers[i]);
+		begin_record(&peers[i]);
+	}
+	begin_record(&fx.peer);
+	peer_open(&administrator, &fx.server, VIA_LOCAL);
+	ck_assert_uint_eq(counter(&administrator, "connections"), LIMIT + 1);
+	ck_assert_uint_eq(counter(&administrator, "connections_dropped"), 0);
+	for (int i = 0; i < LIMIT - 1; i++) {
+		peer_close(&peers[i]);
+	}
+	peer_close(&administrator);
 }

@@ -16,9 +16,11 @@
 #include <kv/kv.h>
 #include <kv/lock.h>
 
-#include "datadir.h"
-#include "scene.h"
+#include "data_directory.h"
+#include "fixture.h"
 #include "suite.h"
+#include "test.h"
+#include "text_bytes.h"
 
 enum {
 	WRITERS = 6,
@@ -28,8 +30,8 @@ enum {
 	KILLS = 16,
 	SAY_EVERY = 25,
 	ALIVE_MS_MAX = 150,
-	MORTAL_MS_MAX = 12,
-	/* Values that nobody changes, so that a snapshot takes a while. */
+	MORTAL_MS_MAX = 100, /* many live long enough to hear of a token on a busy machine, too */
+	/* Values that do not change, so that a snapshot takes a while. */
 	BALLAST = 32,
 	BALLAST_SIZE = 1 << 20,
 	SNAPSHOT_MS = 1000,
@@ -38,10 +40,6 @@ enum {
 
 static atomic_bool is_over;
 static struct server server;
-
-static struct kv_bytes bytes(const char *text) {
-	return (struct kv_bytes){text, strlen(text)};
-}
 
 /* KILLS=n in the environment makes it longer: `make torture`. */
 static unsigned kills(void) {
@@ -153,7 +151,7 @@ struct mortals {
 	unsigned births;
 	unsigned first[BIRTHS_MAX];    /* token of each one: it appends from there on ... */
 	unsigned answered[BIRTHS_MAX]; /* ... and so many were answered */
-	unsigned next;		       /* token that nobody has used */
+	unsigned next;		       /* token that is not used yet */
 };
 
 /* In the child: says one byte down the pipe for each token that was answered. */
@@ -335,7 +333,7 @@ static void put_ballast(struct kv_client *client) {
 	free(ballast);
 }
 
-/* Asks for a snapshot, and waits until it is there; or not, for nobody has to have one. */
+/* Asks for a snapshot, and waits until it is there; or not, for a snapshot is not required. */
 static void have_snapshot(const char *data) {
 	uint64_t deadline_ms = suite_now_ms() + SNAPSHOT_MS;
 	char before[DATADIR_PATH_MAX];
@@ -349,9 +347,9 @@ static void have_snapshot(const char *data) {
 	} while (strcmp(before, now) == 0 && suite_now_ms() < deadline_ms);
 }
 
-/* Asks for a snapshot, and waits until it is being written or `patience_ms` are over. */
-static void begin_snapshot(const char *data, unsigned patience_ms) {
-	uint64_t deadline_ms = suite_now_ms() + patience_ms;
+/* Asks for a snapshot, and waits until it is being written or `wait_max_ms` are over. */
+static void begin_snapshot(const char *data, unsigned wait_max_ms) {
+	uint64_t deadline_ms = suite_now_ms() + wait_max_ms;
 
 	process_signal(&server.process, SIGUSR1);
 	while (datadir_count(data, "snapshot.tmp") == 0 && suite_now_ms() < deadline_ms)
@@ -425,7 +423,9 @@ static void end_clients(unsigned *appended, unsigned *counted) {
 		ck_assert_int_eq(pthread_join(mortals[i].thread, NULL), 0);
 }
 
-START_TEST(nothing_answered_is_lost_or_done_twice_though_the_server_is_killed) {
+CASE(kill_and_restart, .seconds = 3600);
+
+TEST(nothing_answered_is_lost_or_done_twice_though_the_server_is_killed) {
 	struct kv_client *client;
 	struct toll toll = {0};
 	unsigned chance = seed();
@@ -462,14 +462,4 @@ START_TEST(nothing_answered_is_lost_or_done_twice_though_the_server_is_killed) {
 	suite_figure("%u kills, %u while a snapshot was written, %u starts from one; %u tokens, "
 		     "each there once; counted to %u",
 		     kills(), toll.while_writing, toll.from_snapshot, appended, counted);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("crash");
-	TCase *all = suite_case(suite, "kill and restart");
-
-	tcase_set_timeout(all, 3600);
-	tcase_add_test(all, nothing_answered_is_lost_or_done_twice_though_the_server_is_killed);
-	return suite_run(suite);
 }

@@ -8,11 +8,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "datadir.h"
-#include "scene.h"
+#include "data_directory.h"
+#include "fixture.h"
 #include "suite.h"
+#include "test.h"
 
-enum { EXIT_CANNOT = 1, WRITES = 5, SNAPSHOT_SECONDS = 60, NOBODY = 65534, LOCKED_MS = 300 };
+enum {
+	EXIT_CANNOT = 1,
+	WRITES = 5,
+	SNAPSHOT_SECONDS = 60,
+	UNPRIVILEGED_UID = 65534,
+	LOCKED_MS = 300
+};
 
 /* More than a machine has memory, and as much as any file system allows. */
 static const off_t long_size = (off_t)1 << 40;
@@ -30,12 +37,12 @@ static void write_some(struct peer *peer, const struct session *session, uint64_
 	}
 }
 
-static void take_snapshot(struct scene *scene) {
+static void take_snapshot(struct fixture *fixture) {
 	uint64_t deadline_ms = suite_now_ms() + SNAPSHOT_SECONDS * 1000;
-	uint64_t before = counter(&scene->peer, "snapshots");
+	uint64_t before = counter(&fixture->peer, "snapshots");
 
-	process_signal(&scene->server.process, SIGUSR1);
-	while (counter(&scene->peer, "snapshots") == before) {
+	process_signal(&fixture->server.process, SIGUSR1);
+	while (counter(&fixture->peer, "snapshots") == before) {
 		ck_assert_msg(suite_now_ms() < deadline_ms, "no snapshot");
 		suite_pause_ms(5);
 	}
@@ -43,14 +50,14 @@ static void take_snapshot(struct scene *scene) {
 
 /* A store with WRITES batches more, then a snapshot if asked for, then more batches; stopped. */
 static void use(const char *dir, bool with_snapshot) {
-	struct scene scene;
+	struct fixture fixture;
 
-	scene_open(&scene, "-d", dir, NULL);
-	write_some(&scene.peer, &scene.session, 1);
+	fixture_open(&fixture, "-d", dir, NULL);
+	write_some(&fixture.peer, &fixture.session, 1);
 	if (with_snapshot)
-		take_snapshot(&scene);
-	write_some(&scene.peer, &scene.session, 100);
-	scene_end(&scene);
+		take_snapshot(&fixture);
+	write_some(&fixture.peer, &fixture.session, 100);
+	fixture_close(&fixture);
 }
 
 /* One line, with all words in it. */
@@ -58,7 +65,7 @@ static void check_said(const char *said, const char *const words[]) {
 	const char *end = strchr(said, '\n');
 
 	ck_assert_msg(end != NULL && end[1] == '\0', "not one line: \"%s\"", said);
-	ck_assert_msg(strncmp(said, "kvd: ", 5) == 0, "no name: %s", said);
+	ck_assert_msg(strstr(said, "kvd: ") != NULL, "no name: %s", said);
 	for (size_t i = 0; words[i] != NULL; i++)
 		ck_assert_msg(strstr(said, words[i]) != NULL, "no \"%s\" in: %s", words[i], said);
 }
@@ -112,34 +119,41 @@ static struct place place(const char *path, uint64_t offset) {
 /* --- The directory ------------------------------------------------------------------------------
  */
 
-START_TEST(a_directory_that_is_not_there_is_named) {
+CASE(the_directory);
+
+TEST(a_directory_that_is_not_there_is_named) {
 	char dir[64];
 	char missing[80];
 
 	suite_directory(dir);
 	(void)snprintf(missing, sizeof missing, "%s/none", dir);
-	check_refused(missing, WORDS(missing, "No such file", "make it first"));
+	check_refused(missing, WORDS(missing, "No such file", "create it"));
 }
-END_TEST
 
-START_TEST(a_file_in_place_of_the_directory_is_named) {
+TEST(a_file_in_place_of_the_directory_is_named) {
 	char dir[64];
 	char path[80];
 
 	suite_directory(dir);
 	(void)snprintf(path, sizeof path, "%s/file", dir);
-	FILE *file = fopen(path, "w");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_eq(fclose(file), 0);
+	ck_assert_int_eq(mknod(path, S_IFREG | 0600, 0), 0);
 	check_refused(path, WORDS(path, "Not a directory"));
 }
-END_TEST
+
+TEST(a_directory_of_another_program_is_refused_by_the_name_in_the_way) {
+	char dir[64], path[80];
+
+	suite_directory(dir);
+	(void)snprintf(path, sizeof path, "%s/lock", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	check_refused(dir, WORDS(path, "Is a directory", "owned by the user that runs kvd"));
+}
 
 /* As an ordinary user: root may write anywhere. */
 static void check_refused_to_user(const char *dir, const char *const words[]) {
-	char kvd[512];
-	struct run run = run_program_as_nobody(
-	    (const char *const[]){program(kvd), "-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
+	server_share_kvd();
+	struct run run = run_program_unprivileged(
+	    (const char *const[]){getenv("KVD"), "-n", "-l", "tcp:127.0.0.1:0", "-d", dir, NULL});
 
 	ck_assert_msg(run.status == EXIT_CANNOT, "exit %d: %s", run.status, run.err);
 	check_said(run.err, words);
@@ -147,18 +161,23 @@ static void check_refused_to_user(const char *dir, const char *const words[]) {
 	run_free(&run);
 }
 
-START_TEST(a_directory_that_may_only_be_read_is_named) {
+TEST(a_directory_that_may_only_be_read_is_named) {
 	char dir[64];
 
 	suite_directory(dir);
 	ck_assert_int_eq(chmod(dir, 0555), 0);
 	if (geteuid() == 0)
-		ck_assert_int_eq(chown(dir, NOBODY, NOBODY), 0);
-	check_refused_to_user(dir, WORDS(dir, "Permission denied", "must be kvd's user's"));
+		ck_assert_int_eq(chown(dir, UNPRIVILEGED_UID, UNPRIVILEGED_UID), 0);
+	check_refused_to_user(dir,
+			      WORDS(dir, "Permission denied", "owned by the user that runs kvd"));
 }
-END_TEST
 
-START_TEST(a_directory_of_another_user_is_named) {
+TEST(a_niceness_that_may_not_be_lowered_adds_no_line) {
+	ck_assert_int_ge(nice(5), 5);
+	check_refused_to_user("/none", WORDS("/none"));
+}
+
+TEST(a_directory_of_another_user_is_named) {
 	char dir[64];
 
 	if (geteuid() != 0) {
@@ -167,38 +186,49 @@ START_TEST(a_directory_of_another_user_is_named) {
 	}
 	suite_directory(dir);
 	ck_assert_int_eq(chmod(dir, 0700), 0);
-	check_refused_to_user(dir, WORDS(dir, "Permission denied", "must be kvd's user's"));
+	check_refused_to_user(dir,
+			      WORDS(dir, "Permission denied", "owned by the user that runs kvd"));
 }
-END_TEST
 
-START_TEST(a_store_of_another_user_in_an_open_directory_is_named) {
+TEST(a_directory_that_others_may_write_is_refused) {
+	static const mode_t modes[] = {0777, 01777, 0775, 0702};
+	char dir[64];
+
+	suite_directory(dir);
+	use(dir, false);
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		ck_assert_int_eq(chmod(dir, modes[i]), 0);
+		check_refused(dir, WORDS(dir, "can be written by other users", "chmod go-w"));
+	}
+	ck_assert_int_eq(chmod(dir, 0755), 0);
+	use(dir, false);
+}
+
+TEST(a_directory_that_another_user_owns_is_refused_though_kvd_could_write_there) {
 	char dir[64];
 
 	if (geteuid() != 0) {
-		suite_skip("a store of another user: only root can make one");
+		suite_skip("a directory of another user: only root can make one");
 		return;
 	}
 	suite_directory(dir);
-	use(dir, false);
-	check_refused_to_user(dir, WORDS(dir, "Permission denied", "must be kvd's user's"));
+	ck_assert_int_eq(chown(dir, UNPRIVILEGED_UID, UNPRIVILEGED_UID), 0);
+	check_refused(dir, WORDS(dir, "belongs to user", "chown it"));
 }
-END_TEST
 
-START_TEST(a_directory_that_another_kvd_uses_is_named_and_that_one_goes_on) {
-	struct scene scene;
-	char dir[64];
+CASE(the_directory_durable, .setup = fixture_durable, .teardown = fixture_end);
 
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	write_some(&scene.peer, &scene.session, 1);
-	check_refused(dir, WORDS(dir, "in use by another kvd", "stop it, or name another -d"));
-	check_key(&scene.peer, "log", "xxxxx", WRITES);
-	scene_end(&scene);
+TEST(a_directory_that_another_kvd_uses_is_named_and_that_one_goes_on) {
+	write_some(&fx.peer, &fx.session, 1);
+	check_refused(fx.dir,
+		      WORDS(fx.dir, "in use by another kvd", "stop it, or name another -d"));
+	check_key(&fx.peer, "log", "xxxxx", WRITES);
 }
-END_TEST
+
+CASE(the_directory);
 
 /* As the child that writes a snapshot does, when both are killed before it closed the lock. */
-START_TEST(a_lock_that_is_given_back_soon_is_waited_for) {
+TEST(a_lock_that_is_given_back_soon_is_waited_for) {
 	struct server server;
 	char dir[64];
 	char path[80];
@@ -215,12 +245,13 @@ START_TEST(a_lock_that_is_given_back_soon_is_waited_for) {
 	ck_assert(server_await_ready(&server));
 	server_stop(&server);
 }
-END_TEST
 
 /* --- Files of others ----------------------------------------------------------------------------
  */
 
-START_TEST(a_segment_of_a_newer_format_is_refused) {
+CASE(files_of_others);
+
+TEST(a_segment_of_a_newer_format_is_refused) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
@@ -230,9 +261,8 @@ START_TEST(a_segment_of_a_newer_format_is_refused) {
 	datadir_set_format(path, SEGMENT_HEADER_SIZE, 99);
 	check_damaged(dir, WORDS(place(path, 0).file, "format 99", "use the kvd that wrote it"));
 }
-END_TEST
 
-START_TEST(a_snapshot_of_a_newer_format_is_refused) {
+TEST(a_snapshot_of_a_newer_format_is_refused) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
@@ -242,7 +272,6 @@ START_TEST(a_snapshot_of_a_newer_format_is_refused) {
 	datadir_set_format(path, SNAPSHOT_HEADER_SIZE, 99);
 	check_damaged(dir, WORDS(place(path, 0).file, "format 99", "use the kvd that wrote it"));
 }
-END_TEST
 
 /* Moves the last file with this prefix from one directory to another. */
 static void move_last(const char *from, const char *to, const char *prefix) {
@@ -254,7 +283,7 @@ static void move_last(const char *from, const char *to, const char *prefix) {
 	ck_assert_int_eq(rename(old_path, new_path), 0);
 }
 
-START_TEST(a_segment_of_another_store_is_refused) {
+TEST(a_segment_of_another_store_is_refused) {
 	char dir[64];
 	char other[64];
 	char path[DATADIR_PATH_MAX];
@@ -270,9 +299,8 @@ START_TEST(a_segment_of_another_store_is_refused) {
 	check_damaged(dir, WORDS(place(path, 0).file, "offset 0:", "belongs to another store",
 				 "restore a copy of the directory"));
 }
-END_TEST
 
-START_TEST(a_snapshot_of_another_store_is_refused) {
+TEST(a_snapshot_of_another_store_is_refused) {
 	char dir[64];
 	char other[64];
 	char path[DATADIR_PATH_MAX];
@@ -288,10 +316,9 @@ START_TEST(a_snapshot_of_another_store_is_refused) {
 	check_damaged(dir, WORDS(place(path, 0).file, place(segment, 0).file, "different stores",
 				 "restore a copy of the directory"));
 }
-END_TEST
 
 /* Nothing is waited for that is no file. */
-START_TEST(a_pipe_under_the_name_of_a_file_is_refused) {
+TEST(a_pipe_under_the_name_of_a_file_is_refused) {
 	static const char *const names[] = {"journal-000000000000000f",
 					    "snapshot-000000000000000f"};
 
@@ -305,9 +332,8 @@ START_TEST(a_pipe_under_the_name_of_a_file_is_refused) {
 		check_damaged(dir, WORDS(names[i]));
 	}
 }
-END_TEST
 
-START_TEST(a_lock_that_is_a_link_makes_no_file_elsewhere) {
+TEST(a_lock_that_is_a_link_makes_no_file_elsewhere) {
 	char dir[64];
 	char other[64];
 	char link[80];
@@ -321,12 +347,13 @@ START_TEST(a_lock_that_is_a_link_makes_no_file_elsewhere) {
 	check_refused(dir, WORDS(dir));
 	ck_assert_int_ne(access(file, F_OK), 0);
 }
-END_TEST
 
 /* --- Damage -------------------------------------------------------------------------------------
  */
 
-START_TEST(damage_in_the_middle_of_the_journal_is_named_by_file_and_offset) {
+CASE(damage);
+
+TEST(damage_in_the_middle_of_the_journal_is_named_by_file_and_offset) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
@@ -339,9 +366,8 @@ START_TEST(damage_in_the_middle_of_the_journal_is_named_by_file_and_offset) {
 	check_damaged(dir, WORDS(place(path, 0).file, place(path, offset).offset,
 				 "restore a copy of the directory"));
 }
-END_TEST
 
-START_TEST(damage_to_the_last_batch_is_named_after_a_clean_stop) {
+TEST(damage_to_the_last_batch_is_named_after_a_clean_stop) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 	unsigned count = 0;
@@ -357,40 +383,37 @@ START_TEST(damage_to_the_last_batch_is_named_after_a_clean_stop) {
 	check_damaged(dir, WORDS(place(path, 0).file, place(path, offset).offset,
 				 "restore a copy of the directory"));
 }
-END_TEST
 
 /* Starts a kvd, which must say so and serve. */
 static void check_told(const char *dir, const char *what, const char *file) {
-	struct scene scene;
+	struct fixture fixture;
 	char *said;
 
-	scene_open(&scene, "-d", dir, "-v", NULL);
-	scene_end(&scene);
-	said = server_said(&scene.server);
+	fixture_open(&fixture, "-d", dir, "-v", NULL);
+	fixture_close(&fixture);
+	said = server_said(&fixture.server);
 	ck_assert_msg(strstr(said, what) != NULL && strstr(said, file) != NULL, "%s", said);
 	free(said);
 }
 
-START_TEST(a_last_batch_that_a_crash_cut_short_is_named_by_its_file) {
-	struct scene scene;
+CASE(damage_durable, .setup = fixture_durable, .teardown = fixture_end);
+
+TEST(a_last_batch_that_a_crash_cut_short_is_named_by_its_file) {
 	uint64_t last = 0;
-	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	write_some(&scene.peer, &scene.session, 1);
-	server_kill(&scene.server);
-	peer_close(&scene.peer);
-	datadir_last(dir, "journal-", path);
+	write_some(&fx.peer, &fx.session, 1);
+	fixture_kill();
+	datadir_last(fx.dir, "journal-", path);
 	for (unsigned i = 0; datadir_batch(path, i) != 0; i++)
 		last = datadir_batch(path, i);
 	datadir_flip(path, last + 50);
-	check_told(dir, "the last batch was cut short by a crash", place(path, 0).file);
+	check_told(fx.dir, "the last batch was cut short by a crash", place(path, 0).file);
 }
-END_TEST
 
-START_TEST(a_segment_that_became_shorter_is_named) {
+CASE(damage);
+
+TEST(a_segment_that_became_shorter_is_named) {
 	char kvd[512];
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
@@ -409,9 +432,8 @@ START_TEST(a_segment_that_became_shorter_is_named) {
 	run_free(&run);
 	check_told(dir, "the last segment lacks 1 bytes", place(path, 0).file);
 }
-END_TEST
 
-START_TEST(a_damaged_header_of_a_segment_is_named) {
+TEST(a_damaged_header_of_a_segment_is_named) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
@@ -422,9 +444,8 @@ START_TEST(a_damaged_header_of_a_segment_is_named) {
 	check_damaged(dir, WORDS(place(path, 0).file, "offset 0:", "header",
 				 "restore a copy of the directory"));
 }
-END_TEST
 
-START_TEST(a_segment_that_became_longer_is_named) {
+TEST(a_segment_that_became_longer_is_named) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 	struct stat status;
@@ -438,9 +459,8 @@ START_TEST(a_segment_that_became_longer_is_named) {
 	check_damaged(dir, WORDS(place(path, 0).file, place(path, (uint64_t)status.st_size).offset,
 				 "restore a copy of the directory"));
 }
-END_TEST
 
-START_TEST(a_damaged_snapshot_is_named) {
+TEST(a_damaged_snapshot_is_named) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
@@ -451,9 +471,8 @@ START_TEST(a_damaged_snapshot_is_named) {
 	check_damaged(dir, WORDS(place(path, 0).file, place(path, SNAPSHOT_HEADER_SIZE).offset,
 				 "restore a copy of the directory"));
 }
-END_TEST
 
-START_TEST(a_segment_that_is_missing_is_named) {
+TEST(a_segment_that_is_missing_is_named) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
@@ -464,9 +483,8 @@ START_TEST(a_segment_that_is_missing_is_named) {
 	ck_assert_int_eq(unlink(path), 0);
 	check_damaged(dir, WORDS(place(path, 0).file, "is missing", "restore a copy"));
 }
-END_TEST
 
-START_TEST(a_snapshot_without_its_journal_is_refused) {
+TEST(a_snapshot_without_its_journal_is_refused) {
 	char dir[64];
 	char path[DATADIR_PATH_MAX];
 
@@ -474,18 +492,38 @@ START_TEST(a_snapshot_without_its_journal_is_refused) {
 	use(dir, true);
 	datadir_last(dir, "journal-", path);
 	ck_assert_int_eq(unlink(path), 0);
-	datadir_last(dir, "snapshot-", path);
-	check_damaged(dir,
-		      WORDS(place(path, 0).file, "no journal", "restore a copy of the directory"));
+	check_damaged(dir, WORDS(place(path, 0).file, "is missing", "restore a copy"));
 }
-END_TEST
 
-START_TEST(a_snapshot_beyond_the_end_of_the_journal_is_refused) {
+TEST(a_young_store_that_lost_its_journal_is_refused) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	ck_assert_int_eq(unlink(path), 0);
+	check_damaged(dir, WORDS(place(path, 0).file, "is missing", "restore a copy"));
+}
+
+TEST(the_newest_segment_is_missed_after_a_clean_stop) {
+	char dir[64];
+	char path[DATADIR_PATH_MAX];
+
+	suite_directory(dir);
+	use(dir, false);
+	use(dir, false);
+	datadir_last(dir, "journal-", path);
+	ck_assert_int_eq(unlink(path), 0);
+	check_damaged(dir, WORDS(place(path, 0).file, "is missing", "restore a copy"));
+}
+
+TEST(a_snapshot_beyond_the_end_of_the_journal_is_refused) {
 	char dir[64];
 	char old[DATADIR_PATH_MAX];
 	char kept[DATADIR_PATH_MAX];
 	char path[DATADIR_PATH_MAX];
-	char snapshot[DATADIR_PATH_MAX];
+	char manifest[80];
 
 	suite_directory(dir);
 	use(dir, false);
@@ -496,12 +534,12 @@ START_TEST(a_snapshot_beyond_the_end_of_the_journal_is_refused) {
 	ck_assert_str_ne(path, old);
 	ck_assert_int_eq(unlink(path), 0);
 	datadir_put_back(kept);
-	datadir_last(dir, "snapshot-", snapshot);
+	/* As in a directory from before there was a manifest. */
+	(void)snprintf(manifest, sizeof manifest, "%s/manifest", dir);
+	ck_assert_int_eq(unlink(manifest), 0);
 	check_damaged(dir, WORDS("the journal ends at operation", place(old, 0).file,
-				 "before the snapshot's", place(snapshot, 0).file,
-				 "restore a copy of the directory"));
+				 "and the snapshot goes up to", "restore a copy of the directory"));
 }
-END_TEST
 
 /* Two runs with a snapshot each; whatever the second removed is kept aside. */
 static void use_twice(const char *dir, char snapshot[DATADIR_PATH_MAX],
@@ -519,27 +557,27 @@ static void use_twice(const char *dir, char snapshot[DATADIR_PATH_MAX],
 	datadir_put_back(snapshot);
 }
 
-START_TEST(an_older_snapshot_serves_if_the_journal_is_whole_from_there) {
+CASE(damage_with_options, .teardown = fixture_end);
+
+TEST(an_older_snapshot_serves_if_the_journal_is_whole_from_there) {
 	char snapshot[DATADIR_PATH_MAX];
 	char segment[DATADIR_PATH_MAX];
-	char dir[64];
-	struct scene scene;
 	char *said;
 
-	suite_directory(dir);
-	use_twice(dir, snapshot, segment);
+	suite_directory(fx.dir);
+	use_twice(fx.dir, snapshot, segment);
 	datadir_put_back(segment);
-	scene_open(&scene, "-d", dir, NULL);
-	check_key(&scene.peer, "log", "xxxxxxxxxxxxxxxxxxxx", 4 * WRITES);
-	said = server_said(&scene.server);
+	fixture_open(&fx, "-d", fx.dir, NULL);
+	check_key(&fx.peer, "log", "xxxxxxxxxxxxxxxxxxxx", 4 * WRITES);
+	said = server_said(&fx.server);
 	ck_assert_ptr_nonnull(strstr(said, "is damaged at offset 64:"));
 	ck_assert_ptr_nonnull(strstr(said, "going on from an older snapshot"));
 	free(said);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(an_older_snapshot_does_not_serve_if_a_segment_after_it_is_gone) {
+CASE(damage);
+
+TEST(an_older_snapshot_does_not_serve_if_a_segment_after_it_is_gone) {
 	char snapshot[DATADIR_PATH_MAX];
 	char segment[DATADIR_PATH_MAX];
 	char dir[64];
@@ -558,39 +596,4 @@ START_TEST(an_older_snapshot_does_not_serve_if_a_segment_after_it_is_gone) {
 			  strstr(said, "restore a copy of the directory") != NULL,
 		      "%s", said);
 	free(said);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("durable_start");
-	TCase *directory = suite_case(suite, "the directory");
-	TCase *others = suite_case(suite, "files of others");
-	TCase *damage = suite_case(suite, "damage");
-
-	tcase_add_test(directory, a_directory_that_is_not_there_is_named);
-	tcase_add_test(directory, a_file_in_place_of_the_directory_is_named);
-	tcase_add_test(directory, a_directory_that_may_only_be_read_is_named);
-	tcase_add_test(directory, a_directory_of_another_user_is_named);
-	tcase_add_test(directory, a_store_of_another_user_in_an_open_directory_is_named);
-	tcase_add_test(directory, a_directory_that_another_kvd_uses_is_named_and_that_one_goes_on);
-	tcase_add_test(directory, a_lock_that_is_given_back_soon_is_waited_for);
-	tcase_add_test(others, a_segment_of_a_newer_format_is_refused);
-	tcase_add_test(others, a_snapshot_of_a_newer_format_is_refused);
-	tcase_add_test(others, a_segment_of_another_store_is_refused);
-	tcase_add_test(others, a_snapshot_of_another_store_is_refused);
-	tcase_add_test(others, a_pipe_under_the_name_of_a_file_is_refused);
-	tcase_add_test(others, a_lock_that_is_a_link_makes_no_file_elsewhere);
-	tcase_add_test(damage, damage_in_the_middle_of_the_journal_is_named_by_file_and_offset);
-	tcase_add_test(damage, damage_to_the_last_batch_is_named_after_a_clean_stop);
-	tcase_add_test(damage, a_last_batch_that_a_crash_cut_short_is_named_by_its_file);
-	tcase_add_test(damage, a_segment_that_became_shorter_is_named);
-	tcase_add_test(damage, a_damaged_header_of_a_segment_is_named);
-	tcase_add_test(damage, a_segment_that_became_longer_is_named);
-	tcase_add_test(damage, a_damaged_snapshot_is_named);
-	tcase_add_test(damage, a_segment_that_is_missing_is_named);
-	tcase_add_test(damage, a_snapshot_without_its_journal_is_refused);
-	tcase_add_test(damage, a_snapshot_beyond_the_end_of_the_journal_is_refused);
-	tcase_add_test(damage, an_older_snapshot_serves_if_the_journal_is_whole_from_there);
-	tcase_add_test(damage, an_older_snapshot_does_not_serve_if_a_segment_after_it_is_gone);
-	return suite_run(suite);
 }

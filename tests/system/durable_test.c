@@ -11,9 +11,10 @@
 
 #include <kv/kv.h>
 
-#include "datadir.h"
-#include "scene.h"
+#include "data_directory.h"
+#include "fixture.h"
 #include "suite.h"
+#include "test.h"
 
 enum {
 	LOAD = 4000, /* calls under way when kvd is told to stop */
@@ -26,86 +27,67 @@ enum {
 	LONE_CALLS = 100,
 };
 
-static void reconnect(struct scene *scene) {
-	peer_close(&scene->peer);
-	peer_open(&scene->peer, &scene->server, VIA_TCP);
+static void reconnect(struct fixture *fixture) {
+	peer_close(&fixture->peer);
+	peer_open(&fixture->peer, &fixture->server, VIA_TCP);
 }
 
 /* Killed, and started again. */
-static void crash(struct scene *scene) {
-	server_restart(&scene->server);
-	reconnect(scene);
+static void crash(struct fixture *fixture) {
+	server_restart(&fixture->server);
+	reconnect(fixture);
 }
 
 /* Stopped, and started again at other addresses. */
-static void start_anew(struct scene *scene, const char *dir, const char *lease) {
-	peer_close(&scene->peer);
-	server_stop(&scene->server);
-	server_start(&scene->server, "-d", dir, "--session-lease", lease, NULL);
-	peer_open(&scene->peer, &scene->server, VIA_TCP);
+static void start_anew(struct fixture *fixture, const char *dir, const char *lease) {
+	peer_close(&fixture->peer);
+	server_stop(&fixture->server);
+	server_start(&fixture->server, "-d", dir, "--session-lease", lease, NULL);
+	peer_open(&fixture->peer, &fixture->server, VIA_TCP);
 }
 
 static void check_status(struct peer *peer, struct change change, kv1_status status) {
 	ck_assert_int_eq(change_status(peer, &change), status);
 }
 
-static void await_counter(struct peer *peer, const char *name, uint64_t value) {
-	uint64_t deadline_ms = suite_now_ms() + WAIT_MS;
-
-	while (counter(peer, name) != value) {
-		ck_assert_msg(suite_now_ms() < deadline_ms, "%s does not become %llu", name,
-			      (unsigned long long)value);
-		suite_pause_ms(2);
-	}
-}
-
-/* --- Who it is ----------------------------------------------------------------------------------
+/* --- Store and epoch ----------------------------------------------------------------------------
  */
 
-START_TEST(a_restart_is_the_same_store_in_another_epoch) {
-	struct scene scene;
-	char dir[64];
+CASE(who_it_is, .setup = fixture_durable, .teardown = fixture_end);
 
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	kv1_hello_res before = hello(&scene.peer);
-	crash(&scene);
-	kv1_hello_res after = hello(&scene.peer);
+TEST(a_restart_is_the_same_store_in_another_epoch) {
+	kv1_hello_res before = hello(&fx.peer);
+	crash(&fx);
+	kv1_hello_res after = hello(&fx.peer);
 	ck_assert_mem_eq(before.store, after.store, KV1_STORE_SIZE);
 	ck_assert_uint_ne(before.epoch, after.epoch);
-	start_anew(&scene, dir, "3600");
-	kv1_hello_res last = hello(&scene.peer);
+	start_anew(&fx, fx.dir, "3600");
+	kv1_hello_res last = hello(&fx.peer);
 	ck_assert_mem_eq(before.store, last.store, KV1_STORE_SIZE);
 	ck_assert_uint_ne(after.epoch, last.epoch);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(values_of_any_size_and_their_versions_survive_a_kill) {
+TEST(values_of_any_size_and_their_versions_survive_a_kill) {
 	static const size_t sizes[] = {0, 1, 4096, 1 << 20, KV1_VALUE_MAX};
 	char *bytes = malloc(KV1_VALUE_MAX);
-	struct scene scene;
-	char dir[64];
 
 	ck_assert_ptr_nonnull(bytes);
 	for (size_t i = 0; i < KV1_VALUE_MAX; i++)
 		bytes[i] = (char)(i * 7 + i / 251);
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
 	for (uint64_t i = 0; i < 5; i++) {
 		char key[8];
 		(void)snprintf(key, sizeof key, "k%u", (unsigned)i);
 		for (uint64_t n = 0; n <= i; n++)
 			check_status(
-			    &scene.peer,
-			    put_bytes(&scene.session, 0, 10 * i + n + 1, key, bytes, sizes[i]),
+			    &fx.peer,
+			    put_bytes(&fx.session, 0, 10 * i + n + 1, key, bytes, sizes[i]),
 			    KV1_OK);
 	}
-	crash(&scene);
+	crash(&fx);
 	for (uint64_t i = 0; i < 5; i++) {
 		char key[8];
 		(void)snprintf(key, sizeof key, "k%u", (unsigned)i);
-		struct outcome outcome = get(&scene.peer, key);
+		struct outcome outcome = get(&fx.peer, key);
 		ck_assert_int_eq(outcome.status, KV1_OK);
 		ck_assert_uint_eq(outcome.current, i + 1);
 		ck_assert_uint_eq(outcome.value.size, sizes[i]);
@@ -113,29 +95,23 @@ START_TEST(values_of_any_size_and_their_versions_survive_a_kill) {
 		outcome_free(&outcome);
 	}
 	free(bytes);
-	scene_end(&scene);
 }
-END_TEST
 
 /*
  * More than a segment holds, complete in one turn: kvd is stopped until the end of each has come.
  */
-START_TEST(large_values_that_come_all_at_once_are_taken) {
+TEST(large_values_that_come_all_at_once_are_taken) {
 	char *bytes = calloc(1, KV1_VALUE_MAX);
 	struct peer peers[AT_ONCE];
 	uint32_t xids[AT_ONCE];
 	struct message ends[AT_ONCE];
-	struct scene scene;
-	char dir[64];
 
 	ck_assert_ptr_nonnull(bytes);
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	struct change change = put_bytes(&scene.session, 0, 1, NULL, bytes, KV1_VALUE_MAX);
+	struct change change = put_bytes(&fx.session, 0, 1, NULL, bytes, KV1_VALUE_MAX);
 	for (unsigned i = 0; i < AT_ONCE; i++) {
 		char key[] = {(char)('a' + i), '\0'};
 
-		peer_open(&peers[i], &scene.server, VIA_TCP);
+		peer_open(&peers[i], &fx.server, VIA_TCP);
 		change.key = key;
 		change.writer.slot = i;
 		xids[i] = peer_xid(&peers[i]);
@@ -146,12 +122,12 @@ START_TEST(large_values_that_come_all_at_once_are_taken) {
 		ck_assert(peer_send_bytes(&peers[i], record.data, most));
 		message_free(&record);
 	}
-	while (counter(&scene.peer, "connections_held") < (uint64_t)AT_ONCE * KV1_VALUE_MAX)
+	while (counter(&fx.peer, "receive_buffer_bytes") < (uint64_t)AT_ONCE * KV1_VALUE_MAX)
 		suite_pause_ms(2);
-	process_signal(&scene.server.process, SIGSTOP);
+	process_signal(&fx.server.process, SIGSTOP);
 	for (unsigned i = 0; i < AT_ONCE; i++)
 		ck_assert(peer_send_bytes(&peers[i], ends[i].data, ends[i].size));
-	process_signal(&scene.server.process, SIGCONT);
+	process_signal(&fx.server.process, SIGCONT);
 	for (unsigned i = 0; i < AT_ONCE; i++) {
 		struct outcome outcome = change_await(&peers[i], &change, xids[i]);
 
@@ -161,162 +137,121 @@ START_TEST(large_values_that_come_all_at_once_are_taken) {
 		peer_close(&peers[i]);
 	}
 	free(bytes);
-	scene_end(&scene);
 }
-END_TEST
 
 /* --- Remembered answers -------------------------------------------------------------------------
  */
 
 /* A copy of an answered call, under the epoch that was and then the one that is. */
-static void check_remembered(struct scene *scene, struct change change,
+static void check_remembered(struct fixture *fixture, struct change change,
 			     const struct outcome *first) {
-	check_status(&scene->peer, change, KV1_EPOCH);
-	change.writer.epoch = hello(&scene->peer).epoch;
-	outcome_check_same(first, change_run(&scene->peer, &change));
+	check_status(&fixture->peer, change, KV1_EPOCH);
+	change.writer.epoch = hello(&fixture->peer).epoch;
+	outcome_check_same(first, change_run(&fixture->peer, &change));
 	/* And as often as it is asked for. */
-	outcome_check_same(first, change_run(&scene->peer, &change));
+	outcome_check_same(first, change_run(&fixture->peer, &change));
 }
 
-START_TEST(a_copy_of_an_append_answered_before_a_kill_gets_its_answer_and_runs_no_second_time) {
-	struct scene scene;
-	char dir[64];
+CASE(remembered_answers, .setup = fixture_durable, .teardown = fixture_end);
 
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	check_status(&scene.peer, append(&scene.session, 0, 1, "log", "one,"), KV1_OK);
-	struct change change = append(&scene.session, 3, 9, "log", "two,");
-	struct outcome first = change_run(&scene.peer, &change);
+TEST(a_copy_of_an_append_answered_before_a_kill_gets_its_answer_and_runs_no_second_time) {
+	check_status(&fx.peer, append(&fx.session, 0, 1, "log", "one,"), KV1_OK);
+	struct change change = append(&fx.session, 3, 9, "log", "two,");
+	struct outcome first = change_run(&fx.peer, &change);
 	ck_assert_int_eq(first.status, KV1_OK);
 	ck_assert_uint_eq(first.old_version, 1);
 	ck_assert_uint_eq(first.value.size, 4);
-	crash(&scene);
-	check_remembered(&scene, change, &first);
-	check_key(&scene.peer, "log", "one,two,", 2);
+	crash(&fx);
+	check_remembered(&fx, change, &first);
+	check_key(&fx.peer, "log", "one,two,", 2);
 	/* Once more, now that it comes from a snapshot. */
-	process_signal(&scene.server.process, SIGUSR1);
-	await_counter(&scene.peer, "snapshots", 1);
-	crash(&scene);
-	check_remembered(&scene, change, &first);
-	check_key(&scene.peer, "log", "one,two,", 2);
+	process_signal(&fx.server.process, SIGUSR1);
+	counter_await(&fx.peer, "snapshots", 1);
+	crash(&fx);
+	check_remembered(&fx, change, &first);
+	check_key(&fx.peer, "log", "one,two,", 2);
 	outcome_free(&first);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(an_answer_is_remembered_though_the_value_was_written_over_before_the_kill) {
-	struct scene scene;
-	char dir[64];
-
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "old"), KV1_OK);
-	struct change change = append(&scene.session, 1, 1, "key", "er");
-	struct outcome first = change_run(&scene.peer, &change);
-	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "another"), KV1_OK);
-	crash(&scene);
-	check_remembered(&scene, change, &first);
-	check_key(&scene.peer, "key", "another", 3);
+TEST(an_answer_is_remembered_though_the_value_was_written_over_before_the_kill) {
+	check_status(&fx.peer, put(&fx.session, 0, 1, "key", "old"), KV1_OK);
+	struct change change = append(&fx.session, 1, 1, "key", "er");
+	struct outcome first = change_run(&fx.peer, &change);
+	check_status(&fx.peer, put(&fx.session, 0, 2, "key", "another"), KV1_OK);
+	crash(&fx);
+	check_remembered(&fx, change, &first);
+	check_key(&fx.peer, "key", "another", 3);
 	outcome_free(&first);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(a_slot_goes_on_after_a_kill_where_it_was) {
-	struct scene scene;
-	char dir[64];
-
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	check_status(&scene.peer, put(&scene.session, 0, 5, "key", "x"), KV1_OK);
-	crash(&scene);
-	scene.session.epoch = hello(&scene.peer).epoch;
-	check_status(&scene.peer, put(&scene.session, 0, 4, "key", "y"), KV1_STALE);
-	check_status(&scene.peer, put(&scene.session, 0, 5, "key", "y"), KV1_FALSE_RETRY);
-	check_status(&scene.peer, put(&scene.session, 0, 6, "key", "z"), KV1_OK);
-	check_key(&scene.peer, "key", "z", 2);
-	scene_end(&scene);
+TEST(a_slot_goes_on_after_a_kill_where_it_was) {
+	check_status(&fx.peer, put(&fx.session, 0, 5, "key", "x"), KV1_OK);
+	crash(&fx);
+	fx.session.epoch = hello(&fx.peer).epoch;
+	check_status(&fx.peer, put(&fx.session, 0, 4, "key", "y"), KV1_STALE);
+	check_status(&fx.peer, put(&fx.session, 0, 5, "key", "y"), KV1_FALSE_RETRY);
+	check_status(&fx.peer, put(&fx.session, 0, 6, "key", "z"), KV1_OK);
+	check_key(&fx.peer, "key", "z", 2);
 }
-END_TEST
 
-START_TEST(a_nonce_gives_the_same_session_after_a_kill) {
+TEST(a_nonce_gives_the_same_session_after_a_kill) {
 	char nonce[KV1_NONCE_SIZE];
-	struct scene scene;
-	char dir[64];
 
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
 	fresh_nonce(nonce);
-	kv1_open_res before = session_open_as(&scene.peer, 0, nonce);
-	crash(&scene);
-	kv1_open_res after = session_open_as(&scene.peer, 0, nonce);
+	kv1_open_res before = session_open_as(&fx.peer, 0, nonce);
+	crash(&fx);
+	kv1_open_res after = session_open_as(&fx.peer, 0, nonce);
 	ck_assert_int_eq(after.status, KV1_OK);
 	ck_assert_uint_eq(after.client_id, before.client_id);
 	ck_assert_uint_eq(after.slots, before.slots);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(a_session_that_was_closed_stays_closed_after_a_kill) {
-	struct scene scene;
-	char dir[64];
-
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
-	ck_assert_int_eq(session_close(&scene.peer, &scene.session), KV1_OK);
-	crash(&scene);
-	scene.session.epoch = hello(&scene.peer).epoch;
-	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_BADSESSION);
-	check_key(&scene.peer, "key", "x", 1);
-	scene_end(&scene);
+TEST(a_session_that_was_closed_stays_closed_after_a_kill) {
+	check_status(&fx.peer, put(&fx.session, 0, 1, "key", "x"), KV1_OK);
+	ck_assert_int_eq(session_close(&fx.peer, &fx.session), KV1_OK);
+	crash(&fx);
+	fx.session.epoch = hello(&fx.peer).epoch;
+	check_status(&fx.peer, put(&fx.session, 0, 1, "key", "x"), KV1_BADSESSION);
+	check_key(&fx.peer, "key", "x", 1);
 }
-END_TEST
 
 /* --- Leases -------------------------------------------------------------------------------------
  */
 
-START_TEST(the_time_that_kvd_was_down_does_not_count_against_a_lease) {
-	struct scene scene;
-	char dir[64];
+CASE(leases, .teardown = fixture_end);
+
+TEST(the_time_that_kvd_was_down_does_not_count_against_a_lease) {
 	char lease[8];
 
-	suite_directory(dir);
+	suite_directory(fx.dir);
 	(void)snprintf(lease, sizeof lease, "%d", SHORT_LEASE_S);
-	scene_open(&scene, "-d", dir, "--session-lease", lease, NULL);
-	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
-	peer_close(&scene.peer);
-	server_kill(&scene.server);
-	/* Longer than the lease: real time, for nobody can hand kvd a clock. */
+	fixture_open(&fx, "-d", fx.dir, "--session-lease", lease, NULL);
+	check_status(&fx.peer, put(&fx.session, 0, 1, "key", "x"), KV1_OK);
+	peer_close(&fx.peer);
+	server_kill(&fx.server);
+	/* Longer than the lease: real time, for kvd has no option for a clock. */
 	suite_pause_ms(DOWN_MS);
-	server_start(&scene.server, "-d", dir, "--session-lease", lease, NULL);
-	peer_open(&scene.peer, &scene.server, VIA_TCP);
-	scene.session.epoch = hello(&scene.peer).epoch;
-	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
-	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "y"), KV1_OK);
-	scene_end(&scene);
+	server_start(&fx.server, "-d", fx.dir, "--session-lease", lease, NULL);
+	peer_open(&fx.peer, &fx.server, VIA_TCP);
+	fx.session.epoch = hello(&fx.peer).epoch;
+	check_status(&fx.peer, put(&fx.session, 0, 1, "key", "x"), KV1_OK);
+	check_status(&fx.peer, put(&fx.session, 0, 2, "key", "y"), KV1_OK);
 }
-END_TEST
 
-START_TEST(a_lease_ends_after_a_restart_and_stays_ended_after_another) {
-	struct scene scene;
-	char dir[64];
-
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, "--session-lease", "1", NULL);
-	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
-	crash(&scene);
-	await_counter(&scene.peer, "sessions", 0);
-	ck_assert_uint_ge(counter(&scene.peer, "sessions_expired"), 1);
-	scene.session.epoch = hello(&scene.peer).epoch;
-	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "y"), KV1_BADSESSION);
-	crash(&scene);
-	scene.session.epoch = hello(&scene.peer).epoch;
-	check_status(&scene.peer, put(&scene.session, 0, 2, "key", "y"), KV1_BADSESSION);
-	check_key(&scene.peer, "key", "x", 1);
-	scene_end(&scene);
+TEST(a_lease_ends_after_a_restart_and_stays_ended_after_another) {
+	suite_directory(fx.dir);
+	fixture_open(&fx, "-d", fx.dir, "--session-lease", "1", NULL);
+	check_status(&fx.peer, put(&fx.session, 0, 1, "key", "x"), KV1_OK);
+	crash(&fx);
+	counter_await_zero(&fx.peer, "sessions");
+	ck_assert_uint_ge(counter(&fx.peer, "sessions_expired"), 1);
+	fx.session.epoch = hello(&fx.peer).epoch;
+	check_status(&fx.peer, put(&fx.session, 0, 2, "key", "y"), KV1_BADSESSION);
+	crash(&fx);
+	fx.session.epoch = hello(&fx.peer).epoch;
+	check_status(&fx.peer, put(&fx.session, 0, 2, "key", "y"), KV1_BADSESSION);
+	check_key(&fx.peer, "key", "x", 1);
 }
-END_TEST
 
 /* --- SIGTERM ------------------------------------------------------------------------------------
  */
@@ -328,24 +263,24 @@ struct load {
 };
 
 /* Sends all, tells kvd to stop in the middle, and takes the answers until it hangs up. */
-static void send_load(struct scene *scene, struct load *load) {
+static void send_load(struct fixture *fixture, struct load *load) {
 	struct answer answer;
 
 	for (unsigned i = 0; i < LOAD; i++) {
 		char key[16];
 		(void)snprintf(key, sizeof key, "k%u", i);
 		struct change change =
-		    append(&scene->session, i % LOAD_SLOTS, i / LOAD_SLOTS + 1, key, "x");
-		load->xids[i] = peer_xid(&scene->peer);
+		    append(&fixture->session, i % LOAD_SLOTS, i / LOAD_SLOTS + 1, key, "x");
+		load->xids[i] = peer_xid(&fixture->peer);
 		struct message record = message_record(change_message(load->xids[i], &change), 0);
-		bool is_open = peer_send_bytes(&scene->peer, record.data, record.size);
+		bool is_open = peer_send_bytes(&fixture->peer, record.data, record.size);
 		message_free(&record);
 		if (!is_open)
 			break;
 		if (i == LOAD / 2)
-			process_signal(&scene->server.process, SIGTERM);
+			process_signal(&fixture->server.process, SIGTERM);
 	}
-	while (peer_receive(&scene->peer, WAIT_MS, &answer) == ARRIVAL_ANSWER) {
+	while (peer_receive(&fixture->peer, WAIT_MS, &answer) == RECEIVED_REPLY) {
 		kv1_append_res res = {.status = KV1_MAYBE};
 
 		ck_assert_uint_eq(answer.xid, load->xids[load->answered]);
@@ -357,55 +292,44 @@ static void send_load(struct scene *scene, struct load *load) {
 	}
 }
 
-START_TEST(a_stop_under_load_keeps_all_that_was_answered_and_leaves_its_mark) {
+CASE(stop_and_kill, .setup = fixture_durable, .teardown = fixture_end);
+
+TEST(a_stop_under_load_keeps_all_that_was_answered_and_leaves_its_mark) {
 	struct load *load = calloc(1, sizeof *load);
-	struct scene scene;
-	char dir[64];
 	char kvd[512];
 
 	ck_assert_ptr_nonnull(load);
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	send_load(&scene, load);
-	peer_close(&scene.peer);
-	ck_assert_int_eq(server_wait(&scene.server), 0);
+	send_load(&fx, load);
+	peer_close(&fx.peer);
+	ck_assert_int_eq(server_wait(&fx.server), 0);
 	server_program("kvd", kvd);
 	struct run run = run_program((const char *const[]){
-	    getenv("KVD") != NULL ? getenv("KVD") : kvd, "--check", dir, NULL});
+	    getenv("KVD") != NULL ? getenv("KVD") : kvd, "--check", fx.dir, NULL});
 	ck_assert_msg(run.status == 0, "%s", run.err);
 	ck_assert_msg(strstr(run.out, "clean_stop yes") != NULL, "%s", run.out);
 	run_free(&run);
-	server_start(&scene.server, "-d", dir, NULL);
-	peer_open(&scene.peer, &scene.server, VIA_TCP);
-	char *said = server_said(&scene.server);
-	ck_assert_ptr_null(strstr(said, "not a clean one"));
+	server_start(&fx.server, "-d", fx.dir, NULL);
+	peer_open(&fx.peer, &fx.server, VIA_TCP);
+	char *said = server_said(&fx.server);
+	ck_assert_ptr_null(strstr(said, "was not clean"));
 	free(said);
 	for (unsigned i = 0; i < load->answered; i++) {
 		char key[16];
 		(void)snprintf(key, sizeof key, "k%u", i);
-		check_key(&scene.peer, key, "x", 1);
+		check_key(&fx.peer, key, "x", 1);
 	}
 	suite_figure("%u of %d calls under way were answered before the stop", load->answered,
 		     LOAD);
 	free(load);
-	scene_end(&scene);
 }
-END_TEST
 
-START_TEST(a_kill_is_told_from_a_stop_at_the_next_start) {
-	struct scene scene;
-	char dir[64];
-
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	check_status(&scene.peer, put(&scene.session, 0, 1, "key", "x"), KV1_OK);
-	crash(&scene);
-	char *said = server_said(&scene.server);
-	ck_assert_ptr_nonnull(strstr(said, "the last stop was not a clean one"));
+TEST(a_kill_is_told_from_a_stop_at_the_next_start) {
+	check_status(&fx.peer, put(&fx.session, 0, 1, "key", "x"), KV1_OK);
+	crash(&fx);
+	char *said = server_said(&fx.server);
+	ck_assert_ptr_nonnull(strstr(said, "previous shutdown was not clean"));
 	free(said);
-	scene_end(&scene);
 }
-END_TEST
 
 /* --- Threads ------------------------------------------------------------------------------------
  */
@@ -445,13 +369,14 @@ static void quick_directory(char path[64]) {
 	if (mkdtemp(path) == NULL)
 		suite_directory(path);
 	else
-		ck_assert_int_eq(chmod(path, 0777), 0);
+		ck_assert_int_eq(chmod(path, 0755), 0);
 }
 
-START_TEST(the_writes_of_a_lone_client_pass_through_no_other_thread) {
+CASE(stop_and_kill_with_options, .teardown = fixture_end);
+
+TEST(the_writes_of_a_lone_client_pass_through_no_other_thread) {
 	struct kv_bytes key = {"key", 3};
 	struct kv_client *client = NULL;
-	struct scene scene;
 	char address[128];
 	char command[128];
 	char dir[64];
@@ -459,78 +384,46 @@ START_TEST(the_writes_of_a_lone_client_pass_through_no_other_thread) {
 	uint64_t deadline_ms = suite_now_ms() + WAIT_MS;
 
 	quick_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	server_address(&scene.server, VIA_LOCAL, address);
+	fixture_open(&fx, "-d", dir, NULL);
+	server_address(&fx.server, VIA_LOCAL, address);
 	struct kv_options options = {.server = address};
 	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
 	/* It is known for one after some calls, and a machine may be slow for a while. */
 	while (in_a_row < LONE_CALLS) {
-		uint64_t before = sleeps_of_others(&scene.server);
+		uint64_t before = sleeps_of_others(&fx.server);
 
 		for (unsigned i = 0; i < 10; i++)
 			ck_assert_int_eq(kv_put(client, key, key, KV_ANY, NULL), KV_OK);
-		in_a_row = sleeps_of_others(&scene.server) - before < 10 ? in_a_row + 10 : 0;
+		in_a_row = sleeps_of_others(&fx.server) - before < 10 ? in_a_row + 10 : 0;
 		ck_assert_msg(suite_now_ms() < deadline_ms, "another thread takes part");
 	}
 	kv_close(client);
-	scene_end(&scene);
+	fixture_end();
 	(void)snprintf(command, sizeof command, "rm -rf %s", dir);
 	ck_assert_int_eq(system(command), 0);
 }
-END_TEST
 
 /* --- Through the library ------------------------------------------------------------------------
  */
 
-START_TEST(a_library_handle_does_not_notice_a_restart) {
+CASE(stop_and_kill, .setup = fixture_durable, .teardown = fixture_end);
+
+TEST(a_library_handle_does_not_notice_a_restart) {
 	struct kv_bytes key = {"key", 3};
 	struct kv_client *client = NULL;
-	struct scene scene;
 	char address[128];
-	char dir[64];
 	uint64_t version = 0;
 
-	suite_directory(dir);
-	scene_open(&scene, "-d", dir, NULL);
-	server_address(&scene.server, VIA_LOCAL, address);
+	server_address(&fx.server, VIA_LOCAL, address);
 	struct kv_options options = {.server = address, .backoff_max_ms = 50};
 	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
 	ck_assert_int_eq(kv_put(client, key, key, 0, &version), KV_OK);
 	for (int i = 0; i < 3; i++) {
-		crash(&scene);
+		crash(&fx);
 		ck_assert_int_eq(kv_put(client, key, key, version, &version), KV_OK);
 	}
 	ck_assert_uint_eq(version, 4);
-	/* The scene's and the handle's: no other was needed. */
-	ck_assert_uint_eq(counter(&scene.peer, "sessions"), 2);
+	/* The fixture's and the handle's: no other was needed. */
+	ck_assert_uint_eq(counter(&fx.peer, "sessions"), 2);
 	kv_close(client);
-	scene_end(&scene);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("durable");
-	TCase *identity = suite_case(suite, "who it is");
-	TCase *answers = suite_case(suite, "remembered answers");
-	TCase *leases = suite_case(suite, "leases");
-	TCase *stop = suite_case(suite, "stop and kill");
-
-	tcase_add_test(identity, a_restart_is_the_same_store_in_another_epoch);
-	tcase_add_test(identity, values_of_any_size_and_their_versions_survive_a_kill);
-	tcase_add_test(identity, large_values_that_come_all_at_once_are_taken);
-	tcase_add_test(
-	    answers,
-	    a_copy_of_an_append_answered_before_a_kill_gets_its_answer_and_runs_no_second_time);
-	tcase_add_test(answers,
-		       an_answer_is_remembered_though_the_value_was_written_over_before_the_kill);
-	tcase_add_test(answers, a_slot_goes_on_after_a_kill_where_it_was);
-	tcase_add_test(answers, a_nonce_gives_the_same_session_after_a_kill);
-	tcase_add_test(answers, a_session_that_was_closed_stays_closed_after_a_kill);
-	tcase_add_test(leases, the_time_that_kvd_was_down_does_not_count_against_a_lease);
-	tcase_add_test(leases, a_lease_ends_after_a_restart_and_stays_ended_after_another);
-	tcase_add_test(stop, a_stop_under_load_keeps_all_that_was_answered_and_leaves_its_mark);
-	tcase_add_test(stop, a_kill_is_told_from_a_stop_at_the_next_start);
-	tcase_add_test(stop, the_writes_of_a_lone_client_pass_through_no_other_thread);
-	tcase_add_test(stop, a_library_handle_does_not_notice_a_restart);
-	return suite_run(suite);
 }

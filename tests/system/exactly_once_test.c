@@ -9,9 +9,11 @@
 #include <kv/kv.h>
 #include <kv/lock.h>
 
-#include "fault.h"
-#include "scene.h"
+#include "fixture.h"
+#include "kvfault_process.h"
 #include "suite.h"
+#include "test.h"
+#include "text_bytes.h"
 
 enum {
 	CLIENTS = 4,
@@ -19,10 +21,6 @@ enum {
 	CONTENDERS = 4,
 	ROUNDS = 50,
 };
-
-static struct kv_bytes bytes(const char *text) {
-	return (struct kv_bytes){text, strlen(text)};
-}
 
 static struct kv_client *open_at(const char *address) {
 	/* Short attempts, so that what is lost is soon asked for again. */
@@ -142,15 +140,15 @@ static void append_through(enum via via) {
 	server_stop(&server);
 }
 
-START_TEST(appends_through_connections_that_are_cut_anywhere_happen_once) {
+CASE(appends);
+
+TEST(appends_through_connections_that_are_cut_anywhere_happen_once) {
 	append_through(VIA_TCP);
 }
-END_TEST
 
-START_TEST(appends_through_datagrams_lost_repeated_and_delayed_happen_once) {
+TEST(appends_through_datagrams_lost_repeated_and_delayed_happen_once) {
 	append_through(VIA_UDP);
 }
-END_TEST
 
 /* Without a session: each Put says which version it expects, and a copy can tell no one anything.
  */
@@ -188,7 +186,7 @@ static void *put_stateless(void *context) {
 	return NULL;
 }
 
-START_TEST(stateless_puts_through_a_bad_network_are_never_told_wrong) {
+TEST(stateless_puts_through_a_bad_network_are_never_told_wrong) {
 	struct server server;
 	struct fault fault;
 	struct worker workers[CLIENTS] = {0};
@@ -216,7 +214,6 @@ START_TEST(stateless_puts_through_a_bad_network_are_never_told_wrong) {
 	peer_close(&peer);
 	server_stop(&server);
 }
-END_TEST
 
 /* Adds one to a number in the store, ROUNDS times, with the lock held, reading and writing apart.
  */
@@ -260,7 +257,9 @@ static void check_total(const struct server *server) {
 	peer_close(&peer);
 }
 
-START_TEST(the_lock_excludes) {
+CASE(locks);
+
+TEST(the_lock_excludes) {
 	struct server server;
 	struct worker workers[CONTENDERS] = {0};
 
@@ -273,9 +272,8 @@ START_TEST(the_lock_excludes) {
 	check_total(&server);
 	server_stop(&server);
 }
-END_TEST
 
-START_TEST(the_lock_excludes_through_a_bad_network) {
+TEST(the_lock_excludes_through_a_bad_network) {
 	struct server server;
 	struct fault fault;
 	struct worker workers[CONTENDERS] = {0};
@@ -287,18 +285,4 @@ START_TEST(the_lock_excludes_through_a_bad_network) {
 	suite_figure("%d turns of the lock through %u faults", CONTENDERS * ROUNDS, faults);
 	check_total(&server);
 	server_stop(&server);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("exactly once");
-	TCase *appends = suite_case(suite, "appends");
-	TCase *locks = suite_case(suite, "locks");
-
-	tcase_add_test(appends, appends_through_connections_that_are_cut_anywhere_happen_once);
-	tcase_add_test(appends, appends_through_datagrams_lost_repeated_and_delayed_happen_once);
-	tcase_add_test(appends, stateless_puts_through_a_bad_network_are_never_told_wrong);
-	tcase_add_test(locks, the_lock_excludes);
-	tcase_add_test(locks, the_lock_excludes_through_a_bad_network);
-	return suite_run(suite);
 }

@@ -10,8 +10,9 @@
 
 #include <kv/kv.h>
 
-#include "fault.h"
+#include "kvfault_process.h"
 #include "suite.h"
+#include "test.h"
 
 enum {
 	KIB = 1024,
@@ -26,6 +27,7 @@ enum {
 	/* An attempt that carries megabytes, and one that carries little. */
 	ATTEMPT_LARGE_MS = 500,
 	ATTEMPT_MS = 60,
+	IN_FLIGHT_MS = 10000,
 };
 
 static struct server server;
@@ -47,9 +49,21 @@ static void tear_down(void) {
 	server_stop(&server);
 }
 
-static void check_growth(const char *what, uint64_t limit) {
+static uint64_t growth(void) {
 	uint64_t now = server_memory(&server);
-	uint64_t more = now > before ? now - before : 0;
+
+	return now > before ? now - before : 0;
+}
+
+/* What is kept: the reply of a copy that came late may still be on its way. */
+static void check_growth(const char *what, uint64_t limit) {
+	uint64_t until_ms = suite_now_ms() + IN_FLIGHT_MS;
+	uint64_t more = growth();
+
+	while (more > limit && suite_now_ms() < until_ms) {
+		suite_pause_ms(20);
+		more = growth();
+	}
 
 	suite_figure("%s: %.2f MiB", what, (double)more / MIB);
 	if (!suite_is_instrumented())
@@ -83,7 +97,9 @@ static void end_two(struct kv_client *clients[2]) {
 	kv_close(clients[1]);
 }
 
-START_TEST(a_large_value_that_two_clients_got_is_gone_once_it_was_replaced) {
+CASE(memory, .setup = set_up, .teardown = tear_down, .seconds = 1800);
+
+TEST(a_large_value_that_two_clients_got_is_gone_once_it_was_replaced) {
 	struct kv_client *clients[2] = {open_by(0, ATTEMPT_LARGE_MS), open_by(1, ATTEMPT_LARGE_MS)};
 	char *data = calloc(1, LARGE);
 
@@ -100,9 +116,8 @@ START_TEST(a_large_value_that_two_clients_got_is_gone_once_it_was_replaced) {
 	check_growth("after Put of 8 MiB, Gets by two, Put of 1 byte", LARGE);
 	free(data);
 }
-END_TEST
 
-START_TEST(large_values_that_two_clients_put_cost_what_one_of_them_does) {
+TEST(large_values_that_two_clients_put_cost_what_one_of_them_does) {
 	struct kv_client *clients[2] = {open_by(0, ATTEMPT_LARGE_MS), open_by(1, ATTEMPT_LARGE_MS)};
 	char *data = calloc(1, LARGE);
 
@@ -113,9 +128,8 @@ START_TEST(large_values_that_two_clients_put_cost_what_one_of_them_does) {
 	end_two(clients);
 	free(data);
 }
-END_TEST
 
-START_TEST(large_appends_by_two_clients_cost_at_most_half_more_than_the_value) {
+TEST(large_appends_by_two_clients_cost_at_most_half_more_than_the_value) {
 	struct kv_client *clients[2] = {open_by(0, ATTEMPT_LARGE_MS), open_by(1, ATTEMPT_LARGE_MS)};
 	char *data = calloc(1, LARGE);
 
@@ -132,7 +146,6 @@ START_TEST(large_appends_by_two_clients_cost_at_most_half_more_than_the_value) {
 	end_two(clients);
 	free(data);
 }
-END_TEST
 
 /* --- Many clients ------------------------------------------------------------------------------
  */
@@ -174,15 +187,14 @@ static unsigned run_clients(bool is_put) {
 	return count;
 }
 
-START_TEST(clients_that_put_once_cost_at_most_200_bytes_each) {
+TEST(clients_that_put_once_cost_at_most_200_bytes_each) {
 	unsigned count = run_clients(true);
 
 	/* A few pages more than what they need, for so few. */
 	check_growth("clients that put 1000 bytes once", (uint64_t)count * 200 + 64 * KIB);
 }
-END_TEST
 
-START_TEST(clients_that_got_once_leave_nothing_behind) {
+TEST(clients_that_got_once_leave_nothing_behind) {
 	struct kv_client *client = open_by(0, ATTEMPT_MS);
 	unsigned count;
 
@@ -191,7 +203,6 @@ START_TEST(clients_that_got_once_leave_nothing_behind) {
 	count = run_clients(false);
 	check_growth("clients that got once and left", (uint64_t)count * 10 + 64 * KIB);
 }
-END_TEST
 
 /* --- One client --------------------------------------------------------------------------------
  */
@@ -211,7 +222,7 @@ static void *append_some(void *context) {
 	return NULL;
 }
 
-START_TEST(a_thousand_appends_by_one_client_cost_less_than_3_mb) {
+TEST(a_thousand_appends_by_one_client_cost_less_than_3_mb) {
 	struct kv_client *client = open_by(0, ATTEMPT_LARGE_MS);
 	pthread_t threads[THREADS];
 	struct kv_value value;
@@ -226,20 +237,4 @@ START_TEST(a_thousand_appends_by_one_client_cost_less_than_3_mb) {
 	kv_value_free(&value);
 	check_growth("1000 Appends of 1000 bytes, one client", 3000000);
 	kv_close(client);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("fault memory");
-	TCase *tests = suite_case(suite, "memory");
-
-	tcase_set_timeout(tests, 1800);
-	tcase_add_checked_fixture(tests, set_up, tear_down);
-	tcase_add_test(tests, a_large_value_that_two_clients_got_is_gone_once_it_was_replaced);
-	tcase_add_test(tests, large_values_that_two_clients_put_cost_what_one_of_them_does);
-	tcase_add_test(tests, large_appends_by_two_clients_cost_at_most_half_more_than_the_value);
-	tcase_add_test(tests, clients_that_put_once_cost_at_most_200_bytes_each);
-	tcase_add_test(tests, clients_that_got_once_leave_nothing_behind);
-	tcase_add_test(tests, a_thousand_appends_by_one_client_cost_less_than_3_mb);
-	return suite_run(suite);
 }

@@ -8,7 +8,8 @@
 
 #include <kv/lock.h>
 
-#include "trial.h"
+#include "fault_workload.h"
+#include "test.h"
 
 enum {
 	USERS = 10,
@@ -39,7 +40,7 @@ static unsigned first_token(unsigned log) {
 }
 
 /* Unique tokens, to keys that all appenders share. */
-static void append_token(struct user *user) {
+static void append_token(struct client_thread *user) {
 	char key[TEXT_MAX], token[TEXT_MAX];
 	struct kv_value old;
 	uint64_t version;
@@ -52,7 +53,7 @@ static void append_token(struct user *user) {
 	user->done++;
 }
 
-static void rival(struct user *user) {
+static void rival(struct client_thread *user) {
 	struct kv_value value;
 	char text[TEXT_MAX];
 	enum kv_status status = user_get(user, "contested", &value);
@@ -68,7 +69,7 @@ static void rival(struct user *user) {
 		check_status(status, KV_VERSION);
 }
 
-static void count_under_lock(struct user *user, struct kv_lock *lock) {
+static void count_under_lock(struct client_thread *user, struct kv_lock *lock) {
 	struct kv_value value;
 	char text[TEXT_MAX] = "0";
 	enum kv_status status;
@@ -88,11 +89,11 @@ static void count_under_lock(struct user *user, struct kv_lock *lock) {
 	user->done++;
 }
 
-static void live(struct user *user) {
+static void live(struct client_thread *user) {
 	struct kv_lock *lock = NULL;
 
 	check_status(kv_lock_open(user->client, (struct kv_bytes){"lock", 4}, &lock), KV_OK);
-	while (trial_goes_on(user->trial)) {
+	while (fault_workload_goes_on(user->workload)) {
 		if (user->number < APPENDERS)
 			append_token(user);
 		else if (user->number < APPENDERS + RIVALS)
@@ -116,14 +117,14 @@ static unsigned draw(struct troubles *troubles, unsigned bound) {
 	return (unsigned)rand_r(&troubles->chance) % bound;
 }
 
-static void partition(struct trial *trial, struct troubles *troubles, const char *way) {
+static void partition(struct fault_workload *workload, struct troubles *troubles, const char *way) {
 	/* One route or all of them: some clients are cut off from the server, or all are. */
 	unsigned route = draw(troubles, ROUTES + 1);
 
 	if (route == 0)
-		fault_tell(&trial->fault, "partition %s", way);
+		fault_tell(&workload->fault, "partition %s", way);
 	else
-		fault_tell(&trial->fault, "@%u partition %s", route, way);
+		fault_tell(&workload->fault, "@%u partition %s", route, way);
 	troubles->partitions++;
 }
 
@@ -136,27 +137,27 @@ static unsigned draw_kind(struct troubles *troubles) {
 	return kind;
 }
 
-static void trouble(struct trial *trial, struct troubles *troubles) {
+static void trouble(struct fault_workload *workload, struct troubles *troubles) {
 	switch (draw_kind(troubles)) {
 	case 0:
-		partition(trial, troubles, "both");
+		partition(workload, troubles, "both");
 		break;
 	case 1:
-		partition(trial, troubles, "requests");
+		partition(workload, troubles, "requests");
 		break;
 	case 2:
-		partition(trial, troubles, "replies");
+		partition(workload, troubles, "replies");
 		break;
 	case 3:
 	case 4:
-		fault_tell(&trial->fault, "heal");
+		fault_tell(&workload->fault, "heal");
 		break;
 	case 5:
-		fault_tell(&trial->fault, "hang-up");
+		fault_tell(&workload->fault, "hang-up");
 		troubles->hang_ups++;
 		break;
 	default:
-		server_restart(&trial->server);
+		server_restart(&workload->server);
 		troubles->kills++;
 	}
 }
@@ -166,14 +167,14 @@ static unsigned duration_ms(void) {
 	const char *seconds = getenv("SECONDS");
 
 	return seconds != NULL ? (unsigned)strtoul(seconds, NULL, 10) * 1000
-			       : trial_ms(TROUBLE_MS, TROUBLE_SHORT_MS);
+			       : fault_workload_ms(TROUBLE_MS, TROUBLE_SHORT_MS);
 }
 
 /* --- What must be there ------------------------------------------------------------------------
  */
 
 /* The log as a string, to be freed: "" if there is none. */
-static char *read_log(struct user *reader, unsigned log) {
+static char *read_log(struct client_thread *reader, unsigned log) {
 	struct kv_value value;
 	char key[TEXT_MAX];
 	char *text;
@@ -191,7 +192,8 @@ static char *read_log(struct user *reader, unsigned log) {
 }
 
 /* Each token of each appender once, and each one's in order. */
-static void check_log(struct user *reader, unsigned log, const struct user users[]) {
+static void check_log(struct client_thread *reader, unsigned log,
+		      const struct client_thread users[]) {
 	const unsigned first = first_token(log);
 	unsigned next[APPENDERS];
 	char *text = read_log(reader, log);
@@ -217,7 +219,7 @@ static void check_log(struct user *reader, unsigned log, const struct user users
 	free(text);
 }
 
-static unsigned count_logs(const struct user users[]) {
+static unsigned count_logs(const struct client_thread users[]) {
 	unsigned most = 0;
 
 	for (unsigned i = 0; i < APPENDERS; i++)
@@ -226,7 +228,7 @@ static unsigned count_logs(const struct user users[]) {
 	return most == 0 ? 0 : (log_of(most - 1) / LOGS + 1) * LOGS;
 }
 
-static void check_number(struct user *reader, const char *key, unsigned version) {
+static void check_number(struct client_thread *reader, const char *key, unsigned version) {
 	struct kv_value value;
 
 	check_status(user_get(reader, key, &value), KV_OK);
@@ -234,31 +236,33 @@ static void check_number(struct user *reader, const char *key, unsigned version)
 	kv_value_free(&value);
 }
 
-START_TEST(nothing_is_lost_or_done_twice_through_partitions_and_restarts) {
-	struct trial trial;
-	struct user users[USERS], reader;
+CASE(partitions_and_restarts, .seconds = 7200);
+
+TEST(nothing_is_lost_or_done_twice_through_partitions_and_restarts) {
+	struct fault_workload workload;
+	struct client_thread users[USERS], reader;
 	struct troubles troubles = {0};
 	unsigned counted = 0, won = 0, done = 0;
 	char data[64], what[160];
 
 	suite_directory(data);
-	trial_begin(&trial, NETWORK_BAD, "-d", data, NULL);
-	fault_tell(&trial.fault, "set cut 1");
-	fault_tell(&trial.fault, "set fragment 5");
-	troubles.chance = (unsigned)trial.fault.seed;
-	trial.end_ms = suite_now_ms() + duration_ms();
-	trial_start(&trial, users, USERS, live);
-	while (trial_goes_on(&trial)) {
+	fault_workload_begin(&workload, NETWORK_BAD, "-d", data, NULL);
+	fault_tell(&workload.fault, "set cut 1");
+	fault_tell(&workload.fault, "set fragment 5");
+	troubles.chance = (unsigned)workload.fault.seed;
+	workload.end_ms = suite_now_ms() + duration_ms();
+	fault_workload_start(&workload, users, USERS, live);
+	while (fault_workload_goes_on(&workload)) {
 		suite_pause_ms(1 + draw(&troubles, PAUSE_MS_MAX));
-		trouble(&trial, &troubles);
+		trouble(&workload, &troubles);
 	}
-	fault_tell(&trial.fault, "heal");
-	trial_join(users, USERS);
+	fault_tell(&workload.fault, "heal");
+	fault_workload_join(users, USERS);
 
 	/* What the next start finds counts, not what this one has in memory. */
-	server_restart(&trial.server);
-	fault_tell(&trial.fault, "good");
-	user_open(&reader, &trial, USERS);
+	server_restart(&workload.server);
+	fault_tell(&workload.fault, "good");
+	user_open(&reader, &workload, USERS);
 	for (unsigned log = 0; log < count_logs(users); log++)
 		check_log(&reader, log, users);
 	for (unsigned i = 0; i < USERS; i++) {
@@ -271,15 +275,5 @@ START_TEST(nothing_is_lost_or_done_twice_through_partitions_and_restarts) {
 	user_close(&reader);
 	(void)snprintf(what, sizeof what, "%u partitions, %u kills, %u hang-ups; %u writes",
 		       troubles.partitions, troubles.kills, troubles.hang_ups, done);
-	trial_end(&trial, what);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("fault partition");
-	TCase *tests = suite_case(suite, "partitions and restarts");
-
-	tcase_set_timeout(tests, 7200);
-	tcase_add_test(tests, nothing_is_lost_or_done_twice_through_partitions_and_restarts);
-	return suite_run(suite);
+	fault_workload_end(&workload, what);
 }

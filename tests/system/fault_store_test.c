@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "trial.h"
+#include "fault_workload.h"
+#include "test.h"
 
 enum {
 	ROUNDS = 3,
@@ -34,7 +35,7 @@ struct known {
 	unsigned elements;
 };
 
-static void check_get(struct user *user, const struct known *known) {
+static void check_get(struct client_thread *user, const struct known *known) {
 	struct kv_value value;
 	enum kv_status status = user_get(user, known->key, &value);
 
@@ -46,7 +47,7 @@ static void check_get(struct user *user, const struct known *known) {
 	kv_value_free(&value);
 }
 
-static void check_append(struct user *user, struct known *known) {
+static void check_append(struct client_thread *user, struct known *known) {
 	char element[24];
 	struct kv_value old;
 	uint64_t version;
@@ -65,11 +66,11 @@ static void check_append(struct user *user, struct known *known) {
 }
 
 /* Half Append, half Get. `text` is each element once, in order: so is what is there. */
-static void append_and_get(struct user *user) {
-	unsigned chance = (unsigned)user->trial->fault.seed + user->number;
+static void append_and_get(struct client_thread *user) {
+	unsigned chance = (unsigned)user->workload->fault.seed + user->number;
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		uint64_t end_ms = suite_now_ms() + trial_ms(ROUND_MS, ROUND_SHORT_MS);
+		uint64_t end_ms = suite_now_ms() + fault_workload_ms(ROUND_MS, ROUND_SHORT_MS);
 		unsigned chunk = 0;
 
 		while (suite_now_ms() < end_ms) {
@@ -90,41 +91,39 @@ static void append_and_get(struct user *user) {
 }
 
 static void try_own_keys(enum network network, unsigned count) {
-	struct trial trial;
-	struct user users[MANY];
+	struct fault_workload workload;
+	struct client_thread users[MANY];
 	char name[8], what[64];
 
 	network_name(network, name);
-	trial_begin(&trial, network, NULL);
-	trial_run(&trial, users, count, append_and_get);
+	fault_workload_begin(&workload, network, NULL);
+	fault_workload_run(&workload, users, count, append_and_get);
 	(void)snprintf(what, sizeof what, "%u with keys of their own, %s network", count, name);
-	trial_end(&trial, what);
+	fault_workload_end(&workload, what);
 }
 
-START_TEST(one_client_sees_each_of_its_appends_once_on_a_good_network) {
+CASE(own_keys);
+
+TEST(one_client_sees_each_of_its_appends_once_on_a_good_network) {
 	try_own_keys(NETWORK_GOOD, 1);
 }
-END_TEST
 
-START_TEST(one_client_sees_each_of_its_appends_once_on_a_bad_network) {
+TEST(one_client_sees_each_of_its_appends_once_on_a_bad_network) {
 	try_own_keys(NETWORK_BAD, 1);
 }
-END_TEST
 
-START_TEST(many_clients_see_each_of_their_appends_once_on_a_good_network) {
+TEST(many_clients_see_each_of_their_appends_once_on_a_good_network) {
 	try_own_keys(NETWORK_GOOD, MANY);
 }
-END_TEST
 
-START_TEST(many_clients_see_each_of_their_appends_once_on_a_bad_network) {
+TEST(many_clients_see_each_of_their_appends_once_on_a_bad_network) {
 	try_own_keys(NETWORK_BAD, MANY);
 }
-END_TEST
 
 /* --- One key for all ---------------------------------------------------------------------------
  */
 
-static void append_ten(struct user *user) {
+static void append_ten(struct client_thread *user) {
 	for (unsigned i = 0; i < APPENDS; i++) {
 		char element[24];
 		struct kv_value old;
@@ -135,17 +134,19 @@ static void append_ten(struct user *user) {
 	}
 }
 
-START_TEST(many_clients_appends_to_one_key_are_there_once_each_in_each_ones_order) {
-	struct trial trial;
-	struct user users[MANY], reader;
+CASE(one_key);
+
+TEST(many_clients_appends_to_one_key_are_there_once_each_in_each_ones_order) {
+	struct fault_workload workload;
+	struct client_thread users[MANY], reader;
 	unsigned next[MANY] = {0};
 	struct kv_value value;
 	char text[1024];
 	unsigned total = 0;
 
-	trial_begin(&trial, NETWORK_BAD, NULL);
-	trial_run(&trial, users, MANY, append_ten);
-	user_open(&reader, &trial, MANY);
+	fault_workload_begin(&workload, NETWORK_BAD, NULL);
+	fault_workload_run(&workload, users, MANY, append_ten);
+	user_open(&reader, &workload, MANY);
 	check_status(user_get(&reader, "shared", &value), KV_OK);
 	ck_assert_uint_eq(value.version, MANY * APPENDS);
 	ck_assert_uint_lt(value.size, sizeof text);
@@ -162,25 +163,24 @@ START_TEST(many_clients_appends_to_one_key_are_there_once_each_in_each_ones_orde
 	}
 	ck_assert_uint_eq(total, MANY * APPENDS);
 	user_close(&reader);
-	trial_end(&trial, "5 clients, 10 Appends each to one key, bad network");
+	fault_workload_end(&workload, "5 clients, 10 Appends each to one key, bad network");
 }
-END_TEST
 
 /* --- Versions ----------------------------------------------------------------------------------
  */
 
-START_TEST(a_put_at_version_0_creates_and_another_version_is_refused) {
-	struct trial trial;
-	struct user user;
+TEST(a_put_at_version_0_creates_and_another_version_is_refused) {
+	struct fault_workload workload;
+	struct client_thread user;
 	uint64_t version;
 
-	trial_begin(&trial, NETWORK_GOOD, NULL);
+	fault_workload_begin(&workload, NETWORK_GOOD, NULL);
 	for (unsigned way = 0; way < 3; way++) {
 		char key[16], other[16];
 
 		(void)snprintf(key, sizeof key, "key %u", way);
 		(void)snprintf(other, sizeof other, "other %u", way);
-		user_open(&user, &trial, way);
+		user_open(&user, &workload, way);
 		check_status(user_put(&user, key, "one", 0, &version), KV_OK);
 		ck_assert_uint_eq(version, 1);
 		check_status(user_put(&user, key, "two", 0, &version), KV_VERSION);
@@ -193,15 +193,14 @@ START_TEST(a_put_at_version_0_creates_and_another_version_is_refused) {
 		user_check(&user, key, "two");
 		user_close(&user);
 	}
-	trial_end(&trial, "versions");
+	fault_workload_end(&workload, "versions");
 }
-END_TEST
 
 /* Reads the version and puts at it, again and again: of all rivals one is lucky each time. */
-static void put_at_version_read(struct user *user) {
+static void put_at_version_read(struct client_thread *user) {
 	uint64_t version = 0;
 
-	while (trial_goes_on(user->trial)) {
+	while (fault_workload_goes_on(user->workload)) {
 		struct kv_value value;
 		char text[24];
 		enum kv_status status;
@@ -224,26 +223,26 @@ static void put_at_version_read(struct user *user) {
 }
 
 static void try_rivals(enum network network, bool is_stateless) {
-	struct trial trial;
-	struct user users[RIVALS], reader;
+	struct fault_workload workload;
+	struct client_thread users[RIVALS], reader;
 	struct kv_value value;
 	unsigned done = 0, unknown = 0;
 	char name[8], what[96];
 
 	network_name(network, name);
-	trial_begin(&trial, network, NULL);
-	trial.is_stateless = is_stateless;
-	trial.end_ms = suite_now_ms() + trial_ms(1000, 1000);
-	trial_run(&trial, users, RIVALS, put_at_version_read);
+	fault_workload_begin(&workload, network, NULL);
+	workload.is_stateless = is_stateless;
+	workload.end_ms = suite_now_ms() + fault_workload_ms(1000, 1000);
+	fault_workload_run(&workload, users, RIVALS, put_at_version_read);
 	for (unsigned i = 0; i < RIVALS; i++) {
 		done += users[i].done;
 		unknown += users[i].unknown;
 	}
-	user_open(&reader, &trial, 0);
+	user_open(&reader, &workload, 0);
 	check_status(user_get(&reader, "contested", &value), KV_OK);
 	ck_assert_uint_ge(value.version, done);
 	ck_assert_uint_le(value.version, done + unknown);
-	/* A session leaves nothing in doubt. */
+	/* With a session no outcome is unknown. */
 	ck_assert(is_stateless || unknown == 0);
 	ck_assert_uint_gt(done, 0);
 	(void)snprintf(what, sizeof what, "10 rivals%s, %s network: %u OK + %u MAYBE, version %llu",
@@ -251,32 +250,29 @@ static void try_rivals(enum network network, bool is_stateless) {
 		       (unsigned long long)value.version);
 	kv_value_free(&value);
 	user_close(&reader);
-	trial_end(&trial, what);
+	fault_workload_end(&workload, what);
 }
 
-START_TEST(of_rivals_on_a_good_network_as_many_puts_were_ok_as_the_version_says) {
+TEST(of_rivals_on_a_good_network_as_many_puts_were_ok_as_the_version_says) {
 	try_rivals(NETWORK_GOOD, false);
 }
-END_TEST
 
-START_TEST(of_rivals_on_a_bad_network_as_many_puts_were_ok_as_the_version_says) {
+TEST(of_rivals_on_a_bad_network_as_many_puts_were_ok_as_the_version_says) {
 	try_rivals(NETWORK_BAD, false);
 }
-END_TEST
 
-START_TEST(of_rivals_without_sessions_each_ok_happened_and_each_maybe_may_have) {
+TEST(of_rivals_without_sessions_each_ok_happened_and_each_maybe_may_have) {
 	try_rivals(NETWORK_BAD, true);
 }
-END_TEST
 
 /* --- Without a session -------------------------------------------------------------------------
  */
 
 /*
  * The only user of its key. Over a stream a Put is refused only if a copy of it ran, or an earlier
- * one did: repeated until it is known, it was refused if it was in doubt before.
+ * one did: repeated until it is known, it was refused if it was unknown before.
  */
-static void put_without_doubt(struct user *user) {
+static void put_without_doubt(struct client_thread *user) {
 	for (uint64_t i = 0; i < STATELESS_ROUNDS; i++) {
 		uint64_t version;
 		unsigned doubts = 0;
@@ -292,49 +288,26 @@ static void put_without_doubt(struct user *user) {
 }
 
 static void try_doubts(bool is_stateless) {
-	struct trial trial;
-	struct user user;
+	struct fault_workload workload;
+	struct client_thread user;
 	char what[96];
 
-	trial_begin(&trial, NETWORK_BAD, NULL);
-	trial.is_stateless = is_stateless;
-	trial_run(&trial, &user, 1, put_without_doubt);
+	fault_workload_begin(&workload, NETWORK_BAD, NULL);
+	workload.is_stateless = is_stateless;
+	fault_workload_run(&workload, &user, 1, put_without_doubt);
 	/* 10 % of the replies are lost: that none is has a chance of 1 in 37000. */
 	ck_assert(is_stateless ? user.unknown > 0 : user.unknown == 0);
-	(void)snprintf(what, sizeof what, "%d Puts %s a session, %u in doubt", STATELESS_ROUNDS,
+	(void)snprintf(what, sizeof what, "%d Puts %s a session, %u unknown", STATELESS_ROUNDS,
 		       is_stateless ? "without" : "with", user.unknown);
-	trial_end(&trial, what);
+	fault_workload_end(&workload, what);
 }
 
-START_TEST(a_stateless_put_in_doubt_that_is_repeated_is_refused_because_it_happened) {
+CASE(stateless);
+
+TEST(an_unknown_stateless_put_that_is_repeated_is_refused_because_it_happened) {
 	try_doubts(true);
 }
-END_TEST
 
-START_TEST(with_a_session_no_put_is_in_doubt_on_a_bad_network) {
+TEST(with_a_session_no_put_is_unknown_on_a_bad_network) {
 	try_doubts(false);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("fault store");
-	TCase *own = suite_case(suite, "own keys");
-	TCase *shared = suite_case(suite, "one key");
-	TCase *stateless = suite_case(suite, "stateless");
-
-	tcase_add_test(own, one_client_sees_each_of_its_appends_once_on_a_good_network);
-	tcase_add_test(own, one_client_sees_each_of_its_appends_once_on_a_bad_network);
-	tcase_add_test(own, many_clients_see_each_of_their_appends_once_on_a_good_network);
-	tcase_add_test(own, many_clients_see_each_of_their_appends_once_on_a_bad_network);
-	tcase_add_test(shared,
-		       many_clients_appends_to_one_key_are_there_once_each_in_each_ones_order);
-	tcase_add_test(shared, a_put_at_version_0_creates_and_another_version_is_refused);
-	tcase_add_test(shared,
-		       of_rivals_on_a_good_network_as_many_puts_were_ok_as_the_version_says);
-	tcase_add_test(shared, of_rivals_on_a_bad_network_as_many_puts_were_ok_as_the_version_says);
-	tcase_add_test(shared, of_rivals_without_sessions_each_ok_happened_and_each_maybe_may_have);
-	tcase_add_test(stateless,
-		       a_stateless_put_in_doubt_that_is_repeated_is_refused_because_it_happened);
-	tcase_add_test(stateless, with_a_session_no_put_is_in_doubt_on_a_bad_network);
-	return suite_run(suite);
 }

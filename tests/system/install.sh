@@ -4,44 +4,21 @@
 # install.sh - what `make install` puts there is whole: programs are built from it, and from nothing
 # else of this tree, and work; `make uninstall` takes it all away.
 #
-# Prints "ok NAME", "not ok NAME" or "skip: WHY" for each test, and exits 1 if one failed.
+# Prints "ok NAME", "not ok NAME" or "skip NAME: WHY" for each test, and exits 1 if one failed.
 # shellcheck disable=SC2317 # functions are called through test_that
-set -u
-export LC_ALL=C
-
+# shellcheck disable=SC2086 # CC may be several words: "ccache cc"
 if [ -n "${SANITIZE-}" ]; then
-	echo "skip: installation: a sanitized library needs its sanitizer in the program"
+	echo "skip install: a sanitized library needs its sanitizer in the program"
 	echo "ok nothing to install"
 	exit 0
 fi
 
-BUILD=$(realpath "${BUILD:-build}")
+# shellcheck source=tests/support/script.sh
+. "$(dirname "$0")/../support/script.sh"
 CC=${CC:-cc}
 here=$PWD/tests/system
-dir=$(mktemp -d "${TMPDIR:-/tmp}/kv-install.XXXXXX") || exit 1
 root=$dir/root
 usr=$root/usr
-kvd=''
-cleanup() {
-	[ -z "$kvd" ] || { kill "$kvd" && wait "$kvd"; } 2> /dev/null
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 143' TERM INT
-
-failed=0
-# test_that NAME COMMAND...
-test_that() {
-	local name=$1
-	shift
-	if "$@" > "$dir/out" 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name"
-		sed 's/^/  /' "$dir/out"
-		failed=1
-	fi
-}
 
 # What the machine's libraries need; what kv needs comes from its own kv.pc.
 tirpc_cflags=$(pkg-config --cflags libtirpc)
@@ -81,16 +58,9 @@ test_that the_unit_starts_the_installed_kvd unit_starts_kvd
 
 # --- A server from what was installed ------------------------------------------------------------
 
-mkfifo "$dir/ready"
 # The wrapper is several words on purpose.
 # shellcheck disable=SC2086
-${KVD_WRAPPER-} "$usr/sbin/kvd" -n -l tcp:127.0.0.1 -l "local:$dir/s" > "$dir/ready" 2> "$dir/log" &
-kvd=$!
-if ! read -r ready < "$dir/ready"; then
-	echo "not ok the_installed_server_starts"
-	cat "$dir/log"
-	exit 1
-fi
+start kvd ${KVD_WRAPPER-} "$usr/sbin/kvd" -n -l tcp:127.0.0.1 -l "local:$dir/s" || exit 1
 port=${ready#*tcp:127.0.0.1:}
 port=${port%% *}
 export KV_SERVER=local:$dir/s
@@ -111,14 +81,14 @@ from_kv_x() (
 		rpcgen -C -l -o kv_clnt.c kv.x || exit 1
 	# What rpcgen makes is not free of warnings.
 	# shellcheck disable=SC2086
-	"$CC" -w -I. $tirpc_cflags -o client "$here/install_rpcgen.c" kv_xdr.c kv_clnt.c \
+	$CC -w -I. $tirpc_cflags -o client "$here/install_rpcgen.c" kv_xdr.c kv_clnt.c \
 		$tirpc_libs && [ "$(./client "$port")" = "stubs 1" ]
 )
 test_that a_client_is_built_from_kv_x_alone from_kv_x
 
 stubs_shared() {
 	# shellcheck disable=SC2086
-	"$CC" -I"$usr/include" $tirpc_cflags -o "$dir/shared" "$here/install_stubs.c" \
+	$CC -I"$usr/include" $tirpc_cflags -o "$dir/shared" "$here/install_stubs.c" \
 		-L"$usr/lib" -lkv $tirpc_libs &&
 		[ "$(LD_LIBRARY_PATH=$usr/lib "$dir/shared" "$port")" = "alone 1" ]
 }
@@ -126,7 +96,7 @@ test_that a_client_calls_the_stubs_of_the_shared_library stubs_shared
 
 stubs_static() {
 	# shellcheck disable=SC2086
-	"$CC" -I"$usr/include" $tirpc_cflags -o "$dir/static" "$here/install_stubs.c" \
+	$CC -I"$usr/include" $tirpc_cflags -o "$dir/static" "$here/install_stubs.c" \
 		"$usr/lib/libkv.a" $tirpc_libs -pthread &&
 		[ "$("$dir/static" "$port")" = "alone 1" ]
 }
@@ -134,7 +104,7 @@ test_that a_client_calls_the_stubs_of_the_static_library stubs_static
 
 example_shared() {
 	# shellcheck disable=SC2046
-	"$CC" $(kv_pc --cflags) -o "$dir/hello" examples/hello.c $(kv_pc --libs) &&
+	$CC $(kv_pc --cflags) -o "$dir/hello" examples/hello.c $(kv_pc --libs) &&
 		LD_LIBRARY_PATH=$usr/lib "$dir/hello" | grep -q '^hello, world (version'
 }
 test_that the_example_is_built_with_pkg_config example_shared
@@ -144,11 +114,21 @@ example_static() {
 	# -lkv alone becomes the archive: the machine has no static libtirpc.
 	libs=$(kv_pc --static --libs | sed "s|-lkv|$usr/lib/libkv.a|")
 	# shellcheck disable=SC2046,SC2086
-	"$CC" $(kv_pc --cflags) -o "$dir/hello_static" examples/hello.c $libs &&
+	$CC $(kv_pc --cflags) -o "$dir/hello_static" examples/hello.c $libs &&
 		! ldd "$dir/hello_static" | grep -q libkv &&
 		"$dir/hello_static" | grep -q '^hello, world (version'
 }
 test_that the_example_is_built_with_the_static_library example_static
+
+all_examples() {
+	local source
+	for source in examples/*.c; do
+		# shellcheck disable=SC2046
+		$CC -D_GNU_SOURCE $(kv_pc --cflags) -o "$dir/example" "$source" $(kv_pc --libs) -pthread ||
+			return
+	done
+}
+test_that each_example_is_built_from_what_is_installed all_examples
 
 # --- What the files promise -------------------------------------------------------------------------
 
@@ -156,7 +136,7 @@ headers_alone() {
 	local header
 	for header in "$usr"/include/kv/*.h; do
 		printf '#include <kv/%s>\n' "${header##*/}" |
-			"$CC" -std=c99 -pedantic-errors -Wall -Wextra -Werror -I"$usr/include" -x c \
+			$CC -std=c99 -pedantic-errors -Wall -Wextra -Werror -I"$usr/include" -x c \
 				-fsyntax-only - || return 1
 	done
 }
@@ -186,8 +166,20 @@ test_that no_installed_text_names_the_place_of_its_build no_build_paths
 
 uninstall_all() {
 	make -s uninstall BUILD="$BUILD" DESTDIR="$root" PREFIX=/usr &&
-		! find "$root" ! -type d | grep .
+		! find "$root" ! -type d | grep . &&
+		! find "$root" -type d | grep -E '/(kv|rpcsvc|pkgconfig|systemd|man[0-9])$'
 }
-test_that uninstall_leaves_no_file_behind uninstall_all
+test_that uninstall_leaves_no_file_and_no_folder_of_ours uninstall_all
+
+# As packagers do: a DESTDIR with a blank, libraries in a folder for one architecture.
+elsewhere() {
+	local place="$dir/a place" libs=/usr/lib/arch
+	make -s install BUILD="$BUILD" DESTDIR="$place" PREFIX=/usr LIBDIR=$libs &&
+		[ -e "$place$libs/libkv.so.0" ] && [ -L "$place$libs/libkv.so" ] && [ ! -e "$dir/a" ] &&
+		grep -qx "libdir=.{prefix}/lib/arch" "$place$libs/pkgconfig/kv.pc" &&
+		make -s uninstall BUILD="$BUILD" DESTDIR="$place" PREFIX=/usr LIBDIR=$libs &&
+		! find "$place" ! -type d | grep .
+}
+test_that libraries_and_all_else_go_where_a_packager_says elsewhere
 
 exit $failed

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What somebody writes who has only kv.x: rpcgen's plain stubs and libtirpc. install.sh builds it
+ * A client made of kv.x only: rpcgen's plain stubs and libtirpc. install.sh builds it
  * against the installed kv.x and runs it: install_rpcgen PORT.
  */
 #include <arpa/inet.h>

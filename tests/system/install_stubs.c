@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What somebody writes who wants the stubs of libkv, but not its clerk. install.sh builds it
+ * A client made of the stubs of libkv, without its clerk. install.sh builds it
  * against the installed headers and library and runs it: install_stubs PORT.
  */
 #include <arpa/inet.h>

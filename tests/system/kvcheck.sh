@@ -46,9 +46,38 @@ clients_that_share_a_file_leave_a_linearizable_history() {
 the_lock_appears_in_the_history() {
 	kvctl --history "$dir/lock" lock L -- true
 	judge "$dir/lock"
-	exits 0; prints_line 'linearizable: 3 calls on 1 key'
-	grep -q '"op":"put","key":"L","value":"__unlocked","expected":1' "$dir/lock" ||
+	exits 0; prints_line 'linearizable: 6 calls on 2 keys'
+	grep -q '"op":"check","part":1,"test":"free","key":"L","value":"__unlocked"' "$dir/lock" ||
+		complain "it was not taken as a free one"
+	grep -q '"op":"put","part":2,"key":"L","value":"__unlocked"' "$dir/lock" ||
 		complain "no release in the history"
+}
+
+deletes_ttls_and_transactions_appear_in_the_history() {
+	local file=$dir/all
+	{
+		kvctl --history "$file" put leased a --ttl 0.2
+		kvctl --history "$file" txn --missing leader --put leader me --ttl 600 --append log 'x;'
+		kvctl --history "$file" touch leader --ttl 900
+		kvctl --history "$file" txn --at leader 9 --put log y
+		kvctl --history "$file" txn --free leader me --exists log --del log
+		kvctl --history "$file" get log
+		kvctl --history "$file" append log 'z;' --expect 0
+		kvctl --history "$file" del leader
+		kvctl --history "$file" del leader
+		until ! kvctl --history "$file" get leased; do :; done
+		kvctl --history "$file" put leased b --expect 0
+	} >"$dir/ignored" 2>&1
+	grep -q '"op":"check","part":1,"test":"at","key":"leader","expected":9,"status":"KV_UNMET","version":' "$file" ||
+		complain "no condition that was refused"
+	grep -q '"op":"delete","part":3,"key":"log",.*"position":' "$file" || complain "no part"
+	grep -q '"op":"delete","key":"leader","status":"KV_NOKEY"' "$file" || complain "no delete"
+	judge "$file"
+	exits 0; is_silent
+	# One that makes a key below what was deleted, and one that sees half of a transaction.
+	sed 's/\("op":"append","key":"log".*"version":\)[0-9]*/\11/' "$file" >"$dir/wrong"
+	judge "$dir/wrong"
+	exits 1
 }
 
 bytes_that_are_no_text_come_back() {
@@ -146,7 +175,61 @@ half_a_line_at_the_end_is_mentioned() {
 	printf '%s\n{"client":' "$good" >"$dir/half"
 	judge "$dir/half"
 	exits 0; prints_line 'linearizable: 1 call on 1 key'
-	grep -q 'the last line is cut off' "$dir/err" || complain "not mentioned"
+	grep -q 'half:2: half a line is left out' "$dir/err" || complain "not mentioned"
+}
+
+half_a_line_does_not_spoil_the_next() {
+	local half
+	half=${good%?????????????}
+	printf '%s%s\n' "$half" "${good/\"call\":1/\"call\":2}" >"$dir/glued"
+	judge "$dir/glued"
+	exits 0; prints_line 'linearizable: 1 call on 1 key'
+	grep -q 'glued:1: half a line is left out' "$dir/err" || complain "not mentioned"
+	judge -q "$dir/glued"
+	exits 0; prints ''; is_silent
+}
+
+the_same_lines_again_are_the_same_calls() {
+	printf '%s\n%s\n' "$good" "$good" >"$dir/twice"
+	judge "$dir/twice" "$dir/twice"
+	exits 0; prints_line 'linearizable: 1 call on 1 key'; is_silent
+	echo "${good/\"return\":2/\"return\":3}" >>"$dir/twice"
+	judge "$dir/twice"
+	exits 2; says "twice:3: another line tells otherwise of client 1's call at 1"
+}
+
+lenient_leaves_out_what_is_no_call() {
+	local i
+	{ for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo garbage; done; echo "$good"; } >"$dir/broken"
+	judge "$dir/broken"
+	exits 2; says 'broken:1: this is not JSON'; says 'leaves such a line out'
+	judge --lenient "$dir/broken"
+	exits 0; prints_line 'linearizable: 1 call on 1 key'
+	grep -q 'and 2 more lines left out' "$dir/err" || complain "not counted"
+	echo "$bad" >>"$dir/broken"
+	judge --lenient "$dir/broken"
+	exits 1
+	grep -q '12 lines were left out: if one is of a write, that may be why' "$dir/err" ||
+		complain "no doubt about it"
+}
+
+times_of_two_clocks_are_not_compared() {
+	printf '%s\n%s\n' "${good/{/{\"boot\":5,}" "${bad/{/{\"boot\":6,}" >"$dir/booted"
+	judge "$dir/booted"
+	exits 2; says 'the times are of 2 clocks'
+	judge --boot 1 "$dir/booted"
+	exits 0; prints_line 'linearizable: 1 call on 1 key'
+	judge --boot 2 "$dir/booted"
+	exits 0; prints_line 'linearizable: 1 call on 1 key'
+	judge --boot 3 "$dir/booted"
+	exits 2; says '--boot 3: there are calls of 2 clocks'
+}
+
+names_and_texts_of_others_are_harmless_on_a_terminal() {
+	printf 'r\033[31mubbish\n' >"$dir/"$'ev\033il'
+	judge "$dir/"$'ev\033il'
+	exits 2; says 'ev\x1bil:1: this is not JSON'
+	! grep -q $'\033' "$dir/err" || complain "an escape came through"
 }
 
 a_history_without_calls_is_mentioned() {
@@ -204,7 +287,6 @@ output_that_cannot_be_written_exits_2() {
 start_server
 server=$socket
 check clients_that_share_a_file_leave_a_linearizable_history
-check the_lock_appears_in_the_history
 check bytes_that_are_no_text_come_back
 check a_client_that_is_killed_leaves_an_open_call
 check an_answer_that_was_forged_is_found
@@ -214,10 +296,18 @@ check files_are_taken_together
 check standard_input_is_read_without_a_file
 check a_wrong_line_exits_2_and_is_named
 check half_a_line_at_the_end_is_mentioned
+check half_a_line_does_not_spoil_the_next
+check the_same_lines_again_are_the_same_calls
+check lenient_leaves_out_what_is_no_call
+check times_of_two_clocks_are_not_compared
+check names_and_texts_of_others_are_harmless_on_a_terminal
 check a_history_without_calls_is_mentioned
 check a_page_is_written
 check too_few_steps_are_undecided
 check quiet_tells_by_the_exit_code_only
 check mistakes_in_the_options_exit_2
 check output_that_cannot_be_written_exits_2
+# From here on keys begin above what was deleted.
+check the_lock_appears_in_the_history
+check deletes_ttls_and_transactions_appear_in_the_history
 exit "$failed"

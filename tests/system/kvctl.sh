@@ -102,7 +102,7 @@ odd_values_can_be_written() {
 	kv get odd
 	prints -12
 	kv put odd -12
-	exits 2; says 'comes after --'
+	exits 2; says 'put -- before an argument'
 	printf @home >"$dir/value"
 	kv put -- -odd - <"$dir/value"
 	exits 0
@@ -112,9 +112,9 @@ odd_values_can_be_written() {
 
 a_value_may_have_16_mib_and_no_byte_more() {
 	head -c 16777216 /dev/zero | tr '\0' x >"$dir/big"
-	kv put big "@$dir/big"
+	kv -t 300 put big "@$dir/big"
 	exits 0
-	kv get big
+	kv -t 300 get big
 	cmp -s "$dir/big" "$dir/out" || complain "16 MiB came back otherwise"
 	printf x >>"$dir/big"
 	kv put big "@$dir/big"
@@ -122,7 +122,7 @@ a_value_may_have_16_mib_and_no_byte_more() {
 	# A device without an end: it must not be read to it.
 	kv put big @/dev/zero
 	exits 8; says '16777216'
-	kv append big x
+	kv -t 300 append big x
 	exits 8; says 'kvctl: append big:'
 	kv put big small
 	rm -f "$dir/big"
@@ -178,76 +178,21 @@ keys_are_printed_safely() {
 	exits 3; says 'get bad\x1b[31m\x0akey\x5c: the key does not exist'
 }
 
-output_that_cannot_be_written_exits_1() {
-	"$kvctl" -s "$server" get first >/dev/full 2>"$dir/err"
-	code=$?
-	: >"$dir/out"
-	exits 1; says 'No space left on device'
-	"$kvctl" -s "$server" get first >&- 2>"$dir/err"
-	code=$?
-	exits 1; says 'Bad file descriptor'
-	"$kvctl" --help >/dev/full 2>"$dir/err"
-	code=$?
-	exits 1; says 'No space left on device'
-}
-
-a_write_whose_answer_cannot_be_printed_is_told_as_done() {
-	local key
-	kv put full 'old'
-	"$kvctl" -s "$server" append full ' new' >/dev/full 2>"$dir/err"
-	code=$?
-	: >"$dir/out"
-	exits 5; says 'full: the write is done, and made version 2, but that is not printed: cannot write'
-	says 'No space left on device'
-	"$kvctl" -s "$server" append full ' newer' --old >/dev/full 2>"$dir/err"
-	code=$?
-	exits 5; says 'made version 3, but the old value is not printed'
-	"$kvctl" -s "$server" -o json put full 'json' >/dev/full 2>"$dir/err"
-	code=$?
-	exits 5; says 'made version 4'
-	"$kvctl" -s "$server" put full 'closed' >&- 2>"$dir/err"
-	code=$?
-	exits 5; says 'made version 5'
-	kv get full --version
-	exits 0; prints_line 5
-	# Nothing is to be printed, so nothing is missed.
-	for key in full fuller; do
-		"$kvctl" -s "$server" -q put "$key" 'quiet' >/dev/full 2>"$dir/err"
-		code=$?
-		exits 0; is_silent
-	done
-	# A refusal stays one.
-	"$kvctl" -s "$server" put full 'x' --create >/dev/full 2>"$dir/err"
-	code=$?
-	: >"$dir/out"
-	exits 4; says 'the key exists already'
-}
-
-a_newline_is_added_on_a_terminal() {
-	kv put tty shown
-	script -qec "'$kvctl' -s '$server' get tty" /dev/null </dev/null >"$dir/out" 2>"$dir/err"
-	code=$?
-	exits 0
-	tr -d '\r' <"$dir/out" >"$dir/plain"
-	mv "$dir/plain" "$dir/out"
-	prints_line shown
-}
-
 # --- The command line -----------------------------------------------------------------------------
 
 mistakes_in_use_exit_2() {
 	local number
-	for number in -1 '' 1x 0x1 ' 1' +1 18446744073709551615 18446744073709551616; do
+	for number in -1 '' 1x ' 1' +1 18446744073709551615 18446744073709551616; do
 		kv put n x --expect "$number"
-		exits 2; says 'a version is a whole number'
+		exits 2; says 'put: --expect: '
 	done
 	for number in -1 '' x 1e3 0x1 inf nan 1.2.3 . 4294968 99999999999999999999; do
 		kv -t "$number" get first
-		exits 2; says '-t is seconds'
+		exits 2; says 'kvctl: -t: '
 	done
 	for number in 0 0x -5 0x100000000 4294967296 12q; do
 		kv -P "$number" get first
-		exits 2; says 'a program number'
+		exits 2; says 'kvctl: -P: '
 	done
 	kv put n x --expect 0 --create
 	exits 2; says '--create'
@@ -260,21 +205,21 @@ mistakes_in_use_exit_2() {
 	kv get
 	exits 2; says 'kvctl get --help'
 	kv get a b
-	exits 2; says 'kvctl get --help'
+	exits 2; says 'expected one KEY, got 2 arguments'
 	kv put a
-	exits 2; says 'kvctl put --help'
+	exits 2; says 'expected KEY and VALUE, got 1 argument (see kvctl put --help)'
 	kv put a b c
-	exits 2; says 'kvctl put --help'
+	exits 2; says 'expected KEY and VALUE, got 3 arguments (quote a value that has spaces)'
 	kv put a b --expect
-	exits 2; says '--expect wants an argument'
+	exits 2; says 'option --expect needs an argument'
 	kv get first --nonsense
-	exits 2; says 'there is no option --nonsense'
+	exits 2; says 'unknown option --nonsense'
 	kv get first --version=3
 	exits 2; says 'takes no argument'
 	kv get first -z
-	exits 2; says 'there is no option -z'
+	exits 2; says 'unknown option -z'
 	kv status now
-	exits 2; says 'kvctl status --help'
+	exits 2; says 'unexpected argument "now" (see kvctl status --help)'
 	kv ping --count 0
 	exits 2; says '--count'
 	kv lock
@@ -287,6 +232,69 @@ mistakes_in_use_exit_2() {
 	exits 2; says '--break'
 }
 
+options_may_stand_anywhere_before_the_dashes() {
+	kv put moved x
+	"$kvctl" get moved -s "$server" >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 0; prints x
+	"$kvctl" put -o json moved -s "$server" y -t 5 >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 0; prints_line '{"key":"moved","version":2}'
+	kv put moved --expect 1 z -q
+	exits 4
+	kv put moved -- -q
+	exits 0
+	kv get -q -- moved
+	exits 0; prints -q
+	kv lock moving -q --wait 0 -- true -s nowhere
+	exits 0
+	KV_SERVER=local: "$kvctl" get moved -s "$server" >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 0
+}
+
+an_unknown_command_gets_the_list_and_the_nearest_name() {
+	kv gte first
+	exits 2; says 'unknown command "gte", did you mean "get"?; commands: get, put, append, del'
+	kv frobnicate
+	exits 2; says 'unknown command "frobnicate"; commands: get'
+	kv $'\e[2J'
+	exits 2; says 'unknown command "\x1b[2J"'
+}
+
+# On a server of its own, with small limits.
+a_limit_says_which_is_meant() {
+	local small udp_small ready
+	mkfifo "$dir/small" || return
+	"$kvd" -n -l "local:$dir/small.sock" -l udp:127.0.0.1 --max-value 100K --max-memory 1M \
+		>"$dir/small" 2>"$dir/small.log" &
+	small=$!
+	IFS= read -r -t 60 ready <"$dir/small"
+	udp_small=$(grep -o 'udp:[^ ]*' <<<"$ready")
+	head -c 200000 /dev/zero | tr '\0' v >"$dir/large"
+	head -c 80000 /dev/zero | tr '\0' v >"$dir/middle"
+	local server=local:$dir/small.sock
+	kv put limit "@$dir/large"
+	exits 8; says 'the value has 200000 bytes, and the server takes at most 102400'
+	kv put limit "@$dir/middle"
+	exits 0
+	kv append limit "@$dir/middle"
+	exits 8; says 'the result would be larger than the 102400 bytes'
+	kv txn --append limit "$(cat "$dir/middle")"
+	exits 8; says 'txn limit: the result would be larger than the 102400 bytes'
+	kv txn --put limit "$(head -c 110000 "$dir/large")"
+	exits 8; says 'the value has 110000 bytes, and the server takes at most 102400'
+	server=$udp_small kv get limit
+	exits 8; says 'the answer does not fit a datagram'
+	code=0
+	for number in $(seq 40); do
+		[ "$code" = 0 ] && kv put "limit$number" "@$dir/middle"
+	done
+	exits 8; says "the server's memory is full: "; says 'of 1048576 bytes are used'
+	kill "$small"
+	wait "$small"
+}
+
 a_bad_address_exits_2() {
 	server=tcp:localhost:99999 kv get first
 	exits 2; says '-s "tcp:localhost:99999"'
@@ -295,10 +303,16 @@ a_bad_address_exits_2() {
 	exits 2; says "\$KV_SERVER \"local:\""
 }
 
-the_environment_names_the_server() {
+the_environment_names_the_server_and_the_program() {
 	KV_SERVER=$server "$kvctl" get first >"$dir/out" 2>"$dir/err"
 	code=$?
 	exits 0; prints two
+	KV_PROGRAM=0x20004b57 kv -t 0.2 get first
+	exits 6
+	KV_PROGRAM=0x20004b57 kv -P 0x20004b56 get first
+	exits 0; prints two
+	KV_PROGRAM=none kv get first
+	exits 2; says '$KV_PROGRAM: "none" is not a number'
 }
 
 help_and_version_exit_0() {
@@ -308,6 +322,16 @@ help_and_version_exit_0() {
 	grep -Eq '^kvctl [0-9.]+$' "$dir/out" || complain "not a version"
 	kv --help
 	exits 0; is_silent
+	kv version
+	exits 0; is_silent
+	grep -Eq '^kvctl [0-9.]+$' "$dir/out" || complain "not a version"
+	kv help
+	exits 0
+	kv help get
+	exits 0
+	grep -q '^usage: kvctl .*get' "$dir/out" || complain "help does not explain get"
+	kv help frobnicate
+	exits 2; says 'unknown command'
 	for command in get put append lock status ping; do
 		"$kvctl" --help | grep -q "^  $command " || complain "--help leaves $command out"
 		kv "$command" --help
@@ -319,26 +343,32 @@ help_and_version_exit_0() {
 }
 
 a_server_that_is_away_exits_6() {
-	server=local:$dir/nobody kv -t 0.2 get first
-	exits 6; says 'kvctl: get first: no answer in 0.2 s'
-	grep -q 'is kvd running' "$dir/err" || complain "no advice"
-	server=local:$dir/nobody kv -t 0.2 put first x
+	local began=$SECONDS
+	server=local:$dir/absent.sock kv -t 0.2 get first
+	exits 6; says 'kvctl: get first: no kvd reached in 0.2 s: '
+	grep -qF '$KV_SERVER' "$dir/err" || complain "no advice"
+	server=local:$dir/absent.sock kv -t 0.2 put first x
 	exits 6
-	server=local:$dir/nobody kv -t 0.2 status
+	server=local:$dir/absent.sock kv -t 0.2 status
 	exits 6
-	server=local:$dir/nobody kv -t 0.2 ping
+	server=local:$dir/absent.sock kv -t 0.2 ping
 	exits 6
-	# Less than a millisecond is not "for ever".
-	timeout 30 "$kvctl" -s "local:$dir/nobody" -t 0.00001 get first >"$dir/out" 2>"$dir/err"
+	# Less than a millisecond is not "forever".
+	timeout 30 "$kvctl" -s "local:$dir/absent.sock" -t 0.00001 get first >"$dir/out" 2>"$dir/err"
 	code=$?
 	exits 6
 	kv -P 0x20004b57 -t 0.2 get first
 	exits 6
+	# A place that refuses is not waited for, unless -t asks for that; each place is named.
+	server=local:$dir/absent.sock,tcp:127.0.0.1:1 kv get first
+	exits 6; says "kvctl: get first: no kvd reached: "
+	says "local:$dir/absent.sock: "; says 'tcp:127.0.0.1:1: '
+	[ "$SECONDS" -lt "$((began + 9))" ] || complain "it waited"
 }
 
 every_transport_serves() {
 	local address
-	for address in "$tcp" "$udp" "$socket" "local:$dir/nobody,$tcp"; do
+	for address in "$tcp" "$udp" "$socket" "local:$dir/absent.sock,$tcp"; do
 		server=$address kv get first
 		exits 0; prints two
 	done
@@ -347,7 +377,7 @@ every_transport_serves() {
 verbose_names_the_server() {
 	server=$tcp kv -v get first
 	exits 0; prints two
-	grep -qF "answered by $tcp (kvd " "$dir/err" || complain "the server is not named"
+	grep -qF "server $tcp (kvd " "$dir/err" || complain "the server is not named"
 }
 
 status_prints_the_counters() {
@@ -402,16 +432,12 @@ check quiet_prints_no_version
 check json_is_one_object_a_line
 check json_gives_as_base64_what_is_not_utf_8
 check keys_are_printed_safely
-check output_that_cannot_be_written_exits_1
-check a_write_whose_answer_cannot_be_printed_is_told_as_done
-if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
-	check a_newline_is_added_on_a_terminal
-else
-	echo "skip a_newline_is_added_on_a_terminal: script(1) can make no terminal here"
-fi
 check mistakes_in_use_exit_2
+check options_may_stand_anywhere_before_the_dashes
+check an_unknown_command_gets_the_list_and_the_nearest_name
+check a_limit_says_which_is_meant
 check a_bad_address_exits_2
-check the_environment_names_the_server
+check the_environment_names_the_server_and_the_program
 check help_and_version_exit_0
 check a_server_that_is_away_exits_6
 check every_transport_serves

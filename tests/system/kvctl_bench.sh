@@ -30,19 +30,19 @@ a_table_has_a_line_for_each_kind_of_work() {
 
 every_put_is_one_write_of_the_server() {
 	local before after
-	before=$(counter calls_run)
+	before=$(counter writes_applied)
 	kv -q -o json bench --seconds 0.3 --mix put --threads 3
-	after=$(counter calls_run)
+	after=$(counter writes_applied)
 	exits 0; is_silent
 	[ "$(member calls)" = $((after - before)) ] ||
-		complain "$(member calls) calls told, and $((after - before)) made"
+		complain "$(member calls) calls reported, and $((after - before)) made"
 }
 
 a_mix_that_reads_writes_each_key_first() {
 	local before after
-	before=$(counter calls_run)
+	before=$(counter writes_applied)
 	kv -q bench --seconds 0.1 --mix get --keys 321 --prefix reads/ --value 7
-	after=$(counter calls_run)
+	after=$(counter writes_applied)
 	exits 0
 	[ $((after - before)) = 321 ] || complain "$((after - before)) writes, not 321"
 	kv get reads/000000000320
@@ -62,6 +62,16 @@ an_insert_makes_a_new_key() {
 	after=$(counter keys)
 	exits 0
 	[ "$(member calls)" = $((after - before)) ] || complain "$((after - before)) new keys"
+}
+
+# Many threads and few keys, the newest first: most calls meet a key that is being inserted.
+a_key_that_is_being_inserted_fails_no_call() {
+	local mix
+	for mix in get=50,insert=50 modify=50,insert=50 append=30,modify=30,insert=40; do
+		kv -q bench --seconds 0.4 --mix "$mix" --distribution latest --threads 32 --keys 1 \
+			--prefix "being-$mix/"
+		exits 0; is_silent
+	done
 }
 
 a_rate_bounds_the_calls() {
@@ -86,33 +96,33 @@ separate_handles_are_separate_sessions() {
 	[ $opened = 1 ] || complain "$opened sessions, not 1"
 }
 
-mistakes_are_told_in_a_line() {
+mistakes_are_reported_in_a_line() {
 	kv bench --mix e
 	exits 2; says "YCSB's e scans"
 	kv bench --mix get=0
 	exits 2; says 'a mix is a letter of YCSB'
-	kv bench --spread flat
+	kv bench --distribution flat
 	exits 2; says 'uniform, zipfian or latest'
 	kv bench --seconds 0
 	exits 2; says 'measures nothing'
 	kv bench --threads 0
-	exits 2; says '--threads is a whole number from 1'
+	exits 2; says '--threads: 0 is out of range: it must be from 1 to 1000'
 	kv bench extra
-	exits 2; says 'it takes options only'
+	exits 2; says 'unexpected argument "extra"'
 }
 
 a_server_that_is_away_exits_6() {
 	"$kvctl" -s "local:$dir/nothing" -t 0.2 bench --seconds 0.1 >"$dir/out" 2>"$dir/err"
 	code=$?
-	exits 6; says 'no answer in 0.2 s'
+	exits 6; says 'no kvd reached in 0.2 s: '
 }
 
 start_server
 server=$tcp
 for name in a_table_has_a_line_for_each_kind_of_work every_put_is_one_write_of_the_server \
 	a_mix_that_reads_writes_each_key_first a_modify_that_came_too_late_is_counted \
-	an_insert_makes_a_new_key a_rate_bounds_the_calls separate_handles_are_separate_sessions \
-	mistakes_are_told_in_a_line a_server_that_is_away_exits_6; do
+	an_insert_makes_a_new_key a_key_that_is_being_inserted_fails_no_call a_rate_bounds_the_calls separate_handles_are_separate_sessions \
+	mistakes_are_reported_in_a_line a_server_that_is_away_exits_6; do
 	check "$name"
 done
 exit "$failed"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* kvd and rpcbind: entries made, renewed, withdrawn; and life without rpcbind. */
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +10,14 @@
 #include <unistd.h>
 
 #include <kv/kv.h>
+#include <netconfig.h>
+#include <rpc/rpc.h>
+#include <rpc/rpcb_clnt.h>
 
 #include "rpcbind.h"
 #include "server.h"
 #include "suite.h"
+#include "test.h"
 
 static const char *const netids[] = {"tcp", "udp", "local", "tcp6", "udp6"};
 
@@ -79,7 +84,9 @@ static bool is_registered(const struct server *server, uint32_t program) {
 	return rpcbind_knows(program, "tcp", address) && strcmp(address, expected) == 0;
 }
 
-START_TEST(every_transport_is_registered_and_withdrawn_at_the_end) {
+CASE(entries);
+
+TEST(every_transport_is_registered_and_withdrawn_at_the_end) {
 	struct server server;
 	char number[16];
 	char address[128];
@@ -104,9 +111,15 @@ START_TEST(every_transport_is_registered_and_withdrawn_at_the_end) {
 	}
 	ck_assert_int_ne(rpcinfo("tcp", "127.0.0.1", number), 0);
 }
-END_TEST
 
-START_TEST(a_second_server_of_the_same_number_is_exit_1_and_told_what_to_do) {
+static void check_said(const struct server *server, const char *words) {
+	char *said = server_said(server);
+
+	ck_assert_msg(strstr(said, words) != NULL, "no \"%s\" in: %s", words, said);
+	free(said);
+}
+
+TEST(a_second_server_of_the_same_number_serves_where_it_is_found_and_says_what_to_do) {
 	struct server first;
 	struct server second;
 	char number[16];
@@ -116,23 +129,121 @@ START_TEST(a_second_server_of_the_same_number_is_exit_1_and_told_what_to_do) {
 		return;
 	}
 	start(&first, number);
-	launch(&second, number);
+	/* At a local socket, which needs no rpcbind. */
+	start(&second, number);
+	check_said(&second, number);
+	check_said(&second, "-P N or -n");
+	check_serves(&second, program);
+	server_stop(&second);
+	ck_assert(is_registered(&first, program));
+	server_launch(&second, (const char *const[]){"-P", number, "-l", "tcp:127.0.0.1", NULL});
 	ck_assert(!server_await_ready(&second));
 	ck_assert_int_eq(server_wait(&second), 1);
-	char *said = server_said(&second);
-	char *end = strchr(said, '\n');
-	ck_assert_msg(end != NULL && end[1] == '\0', "not one line: %s", said);
-	ck_assert_ptr_nonnull(strstr(said, number));
-	ck_assert_ptr_nonnull(strstr(said, "-P"));
-	ck_assert_ptr_nonnull(strstr(said, "-n"));
-	free(said);
+	check_said(&second, "another server is registered");
+	check_said(&second, "no client can find a port");
+	check_said(&second, "-l");
 	ck_assert(is_registered(&first, program));
 	ck_assert_int_eq(rpcinfo("tcp", "127.0.0.1", number), 0);
 	server_stop(&first);
 }
-END_TEST
 
-START_TEST(the_entries_of_a_dead_server_are_replaced) {
+/* A tcp port of loopback that listens or, without a backlog, does not. */
+static uint16_t open_port(int *fd, bool listens) {
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+
+	*fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_ge(*fd, 0);
+	ck_assert_int_eq(bind(*fd, (struct sockaddr *)&address, size), 0);
+	ck_assert_int_eq(getsockname(*fd, (struct sockaddr *)&address, &size), 0);
+	ck_assert(!listens || listen(*fd, 0) == 0);
+	return ntohs(address.sin_port);
+}
+
+/* Registers a tcp port of loopback as this user. */
+static void set_tcp_entry(uint32_t program, uint16_t port) {
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(port),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct netbuf where = {sizeof(address), sizeof(address), &address};
+	struct netconfig *netconfig = getnetconfigent("tcp");
+
+	ck_assert_ptr_nonnull(netconfig);
+	ck_assert(rpcb_set(program, 1, netconfig, &where));
+	freenetconfigent(netconfig);
+}
+
+/* Sends a byte of nothing now and then, so that each read ends and the reply never does. */
+static void *trickle(void *argument) {
+	int peer = accept(*(int *)argument, NULL, NULL);
+
+	for (;;) {
+		(void)send(peer, "", 1, MSG_NOSIGNAL);
+		suite_pause_ms(100);
+	}
+	return NULL;
+}
+
+/* From here on this test is an ordinary user, with a directory and a copy of kvd of its own. */
+static void become_ordinary(void) {
+	enum { UNPRIVILEGED_UID = 65534 };
+	char dir[64];
+
+	server_share_kvd();
+	suite_directory(dir);
+	ck_assert_int_eq(setenv("TMPDIR", dir, 1), 0);
+	ck_assert_int_eq(chown(dir, UNPRIVILEGED_UID, UNPRIVILEGED_UID), 0);
+	ck_assert_int_eq(setgid(UNPRIVILEGED_UID), 0);
+	ck_assert_int_eq(setuid(UNPRIVILEGED_UID), 0);
+}
+
+enum { ENTRY_DEAD, ENTRY_SILENT, ENTRY_FULL, ENTRY_TRICKLES, ENTRY_KINDS };
+
+/* kvd is an ordinary user's, and root's entry is one that it may not remove. */
+LOOP_TEST(an_entry_of_another_user_keeps_no_server_from_serving, 0, ENTRY_KINDS) {
+	struct process rpcbind;
+	struct server server;
+	pthread_t thread;
+	char number[16];
+	char address[128];
+	int fd;
+	int peers[8];
+	uint32_t program = rpcbind_program(number);
+
+	if (!rpcbind_enter_own_network()) {
+		suite_skip("another user's entry: only root can make one");
+		return;
+	}
+	rpcbind_start(&rpcbind);
+	uint16_t port = open_port(&fd, _i != ENTRY_DEAD);
+	set_tcp_entry(program, port);
+	for (int i = 0; _i == ENTRY_FULL && i < 8; i++) {
+		struct sockaddr_in to = {.sin_family = AF_INET,
+					 .sin_port = htons(port),
+					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		peers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)connect(peers[i], (struct sockaddr *)&to, sizeof(to));
+	}
+	if (_i == ENTRY_TRICKLES)
+		ck_assert_int_eq(pthread_create(&thread, NULL, trickle, &fd), 0);
+	become_ordinary();
+	uint64_t since_ms = suite_now_ms();
+	start(&server, number);
+	suite_figure("ready %llu ms after the start",
+		     (unsigned long long)(suite_now_ms() - since_ms));
+	check_said(&server, "rpcbind keeps a dead server's entry for program");
+	check_said(&server, "owner superuser");
+	check_said(&server, "clients need the local socket or -s tcp:HOST:PORT");
+	check_serves(&server, program);
+	/* What is free is registered all the same. */
+	ck_assert(rpcbind_knows(program, "udp", address));
+	ck_assert(!is_registered(&server, program));
+	server_stop(&server);
+	ck_assert(!rpcbind_knows(program, "udp", address));
+}
+
+TEST(the_entries_of_a_dead_server_are_replaced) {
 	struct server first;
 	struct server second;
 	char number[16];
@@ -153,9 +264,8 @@ START_TEST(the_entries_of_a_dead_server_are_replaced) {
 	server_stop(&second);
 	ck_assert(!rpcbind_knows(program, "tcp", address));
 }
-END_TEST
 
-START_TEST(entries_that_rpcbind_lost_are_made_again) {
+TEST(entries_that_rpcbind_lost_are_made_again) {
 	struct process rpcbind;
 	struct server server;
 	char number[16];
@@ -179,9 +289,10 @@ START_TEST(entries_that_rpcbind_lost_are_made_again) {
 	ck_assert_int_eq(rpcinfo("tcp", "127.0.0.1", number), 0);
 	server_stop(&server);
 }
-END_TEST
 
-START_TEST(without_rpcbind_a_server_that_can_be_named_serves_and_registers_later) {
+CASE(absence);
+
+TEST(without_rpcbind_a_server_that_can_be_named_serves_and_registers_later) {
 	struct process rpcbind;
 	struct server server;
 	char number[16];
@@ -194,21 +305,23 @@ START_TEST(without_rpcbind_a_server_that_can_be_named_serves_and_registers_later
 	start(&server, number);
 	check_serves(&server, program);
 	char *said = server_said(&server);
-	ck_assert_ptr_nonnull(strstr(said, "rpcbind"));
+	ck_assert_ptr_nonnull(strstr(said, "rpcbind is not reachable"));
+	ck_assert_ptr_null(strstr(said, "registered with rpcbind"));
 	free(said);
 	rpcbind_start(&rpcbind);
 	rpcbind_await(program, "tcp");
 	ck_assert(is_registered(&server, program));
 	server_stop(&server);
+	check_said(&server, "registered with rpcbind (program");
 }
-END_TEST
 
-START_TEST(without_rpcbind_a_server_that_nobody_could_find_is_exit_1) {
+TEST(without_rpcbind_a_server_that_no_client_could_find_is_exit_1) {
 	static const char *const any_port[] = {"-l", "tcp:127.0.0.1", NULL};
 	struct server server;
 
 	if (!rpcbind_enter_own_network()) {
-		suite_skip("nobody could find it: only root can be without the machine's rpcbind");
+		suite_skip(
+		    "no client could find it: only root can be without the machine's rpcbind");
 		return;
 	}
 	server_launch(&server, any_port);
@@ -221,9 +334,8 @@ START_TEST(without_rpcbind_a_server_that_nobody_could_find_is_exit_1) {
 	ck_assert_ptr_nonnull(strstr(said, "-l"));
 	free(said);
 }
-END_TEST
 
-START_TEST(a_frozen_rpcbind_keeps_nobody_from_being_served_nor_the_server_from_ending) {
+TEST(a_frozen_rpcbind_delays_no_client_and_not_the_end_of_the_server) {
 	struct process rpcbind;
 	struct server server;
 	struct server other;
@@ -249,7 +361,6 @@ START_TEST(a_frozen_rpcbind_keeps_nobody_from_being_served_nor_the_server_from_e
 	process_signal(&rpcbind, SIGKILL);
 	(void)process_wait(&rpcbind, 30);
 }
-END_TEST
 
 static int connect_to(const struct server *server) {
 	struct sockaddr_in address = {.sin_family = AF_INET,
@@ -264,7 +375,7 @@ static int connect_to(const struct server *server) {
 	return -1;
 }
 
-START_TEST(peers_are_left_before_rpcbind_is_waited_for) {
+TEST(peers_are_left_before_rpcbind_is_waited_for) {
 	struct process rpcbind;
 	struct server server;
 	char number[16];
@@ -285,16 +396,17 @@ START_TEST(peers_are_left_before_rpcbind_is_waited_for) {
 	char *said = server_said(&server);
 	ck_assert_ptr_null(strstr(said, "rpcbind does not answer"));
 	free(said);
-	/* Whoever comes now is not kept waiting either, and nobody else gets the port. */
+	/* A client that comes now does not wait either, and no other server gets the port. */
 	ck_assert_int_eq(connect_to(&server), -1);
 	server_stop(&server);
 	(void)close(peer);
 	process_signal(&rpcbind, SIGKILL);
 	(void)process_wait(&rpcbind, 30);
 }
-END_TEST
 
-START_TEST(the_library_finds_a_registered_server_and_finds_it_again_on_another_port) {
+CASE(entries);
+
+TEST(the_library_finds_a_registered_server_and_finds_it_again_on_another_port) {
 	static const char *const servers[] = {"tcp:127.0.0.1", "udp:127.0.0.1", "localhost"};
 	struct server server;
 	char number[16];
@@ -323,25 +435,4 @@ START_TEST(the_library_finds_a_registered_server_and_finds_it_again_on_another_p
 		kv_close(client);
 		server_stop(&server);
 	}
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("rpcbind");
-	TCase *entries = suite_case(suite, "entries");
-	TCase *absence = suite_case(suite, "absence");
-
-	tcase_add_test(entries, every_transport_is_registered_and_withdrawn_at_the_end);
-	tcase_add_test(entries, a_second_server_of_the_same_number_is_exit_1_and_told_what_to_do);
-	tcase_add_test(entries, the_entries_of_a_dead_server_are_replaced);
-	tcase_add_test(entries, entries_that_rpcbind_lost_are_made_again);
-	tcase_add_test(entries,
-		       the_library_finds_a_registered_server_and_finds_it_again_on_another_port);
-	tcase_add_test(absence,
-		       without_rpcbind_a_server_that_can_be_named_serves_and_registers_later);
-	tcase_add_test(absence, without_rpcbind_a_server_that_nobody_could_find_is_exit_1);
-	tcase_add_test(absence, peers_are_left_before_rpcbind_is_waited_for);
-	tcase_add_test(absence,
-		       a_frozen_rpcbind_keeps_nobody_from_being_served_nor_the_server_from_ending);
-	return suite_run(suite);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Addresses as people write them. */
 
-#include <check.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "address.h"
+#include "test.h"
 
 /* Good ones, and how they are written again. */
 static const struct {
@@ -32,7 +32,7 @@ static const struct {
     {"[::ffff:10.0.0.1]", ADDRESS_TCP, "::ffff:10.0.0.1", 0, "tcp:[::ffff:10.0.0.1]"},
 };
 
-START_TEST(an_address_is_read_and_written_again) {
+LOOP_TEST(an_address_is_read_and_written_again, 0, sizeof(good) / sizeof(good[0])) {
 	struct address address;
 	char text[ADDRESS_TEXT_MAX];
 
@@ -44,7 +44,6 @@ START_TEST(an_address_is_read_and_written_again) {
 	address_format(&address, text);
 	ck_assert_str_eq(text, good[_i].again);
 }
-END_TEST
 
 /* Bad ones, and a word of what is said about them. */
 static const struct {
@@ -85,7 +84,7 @@ static const struct {
     {"a,b", "host is"},
 };
 
-START_TEST(what_is_no_address_is_explained) {
+LOOP_TEST(what_is_no_address_is_explained, 0, sizeof(bad) / sizeof(bad[0])) {
 	struct address address = {.port = 4711};
 	const char *wrong = address_parse(bad[_i].text, &address);
 
@@ -94,7 +93,6 @@ START_TEST(what_is_no_address_is_explained) {
 	ck_assert_ptr_null(strchr(wrong, '\n'));
 	ck_assert_uint_eq(address.port, 4711);
 }
-END_TEST
 
 /* `text` and then `count` times 'a'. */
 static const char *padded(const char *text, size_t count) {
@@ -107,7 +105,7 @@ static const char *padded(const char *text, size_t count) {
 	return longer;
 }
 
-START_TEST(the_longest_fit_and_one_more_does_not) {
+TEST(the_longest_fit_and_one_more_does_not) {
 	struct address address;
 	char text[ADDRESS_TEXT_MAX];
 
@@ -120,9 +118,8 @@ START_TEST(the_longest_fit_and_one_more_does_not) {
 	ck_assert_ptr_nonnull(address_parse(padded("local:/", ADDRESS_PATH_MAX), &address));
 	ck_assert_ptr_nonnull(address_parse(padded("tcp:[::1%", 500), &address));
 }
-END_TEST
 
-START_TEST(a_list_is_read_in_its_order) {
+TEST(a_list_is_read_in_its_order) {
 	struct address list[ADDRESS_LIST_MAX];
 	size_t count = 0;
 
@@ -133,9 +130,8 @@ START_TEST(a_list_is_read_in_its_order) {
 	ck_assert_int_eq(list[2].kind, ADDRESS_UDP);
 	ck_assert_str_eq(list[3].host, "c");
 }
-END_TEST
 
-START_TEST(a_list_with_an_empty_part_is_refused) {
+TEST(a_list_with_an_empty_part_is_refused) {
 	struct address list[ADDRESS_LIST_MAX];
 	size_t count = 4711;
 
@@ -145,9 +141,8 @@ START_TEST(a_list_with_an_empty_part_is_refused) {
 	ck_assert_ptr_nonnull(address_parse_list("a,", list, &count));
 	ck_assert_uint_eq(count, 4711);
 }
-END_TEST
 
-START_TEST(a_list_has_at_most_sixteen) {
+TEST(a_list_has_at_most_sixteen) {
 	struct address list[ADDRESS_LIST_MAX];
 	size_t count = 0;
 
@@ -156,25 +151,4 @@ START_TEST(a_list_has_at_most_sixteen) {
 	ck_assert_ptr_nonnull(
 	    address_parse_list("a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a", list, &count));
 	ck_assert_ptr_nonnull(address_parse_list(padded("a,", 1000), list, &count));
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("base_address");
-	TCase *one = tcase_create("address");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_loop_test(one, an_address_is_read_and_written_again, 0,
-			    sizeof(good) / sizeof(good[0]));
-	tcase_add_loop_test(one, what_is_no_address_is_explained, 0, sizeof(bad) / sizeof(bad[0]));
-	tcase_add_test(one, the_longest_fit_and_one_more_does_not);
-	tcase_add_test(one, a_list_is_read_in_its_order);
-	tcase_add_test(one, a_list_with_an_empty_part_is_refused);
-	tcase_add_test(one, a_list_has_at_most_sixteen);
-	suite_add_tcase(suite, one);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
 }

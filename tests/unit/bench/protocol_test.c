@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the load says to kvd and its peers, and how it reads their answers, however they are cut. */
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,35 +11,36 @@
 #include "log.h"
 #include "outgoing.h"
 #include "protocol.h"
+#include "test.h"
 
 enum { VALUE = 100, BUFFER = 4096 };
 
 static char value[VALUE + 8];
 
-static struct speech speech(void) {
+static struct protocol_options options(void) {
 	memset(value, 'v', VALUE);
-	return (struct speech){
+	return (struct protocol_options){
 	    .lanes = 4, .program = KV_PROGRAM, .is_stateless = true, .value = {value, VALUE}};
 }
 
-/* A talk of a peer that needs no beginning. */
-static struct talk *begin(const struct protocol *protocol) {
-	struct speech common = speech();
-	struct talk *talk = protocol->open(&common, -1);
+/* A state of a peer that needs no beginning. */
+static struct conn_state *begin(const struct protocol *protocol) {
+	struct protocol_options common = options();
+	struct conn_state *state = protocol->open(&common, -1);
 
-	ck_assert_ptr_nonnull(talk);
-	return talk;
+	ck_assert_ptr_nonnull(state);
+	return state;
 }
 
 /* All that a call sends. */
-static size_t say(const struct protocol *protocol, struct talk *talk, struct request request,
+static size_t say(const struct protocol *protocol, struct conn_state *state, struct request request,
 		  char *bytes) {
 	struct outgoing out = {0};
 	int pair[2];
 	ssize_t size = 0;
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	ck_assert(protocol->encode(talk, &request, &out));
+	ck_assert(protocol->encode(state, &request, &out));
 	ck_assert(outgoing_send(&out, pair[0]));
 	ck_assert(outgoing_is_empty(&out));
 	size = recv(pair[1], bytes, BUFFER, 0);
@@ -52,24 +52,24 @@ static size_t say(const struct protocol *protocol, struct talk *talk, struct req
 }
 
 /* Every way to cut it: more is asked for, until it is known; then always the same. */
-static struct answer hear(const struct protocol *protocol, struct talk *talk, const void *bytes,
-			  size_t size) {
-	struct answer whole = {.size = 0};
-	struct answer part = {.size = 0};
+static struct reply hear(const struct protocol *protocol, struct conn_state *state,
+			 const void *bytes, size_t size) {
+	struct reply whole = {.size = 0};
+	struct reply part = {.size = 0};
 	bool is_known = false;
 
-	ck_assert_int_eq(protocol->decode(talk, bytes, size, &whole), DECODING_DONE);
+	ck_assert_int_eq(protocol->decode(state, bytes, size, &whole), DECODE_DONE);
 	for (size_t cut = 1; cut < size; cut++) {
 		/* In memory of its own, so that a look beyond it is seen. */
 		void *copy = malloc(cut);
-		enum decoding decoding = DECODING_MORE;
+		enum decode_result decoding = DECODE_MORE;
 		ck_assert_ptr_nonnull(copy);
 		memcpy(copy, bytes, cut);
-		decoding = protocol->decode(talk, copy, cut, &part);
+		decoding = protocol->decode(state, copy, cut, &part);
 		free(copy);
-		ck_assert_int_ne(decoding, DECODING_RUBBISH);
-		ck_assert(!is_known || decoding == DECODING_DONE);
-		is_known = decoding == DECODING_DONE;
+		ck_assert_int_ne(decoding, DECODE_INVALID);
+		ck_assert(!is_known || decoding == DECODE_DONE);
+		is_known = decoding == DECODE_DONE;
 		if (is_known) {
 			ck_assert_uint_eq(part.size, whole.size);
 			ck_assert_int_eq(part.outcome, whole.outcome);
@@ -83,7 +83,7 @@ static struct answer hear(const struct protocol *protocol, struct talk *talk, co
 
 static const struct {
 	const struct protocol *protocol;
-	enum work work;
+	enum op_type work;
 	const char *starts;
 	const char *ends;
 } said[] = {
@@ -101,25 +101,24 @@ static const struct {
     {&protocol_etcd, WORK_PUT, "POST /v3/kv/put HTTP/1.1\r\n", "dg==\"}"},
 };
 
-START_TEST(a_call_to_a_peer_is_in_its_own_words) {
+LOOP_TEST(a_call_to_a_peer_is_in_its_own_words, 0, sizeof(said) / sizeof(said[0])) {
 	const struct protocol *protocol = said[_i].protocol;
-	struct talk *talk = begin(protocol);
+	struct conn_state *state = begin(protocol);
 	char bytes[BUFFER];
 	size_t size =
-	    say(protocol, talk, (struct request){.work = said[_i].work, .key = 42}, bytes);
+	    say(protocol, state, (struct request){.work = said[_i].work, .key = 42}, bytes);
 	size_t ends = strlen(said[_i].ends);
 
 	ck_assert_uint_ge(size, strlen(said[_i].starts));
 	ck_assert_mem_eq(bytes, said[_i].starts, strlen(said[_i].starts));
 	ck_assert_mem_eq(bytes + size - ends, said[_i].ends, ends);
-	protocol->close(talk);
+	protocol->close(state);
 }
-END_TEST
 
-START_TEST(a_body_for_etcd_is_as_long_as_it_says) {
-	struct talk *talk = begin(&protocol_etcd);
+TEST(a_body_for_etcd_is_as_long_as_it_says) {
+	struct conn_state *state = begin(&protocol_etcd);
 	char bytes[BUFFER + 1] = {0};
-	size_t size = say(&protocol_etcd, talk, (struct request){.work = WORK_PUT}, bytes);
+	size_t size = say(&protocol_etcd, state, (struct request){.work = WORK_PUT}, bytes);
 	const char *length = strstr(bytes, "Content-Length: ");
 	const char *body = strstr(bytes, "\r\n\r\n");
 
@@ -127,9 +126,8 @@ START_TEST(a_body_for_etcd_is_as_long_as_it_says) {
 	ck_assert_ptr_nonnull(body);
 	ck_assert_uint_eq(strtoul(length + strlen("Content-Length: "), NULL, 10),
 			  size - (size_t)(body + 4 - bytes));
-	protocol_etcd.close(talk);
+	protocol_etcd.close(state);
 }
-END_TEST
 
 static const struct {
 	const struct protocol *protocol;
@@ -152,21 +150,20 @@ static const struct {
     {&protocol_etcd, "HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\n{}", OUTCOME_REFUSED, 40},
 };
 
-START_TEST(an_answer_of_a_peer_is_read_however_it_is_cut) {
+LOOP_TEST(an_answer_of_a_peer_is_read_however_it_is_cut, 0, sizeof(heard) / sizeof(heard[0])) {
 	const struct protocol *protocol = heard[_i].protocol;
-	struct talk *talk = begin(protocol);
-	struct answer answer = hear(protocol, talk, heard[_i].bytes, strlen(heard[_i].bytes));
+	struct conn_state *state = begin(protocol);
+	struct reply answer = hear(protocol, state, heard[_i].bytes, strlen(heard[_i].bytes));
 
 	ck_assert_int_eq(answer.outcome, heard[_i].outcome);
 	ck_assert_uint_eq(answer.size, heard[_i].size);
-	protocol->close(talk);
+	protocol->close(state);
 }
-END_TEST
 
 static const struct {
 	const struct protocol *protocol;
 	const char *bytes;
-} rubbish[] = {
+} garbage[] = {
     {&protocol_redis, "?\r\n"},
     {&protocol_redis, "$x\r\n"},
     {&protocol_redis, "$-2\r\n"},
@@ -177,64 +174,43 @@ static const struct {
     {&protocol_etcd, "HTTP/1.1 200 OK\r\n\r\n"},
 };
 
-START_TEST(what_is_no_answer_is_rubbish) {
-	const struct protocol *protocol = rubbish[_i].protocol;
-	struct talk *talk = begin(protocol);
-	struct answer answer;
+LOOP_TEST(what_is_no_reply_is_malformed, 0, sizeof(garbage) / sizeof(garbage[0])) {
+	const struct protocol *protocol = garbage[_i].protocol;
+	struct conn_state *state = begin(protocol);
+	struct reply answer;
 
-	ck_assert_int_eq(protocol->decode(talk, (const uint8_t *)rubbish[_i].bytes,
-					  strlen(rubbish[_i].bytes), &answer),
-			 DECODING_RUBBISH);
-	protocol->close(talk);
+	ck_assert_int_eq(protocol->decode(state, (const uint8_t *)garbage[_i].bytes,
+					  strlen(garbage[_i].bytes), &answer),
+			 DECODE_INVALID);
+	protocol->close(state);
 }
-END_TEST
 
 /* --- The echo ------------------------------------------------------------------------------- */
 
 /* Against the generated routines: a record mark, a header, and the arguments or results. */
-START_TEST(the_echo_moves_as_many_bytes_as_kv) {
+TEST(the_echo_moves_as_many_bytes_as_kv) {
 	kv1_put_args put = {.key = {PROTOCOL_KEY_SIZE, value}, .value = {VALUE, value}};
 	kv1_put_res put_res = {.status = KV1_OK};
 	kv1_get_args get = {.key = {PROTOCOL_KEY_SIZE, value}};
 	kv1_get_res get_res = {.status = KV1_OK, .value = {VALUE, value}};
 	const size_t call_head = 4 + 40;
 	const size_t answer_head = 4 + 24;
-	struct talk *talk = begin(&protocol_echo);
+	struct conn_state *state = begin(&protocol_echo);
 	char bytes[BUFFER];
 	uint32_t sizes[2];
 
-	ck_assert_uint_eq(say(&protocol_echo, talk, (struct request){.work = WORK_PUT}, bytes),
+	ck_assert_uint_eq(say(&protocol_echo, state, (struct request){.work = WORK_PUT}, bytes),
 			  call_head + xdr_sizeof((xdrproc_t)xdr_kv1_put_args, &put));
 	memcpy(sizes, bytes, sizeof(sizes));
 	ck_assert_uint_eq(sizes[0], call_head + xdr_sizeof((xdrproc_t)xdr_kv1_put_args, &put));
 	ck_assert_uint_eq(sizes[1], answer_head + xdr_sizeof((xdrproc_t)xdr_kv1_put_res, &put_res));
-	ck_assert_uint_eq(say(&protocol_echo, talk, (struct request){.work = WORK_GET}, bytes),
+	ck_assert_uint_eq(say(&protocol_echo, state, (struct request){.work = WORK_GET}, bytes),
 			  call_head + xdr_sizeof((xdrproc_t)xdr_kv1_get_args, &get));
 	memcpy(sizes, bytes, sizeof(sizes));
 	ck_assert_uint_eq(sizes[1], answer_head + xdr_sizeof((xdrproc_t)xdr_kv1_get_res, &get_res));
-	protocol_echo.close(talk);
+	protocol_echo.close(state);
 }
-END_TEST
 
-int main(void) {
-	Suite *suite = suite_create("bench_protocol");
-	TCase *all = tcase_create("protocol");
-	SRunner *runner = NULL;
-	int failed = 0;
-
+BEFORE_ALL {
 	log_open("bench_protocol_test", 0);
-	tcase_add_loop_test(all, a_call_to_a_peer_is_in_its_own_words, 0,
-			    (int)(sizeof(said) / sizeof(said[0])));
-	tcase_add_test(all, a_body_for_etcd_is_as_long_as_it_says);
-	tcase_add_loop_test(all, an_answer_of_a_peer_is_read_however_it_is_cut, 0,
-			    (int)(sizeof(heard) / sizeof(heard[0])));
-	tcase_add_loop_test(all, what_is_no_answer_is_rubbish, 0,
-			    (int)(sizeof(rubbish) / sizeof(rubbish[0])));
-	tcase_add_test(all, the_echo_moves_as_many_bytes_as_kv);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -2,6 +2,7 @@
 /* The handle: arguments and limits, values, views, what happens at the end and in a forked child.
  */
 #include "fake_transport.h"
+#include "test.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,9 @@ static struct kv_value value_of(const char *text, uint64_t version) {
 
 /* --- Values -------------------------------------------------------------------------------- */
 
-START_TEST(a_get_returns_the_value_and_its_version) {
+CASE(clerk_handle, .setup = fake_reset);
+
+TEST(a_get_returns_the_value_and_its_version) {
 	struct kv_value got;
 
 	client = fake_open(0);
@@ -38,9 +41,8 @@ START_TEST(a_get_returns_the_value_and_its_version) {
 	ck_assert_ptr_null(got.data);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_append_returns_the_old_value_with_its_own_version_if_asked_to) {
+TEST(an_append_returns_the_old_value_with_its_own_version_if_asked_to) {
 	struct kv_value old;
 	uint64_t version;
 
@@ -60,9 +62,8 @@ START_TEST(an_append_returns_the_old_value_with_its_own_version_if_asked_to) {
 	ck_assert(!fake_sent(REQUEST_APPEND, 1)->want_old);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(what_comes_out_is_empty_on_any_other_status) {
+TEST(what_comes_out_is_empty_on_any_other_status) {
 	struct kv_value got = {.size = 5}, old = {.size = 5};
 	struct kv_stats stats = {.counter_count = 5};
 	uint64_t version = 5;
@@ -89,9 +90,8 @@ START_TEST(what_comes_out_is_empty_on_any_other_status) {
 	ck_assert_uint_eq(stats.counter_count, 0);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(stats_are_handed_over) {
+TEST(stats_are_handed_over) {
 	struct kv_counter *counters = calloc(1, sizeof(*counters));
 	struct kv_stats stats;
 
@@ -105,9 +105,8 @@ START_TEST(stats_are_handed_over) {
 	kv_stats_free(NULL);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_answer_to_a_get_that_only_a_write_can_get_is_a_protocol_error) {
+TEST(an_answer_to_a_get_that_only_a_write_can_get_is_a_protocol_error) {
 	const enum kv_status odd[] = {KV_VERSION, KV_MAYBE, KV_BADSESSION, KV_STALE,
 				      (enum kv_status)99};
 	struct kv_value got;
@@ -121,11 +120,10 @@ START_TEST(an_answer_to_a_get_that_only_a_write_can_get_is_a_protocol_error) {
 	ck_assert_int_eq(kv_get(client, key, &got), KV_PROTOCOL);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Limits -------------------------------------------------------------------------------- */
 
-START_TEST(a_key_has_1_to_1024_bytes_and_a_value_at_most_16_mib) {
+TEST(a_key_has_1_to_1024_bytes_and_a_value_at_most_16_mib) {
 	struct kv_value got;
 
 	client = fake_open(0);
@@ -141,9 +139,8 @@ START_TEST(a_key_has_1_to_1024_bytes_and_a_value_at_most_16_mib) {
 	ck_assert_int_eq(kv_put(client, key, (struct kv_bytes){NULL, 0}, 1, NULL), KV_OK);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_value_above_the_servers_limit_is_refused_here_without_a_session) {
+TEST(a_value_above_the_servers_limit_is_refused_here_without_a_session) {
 	fake.value_max = 1000;
 	client = fake_open(0);
 	ck_assert_int_eq(kv_put(client, key, bytes_of(1001), 1, NULL), KV_TOOBIG);
@@ -151,9 +148,8 @@ START_TEST(a_value_above_the_servers_limit_is_refused_here_without_a_session) {
 	ck_assert_int_eq(kv_put(client, key, bytes_of(1000), 1, NULL), KV_OK);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(what_does_not_fit_a_datagram_is_too_big_over_udp_and_fine_over_a_stream) {
+TEST(what_does_not_fit_a_datagram_is_too_big_over_udp_and_fine_over_a_stream) {
 	fake.datagram_max = 2000;
 	client = fake_open(0);
 	ck_assert_int_eq(kv_put(client, key, bytes_of(3000), 1, NULL), KV_OK);
@@ -167,13 +163,12 @@ START_TEST(what_does_not_fit_a_datagram_is_too_big_over_udp_and_fine_over_a_stre
 			 KV_OK);
 	fake_close(client);
 }
-END_TEST
 
 static void lower_the_limit(void) {
 	fake.value_max = 1000;
 }
 
-START_TEST(a_write_that_may_have_run_is_asked_about_even_above_a_new_limit) {
+TEST(a_write_that_may_have_run_is_asked_about_even_above_a_new_limit) {
 	client = fake_open(0);
 	fake_next(REQUEST_PUT, (struct step){.outcome = ATTEMPT_UNANSWERED,
 					     .breaks_link = true,
@@ -182,13 +177,12 @@ START_TEST(a_write_that_may_have_run_is_asked_about_even_above_a_new_limit) {
 	ck_assert_int_eq(kv_put(client, key, bytes_of(1001), 1, NULL), KV_TOOBIG);
 	fake_close(client);
 }
-END_TEST
 
 static void leave_only_udp(void) {
 	fake.servers[0].reach = REACH_REFUSED;
 }
 
-START_TEST(a_write_that_may_have_run_and_fits_no_datagram_is_maybe) {
+TEST(a_write_that_may_have_run_and_fits_no_datagram_is_maybe) {
 	fake.datagram_max = 2000;
 	fake_serve(2);
 	fake.servers[1].is_datagram = true;
@@ -199,16 +193,15 @@ START_TEST(a_write_that_may_have_run_and_fits_no_datagram_is_maybe) {
 	ck_assert_int_eq(kv_put(client, key, bytes_of(3000), 1, NULL), KV_MAYBE);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Views --------------------------------------------------------------------------------- */
 
-START_TEST(a_view_has_the_same_session_and_link_and_a_time_limit_of_its_own) {
+TEST(a_view_has_the_same_session_and_link_and_a_time_limit_of_its_own) {
 	struct kv_client *view;
 
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
-	ck_assert_int_eq(kv_within(client, 50, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 50, &view), KV_OK);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(fake_put(view, 1), KV_MAYBE);
 	ck_assert_uint_eq(fake.now_ms, 1050);
@@ -219,28 +212,26 @@ START_TEST(a_view_has_the_same_session_and_link_and_a_time_limit_of_its_own) {
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_view_of_a_view_may_wait_for_ever) {
+TEST(a_view_of_a_view_may_wait_for_ever) {
 	struct kv_client *view, *second;
 
 	client = fake_open(50);
-	ck_assert_int_eq(kv_within(client, 10, &view), KV_OK);
-	ck_assert_int_eq(kv_within(view, 0, &second), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 10, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(view, 0, &second), KV_OK);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(fake_put(second, 1), KV_OK);
 	kv_close(second);
 	kv_close(view);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_time_limit_set_holds_for_later_calls_of_that_handle_only) {
+TEST(a_time_limit_set_holds_for_later_calls_of_that_handle_only) {
 	struct kv_client *view;
 
 	client = fake_open(50);
 	ck_assert_uint_eq(kv_timeout(client), 50);
-	ck_assert_int_eq(kv_within(client, 70, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 70, &view), KV_OK);
 	ck_assert_uint_eq(kv_timeout(view), 70);
 	kv_set_timeout(view, 200);
 	ck_assert_uint_eq(kv_timeout(view), 200);
@@ -254,15 +245,14 @@ START_TEST(a_time_limit_set_holds_for_later_calls_of_that_handle_only) {
 	kv_close(view);
 	fake_close(client);
 }
-END_TEST
 
 /* --- The end ------------------------------------------------------------------------------- */
 
-START_TEST(closing_the_last_handle_ends_the_session_once) {
+TEST(closing_the_last_handle_ends_the_session_once) {
 	struct kv_client *view;
 
 	client = fake_open(0);
-	ck_assert_int_eq(kv_within(client, 0, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 0, &view), KV_OK);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	kv_close(view);
 	fake_close(client);
@@ -271,9 +261,8 @@ START_TEST(closing_the_last_handle_ends_the_session_once) {
 	ck_assert_uint_eq(fake_sent(REQUEST_CLOSE, 0)->epoch, 7);
 	kv_close(NULL);
 }
-END_TEST
 
-START_TEST(closing_without_a_session_says_nothing) {
+TEST(closing_without_a_session_says_nothing) {
 	struct kv_value got;
 
 	client = fake_open(0);
@@ -281,9 +270,8 @@ START_TEST(closing_without_a_session_says_nothing) {
 	fake_close(client);
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 0);
 }
-END_TEST
 
-START_TEST(closing_tries_once_for_at_most_attempt_ms) {
+TEST(closing_tries_once_for_at_most_attempt_ms) {
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_fails(REQUEST_CLOSE, ATTEMPT_UNANSWERED);
@@ -291,9 +279,8 @@ START_TEST(closing_tries_once_for_at_most_attempt_ms) {
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 1);
 	ck_assert_uint_eq(fake.now_ms, 2000);
 }
-END_TEST
 
-START_TEST(closing_connects_once_if_there_is_no_link_and_gives_up_if_that_fails) {
+TEST(closing_connects_once_if_there_is_no_link_and_gives_up_if_that_fails) {
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_fails(REQUEST_PUT, ATTEMPT_BAD_REPLY);
@@ -311,9 +298,8 @@ START_TEST(closing_connects_once_if_there_is_no_link_and_gives_up_if_that_fails)
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 1);
 	ck_assert_uint_eq(fake.pause_count, 0);
 }
-END_TEST
 
-START_TEST(closing_says_nothing_to_another_store) {
+TEST(closing_says_nothing_to_another_store) {
 	struct kv_value got;
 
 	client = fake_open(0);
@@ -324,9 +310,8 @@ START_TEST(closing_says_nothing_to_another_store) {
 	fake_close(client);
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 0);
 }
-END_TEST
 
-START_TEST(a_snapshot_is_told_with_the_epoch_of_the_server_that_took_it_on) {
+TEST(a_snapshot_is_told_with_the_epoch_of_the_server_that_took_it_on) {
 	struct kv_snapshot snapshot;
 
 	client = fake_open(0);
@@ -341,7 +326,6 @@ START_TEST(a_snapshot_is_told_with_the_epoch_of_the_server_that_took_it_on) {
 	ck_assert_uint_eq(snapshot.position, 0);
 	fake_close(client);
 }
-END_TEST
 
 /* --- A forked child ------------------------------------------------------------------------ */
 
@@ -354,7 +338,7 @@ static bool is_useless_in_a_child(void) {
 	char reason[64] = "";
 	size_t said = fake.log_count;
 	unsigned connects = fake.connects;
-	bool all_invalid = kv_within(client, 1, &view) == KV_INVALID && view == NULL &&
+	bool all_invalid = kv_with_timeout(client, 1, &view) == KV_INVALID && view == NULL &&
 			   kv_get(client, key, &got) == KV_INVALID && got.size == 0 &&
 			   kv_put(client, key, value, 1, &version) == KV_INVALID && version == 0 &&
 			   kv_append(client, key, value, 1, &old, NULL) == KV_INVALID &&
@@ -362,13 +346,13 @@ static bool is_useless_in_a_child(void) {
 			   kv_stats(client, &stats) == KV_INVALID && stats.counters == NULL &&
 			   kv_snapshot(client, &snapshot) == KV_INVALID && snapshot.epoch == 0;
 
-	kv_reason(client, reason, sizeof(reason));
+	kv_last_error(client, reason, sizeof(reason));
 	kv_close(client);
 	return all_invalid && reason[0] != '\0' && fake.log_count == said &&
 	       fake.connects == connects && fake.live_links == 0;
 }
 
-START_TEST(in_a_forked_child_each_call_is_invalid_and_close_only_frees) {
+TEST(in_a_forked_child_each_call_is_invalid_and_close_only_frees) {
 	int status;
 	pid_t child;
 
@@ -384,7 +368,6 @@ START_TEST(in_a_forked_child_each_call_is_invalid_and_close_only_frees) {
 	fake_close(client);
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 1);
 }
-END_TEST
 
 static int fork_and_close(void) {
 	int status = -1;
@@ -406,7 +389,7 @@ static void fork_during_the_call(void) {
 	status_of_child = fork_and_close();
 }
 
-START_TEST(a_child_forked_in_the_middle_of_a_call_can_close) {
+TEST(a_child_forked_in_the_middle_of_a_call_can_close) {
 	client = fake_open(0);
 	fake_next(REQUEST_OPEN,
 		  (struct step){.response = {.status = KV_FULL}, .during = fork_during_the_call});
@@ -414,16 +397,15 @@ START_TEST(a_child_forked_in_the_middle_of_a_call_can_close) {
 	ck_assert_int_eq(status_of_child, 0);
 	fake_close(client);
 }
-END_TEST
 
 /* --- The reason ---------------------------------------------------------------------------- */
 
-START_TEST(the_reason_is_that_of_the_last_failure_and_empty_before) {
+TEST(the_reason_is_that_of_the_last_failure_and_empty_before) {
 	char reason[64] = "unset";
 	char little[5];
 
 	client = fake_open(100);
-	kv_reason(client, reason, sizeof(reason));
+	kv_last_error(client, reason, sizeof(reason));
 	ck_assert_str_eq(reason, "");
 	fake.servers[0].reach = REACH_REFUSED;
 	fake.reason = "tcp:kv:7000: Connection refused";
@@ -431,39 +413,9 @@ START_TEST(the_reason_is_that_of_the_last_failure_and_empty_before) {
 	fake.reason = "";
 	fake.servers[0].reach = REACH_UP;
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
-	kv_reason(client, reason, sizeof(reason));
+	kv_last_error(client, reason, sizeof(reason));
 	ck_assert_str_eq(reason, "tcp:kv:7000: Connection refused");
-	kv_reason(client, little, sizeof(little));
+	kv_last_error(client, little, sizeof(little));
 	ck_assert_str_eq(little, "tcp:");
 	fake_close(client);
-}
-END_TEST
-
-int main(void) {
-	const TTest *const tests[] = {
-	    a_get_returns_the_value_and_its_version,
-	    an_append_returns_the_old_value_with_its_own_version_if_asked_to,
-	    what_comes_out_is_empty_on_any_other_status,
-	    stats_are_handed_over,
-	    a_snapshot_is_told_with_the_epoch_of_the_server_that_took_it_on,
-	    an_answer_to_a_get_that_only_a_write_can_get_is_a_protocol_error,
-	    a_key_has_1_to_1024_bytes_and_a_value_at_most_16_mib,
-	    a_value_above_the_servers_limit_is_refused_here_without_a_session,
-	    what_does_not_fit_a_datagram_is_too_big_over_udp_and_fine_over_a_stream,
-	    a_write_that_may_have_run_is_asked_about_even_above_a_new_limit,
-	    a_write_that_may_have_run_and_fits_no_datagram_is_maybe,
-	    a_view_has_the_same_session_and_link_and_a_time_limit_of_its_own,
-	    a_view_of_a_view_may_wait_for_ever,
-	    a_time_limit_set_holds_for_later_calls_of_that_handle_only,
-	    closing_the_last_handle_ends_the_session_once,
-	    closing_without_a_session_says_nothing,
-	    closing_tries_once_for_at_most_attempt_ms,
-	    closing_connects_once_if_there_is_no_link_and_gives_up_if_that_fails,
-	    closing_says_nothing_to_another_store,
-	    in_a_forked_child_each_call_is_invalid_and_close_only_frees,
-	    a_child_forked_in_the_middle_of_a_call_can_close,
-	    the_reason_is_that_of_the_last_failure_and_empty_before,
-	};
-
-	return fake_main("clerk_handle", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -5,6 +5,7 @@
  * what expects a version that was read in one store runs in no other.
  */
 #include "fake_transport.h"
+#include "test.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -64,7 +65,7 @@ struct model {
 	uint8_t ran_in[CALLS]; /* the store */
 };
 
-struct link {
+struct conn {
 	unsigned count;
 	bool is_datagram;
 	uint64_t epoch; /* of the server at its other end */
@@ -186,6 +187,12 @@ static void serve(const struct request *request, struct response *response) {
 	case REQUEST_PING:
 	case REQUEST_STATS:
 	case REQUEST_SNAPSHOT:
+	case REQUEST_BACKUP:
+	case REQUEST_DELETE:
+	case REQUEST_LIST:
+	case REQUEST_TXN:
+	case REQUEST_CHANGES:
+	case REQUEST_WAIT:
 		return;
 	case REQUEST_OPEN:
 	case REQUEST_CLOSE:
@@ -239,7 +246,7 @@ static void deliver_one_late(void) {
 	model.delayed[i] = model.delayed[--model.delayed_count];
 }
 
-/* What goes on in the world while nobody looks. */
+/* What happens between the steps of the client. */
 static void live(void) {
 	if (happens(3))
 		restart();
@@ -250,7 +257,7 @@ static void live(void) {
 	model.now_ms++;
 }
 
-static enum attempt lose(struct link *link, uint64_t deadline_ms) {
+static enum attempt lose(struct conn *link, uint64_t deadline_ms) {
 	if (!link->is_datagram && happens(50))
 		link->is_broken = true;
 	else if (model.now_ms < deadline_ms)
@@ -258,14 +265,14 @@ static enum attempt lose(struct link *link, uint64_t deadline_ms) {
 	return ATTEMPT_UNANSWERED;
 }
 
-static enum attempt exchange(struct link *link, const struct request *request, uint64_t deadline_ms,
+static enum attempt exchange(struct conn *link, const struct request *request, uint64_t deadline_ms,
 			     struct response *response) {
 	live();
 	if (link->is_broken || (!link->is_datagram && link->epoch != model.epoch)) {
 		link->is_broken = true;
 		return happens(50) ? ATTEMPT_UNANSWERED : ATTEMPT_UNSENT;
 	}
-	if (happens(10)) { /* lost, or slow: it arrives when nobody waits for it any more */
+	if (happens(10)) { /* lost, or slow: it arrives when no call waits for it any more */
 		if (happens(50))
 			delay(request);
 		return lose(link, deadline_ms);
@@ -288,7 +295,7 @@ static enum attempt exchange(struct link *link, const struct request *request, u
 	return ATTEMPT_ANSWERED;
 }
 
-static enum attempt model_attempt(struct link *link, const struct request *request,
+static enum attempt model_attempt(struct conn *link, const struct request *request,
 				  uint64_t deadline_ms, struct response *response) {
 	enum attempt outcome;
 
@@ -298,9 +305,9 @@ static enum attempt model_attempt(struct link *link, const struct request *reque
 	return outcome;
 }
 
-static struct link *model_connect(void *context, size_t index, bool look_again,
+static struct conn *model_connect(void *context, size_t index, bool look_again,
 				  uint64_t deadline_ms) {
-	struct link *link = NULL;
+	struct conn *link = NULL;
 
 	(void)context;
 	(void)look_again;
@@ -309,7 +316,7 @@ static struct link *model_connect(void *context, size_t index, bool look_again,
 	live();
 	if (!happens(10)) {
 		link = calloc(1, sizeof(*link));
-		*link = (struct link){
+		*link = (struct conn){
 		    .count = 1,
 		    .is_datagram = model.network == DATAGRAM || index == 1,
 		    .epoch = model.epoch,
@@ -319,14 +326,14 @@ static struct link *model_connect(void *context, size_t index, bool look_again,
 	return link;
 }
 
-static struct link *model_hold(struct link *link) {
+static struct conn *model_hold(struct conn *link) {
 	(void)pthread_mutex_lock(&model.mutex);
 	link->count++;
 	(void)pthread_mutex_unlock(&model.mutex);
 	return link;
 }
 
-static void model_drop(struct link *link) {
+static void model_drop(struct conn *link) {
 	bool is_last;
 
 	(void)pthread_mutex_lock(&model.mutex);
@@ -336,11 +343,11 @@ static void model_drop(struct link *link) {
 		free(link);
 }
 
-static bool model_is_stream(const struct link *link) {
+static bool model_is_stream(const struct conn *link) {
 	return !link->is_datagram;
 }
 
-static bool model_is_usable(const struct link *link) {
+static bool model_is_usable(const struct conn *link) {
 	bool is_usable;
 
 	(void)pthread_mutex_lock(&model.mutex);
@@ -349,7 +356,7 @@ static bool model_is_usable(const struct link *link) {
 	return is_usable;
 }
 
-static bool model_heard_since(const struct link *link, uint64_t since_ms) {
+static bool model_heard_since(const struct conn *link, uint64_t since_ms) {
 	bool is_heard;
 
 	(void)link;
@@ -391,16 +398,17 @@ static uint64_t model_chance(void *context) {
 static void begin(uint64_t seed, enum network network) {
 	const struct transport table = {.address_count = network == BOTH ? 2 : 1,
 					.connect = model_connect,
-					.hold = model_hold,
-					.drop = model_drop,
+					.ref = model_hold,
+					.unref = model_drop,
 					.is_stream = model_is_stream,
 					.is_usable = model_is_usable,
-					.heard_since = model_heard_since,
+					.received_since = model_heard_since,
 					.attempt = model_attempt,
-					.reason = fake.table.reason,
+					.name = fake.table.name,
+					.last_error = fake.table.last_error,
 					.now_ms = model_now_ms,
-					.pause = model_pause,
-					.chance = model_chance};
+					.sleep_until = model_pause,
+					.random = model_chance};
 
 	memset(&model, 0, sizeof(model));
 	(void)pthread_mutex_init(&model.mutex, NULL);
@@ -513,41 +521,37 @@ static void explore(bool is_stateless, enum network network) {
 	ck_assert_uint_gt(maybe, calls / 1000);
 }
 
-START_TEST(in_a_session_over_a_stream_what_is_said_of_a_write_is_true) {
+CASE(clerk_model, .setup = fake_reset);
+
+TEST(in_a_session_over_a_stream_what_is_said_of_a_write_is_true) {
 	explore(false, STREAM);
 }
-END_TEST
 
-START_TEST(in_a_session_over_udp_what_is_said_of_a_write_is_true) {
+TEST(in_a_session_over_udp_what_is_said_of_a_write_is_true) {
 	explore(false, DATAGRAM);
 }
-END_TEST
 
-START_TEST(in_a_session_over_both_what_is_said_of_a_write_is_true) {
+TEST(in_a_session_over_both_what_is_said_of_a_write_is_true) {
 	explore(false, BOTH);
 }
-END_TEST
 
-START_TEST(stateless_over_a_stream_what_is_said_of_a_write_is_true) {
+TEST(stateless_over_a_stream_what_is_said_of_a_write_is_true) {
 	explore(true, STREAM);
 }
-END_TEST
 
-START_TEST(stateless_over_udp_what_is_said_of_a_write_is_true) {
+TEST(stateless_over_udp_what_is_said_of_a_write_is_true) {
 	explore(true, DATAGRAM);
 }
-END_TEST
 
-START_TEST(stateless_over_both_what_is_said_of_a_write_is_true) {
+TEST(stateless_over_both_what_is_said_of_a_write_is_true) {
 	explore(true, BOTH);
 }
-END_TEST
 
 /* Versions are remembered where they are told: each thread has a view of its own. */
 static void *call_in_a_thread(void *client) {
 	struct kv_client *view;
 
-	ck_assert_int_eq(kv_within(client, 0, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 0, &view), KV_OK);
 	call_often(view, false, 30);
 	kv_close(view);
 	return NULL;
@@ -572,29 +576,13 @@ static void run_threads(uint64_t seed, bool is_calm) {
 	check_each_call(seed);
 }
 
-START_TEST(many_threads_in_one_session_with_few_slots_are_told_the_truth) {
+TEST(many_threads_in_one_session_with_few_slots_are_told_the_truth) {
 	for (uint64_t seed = 1; seed <= 20; seed++)
 		run_threads(seed, false);
 }
-END_TEST
 
-START_TEST(many_threads_on_a_calm_network_share_one_session_and_never_hear_maybe) {
+TEST(many_threads_on_a_calm_network_share_one_session_and_never_hear_maybe) {
 	run_threads(1, true);
 	ck_assert_uint_eq(count_heard(KV_MAYBE), 0);
 	ck_assert_uint_eq(model.last_client_id, 1);
-}
-END_TEST
-
-int main(void) {
-	const TTest *const tests[] = {
-	    in_a_session_over_a_stream_what_is_said_of_a_write_is_true,
-	    in_a_session_over_udp_what_is_said_of_a_write_is_true,
-	    in_a_session_over_both_what_is_said_of_a_write_is_true,
-	    stateless_over_a_stream_what_is_said_of_a_write_is_true,
-	    stateless_over_udp_what_is_said_of_a_write_is_true,
-	    stateless_over_both_what_is_said_of_a_write_is_true,
-	    many_threads_in_one_session_with_few_slots_are_told_the_truth,
-	    many_threads_on_a_calm_network_share_one_session_and_never_hear_maybe,
-	};
-	return fake_main("clerk_model", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Writes without a session: nobody remembers them, so a refusal proves less. */
+/* Writes without a session: no server remembers them, so a refusal proves less. */
 #include "fake_transport.h"
+#include "test.h"
 
 static struct kv_client *client;
 
@@ -10,7 +11,9 @@ static const enum kv_status alike[] = {KV_TOOBIG, KV_DENIED, KV_INVALID, KV_UNAV
 enum { CONDITIONAL = sizeof(conditional) / sizeof(conditional[0]) };
 enum { ALIKE = sizeof(alike) / sizeof(alike[0]) };
 
-START_TEST(no_session_is_opened_or_ended) {
+CASE(clerk_stateless, .setup = fake_reset);
+
+TEST(no_session_is_opened_or_ended) {
 	client = fake_open_stateless(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_close(client);
@@ -19,9 +22,8 @@ START_TEST(no_session_is_opened_or_ended) {
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 0)->client_id, 0);
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 0)->epoch, 7);
 }
-END_TEST
 
-START_TEST(an_append_and_a_put_at_any_version_are_invalid_and_nothing_is_sent) {
+TEST(an_append_and_a_put_at_any_version_are_invalid_and_nothing_is_sent) {
 	client = fake_open_stateless(0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_INVALID);
 	ck_assert_int_eq(
@@ -30,18 +32,16 @@ START_TEST(an_append_and_a_put_at_any_version_are_invalid_and_nothing_is_sent) {
 	ck_assert_uint_eq(fake.connects, 0);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(ok_stands_whenever_it_comes) {
+TEST(ok_stands_whenever_it_comes) {
 	client = fake_open_stateless(0);
 	fake_breaks(REQUEST_PUT);
 	fake_breaks(REQUEST_PUT);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_refusal_of_the_only_copy_over_a_stream_stands) {
+TEST(a_refusal_of_the_only_copy_over_a_stream_stands) {
 	uint64_t version = 0;
 
 	client = fake_open_stateless(0);
@@ -56,9 +56,8 @@ START_TEST(a_refusal_of_the_only_copy_over_a_stream_stands) {
 	ck_assert_uint_eq(version, 9);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(any_refusal_of_a_resend_is_maybe) {
+TEST(any_refusal_of_a_resend_is_maybe) {
 	client = fake_open_stateless(0);
 	for (size_t i = 0; i < CONDITIONAL + ALIKE; i++) {
 		fake_breaks(REQUEST_PUT);
@@ -68,9 +67,8 @@ START_TEST(any_refusal_of_a_resend_is_maybe) {
 	}
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_copy_that_was_cut_short_or_met_another_epoch_was_no_send) {
+TEST(a_copy_that_was_cut_short_or_met_another_epoch_was_no_send) {
 	client = fake_open_stateless(0);
 	ck_assert_int_eq(kv_ping(client), KV_OK);
 	fake_restart(0);
@@ -80,13 +78,12 @@ START_TEST(a_copy_that_was_cut_short_or_met_another_epoch_was_no_send) {
 	ck_assert_int_eq(fake_put(client, 1), KV_VERSION);
 	fake_close(client);
 }
-END_TEST
 
 /*
  * The network repeats the datagram. Copy A runs, version 1 becomes 2, and its answer is lost; copy
  * B is refused, with the current version 2 above the expected 1. It did happen.
  */
-START_TEST(over_udp_a_version_refusal_may_be_of_a_second_copy_of_what_ran_so_it_is_maybe) {
+TEST(over_udp_a_version_refusal_may_be_of_a_second_copy_of_what_ran_so_it_is_maybe) {
 	uint64_t version = 9;
 
 	fake.servers[0].is_datagram = true;
@@ -98,10 +95,9 @@ START_TEST(over_udp_a_version_refusal_may_be_of_a_second_copy_of_what_ran_so_it_
 	ck_assert_uint_eq(version, 0);
 	fake_close(client);
 }
-END_TEST
 
 /* Copy A meets version 0, or no room; then the key comes to be at 1, and the late copy B runs. */
-START_TEST(over_udp_a_refusal_below_the_expected_version_is_maybe_because_a_late_copy_may_run) {
+TEST(over_udp_a_refusal_below_the_expected_version_is_maybe_because_a_late_copy_may_run) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open_stateless(0);
 	for (size_t i = 0; i < CONDITIONAL; i++) {
@@ -110,13 +106,12 @@ START_TEST(over_udp_a_refusal_below_the_expected_version_is_maybe_because_a_late
 	}
 	fake_close(client);
 }
-END_TEST
 
 /*
  * The network repeats the datagram. Copy A runs and its answer is lost; the server starts again;
  * copy B is answered KV_EPOCH. So the copies under the new epoch are resends.
  */
-START_TEST(over_udp_an_answer_epoch_may_be_to_a_repeated_copy_so_a_later_refusal_is_maybe) {
+TEST(over_udp_an_answer_epoch_may_be_to_a_repeated_copy_so_a_later_refusal_is_maybe) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open_stateless(0);
 	ck_assert_int_eq(kv_ping(client), KV_OK);
@@ -126,9 +121,8 @@ START_TEST(over_udp_an_answer_epoch_may_be_to_a_repeated_copy_so_a_later_refusal
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(over_udp_what_every_copy_is_refused_for_stands_on_the_first_send) {
+TEST(over_udp_what_every_copy_is_refused_for_stands_on_the_first_send) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open_stateless(0);
 	for (size_t i = 0; i < ALIKE; i++) {
@@ -137,18 +131,16 @@ START_TEST(over_udp_what_every_copy_is_refused_for_stands_on_the_first_send) {
 	}
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(over_udp_ok_stands) {
+TEST(over_udp_ok_stands) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open_stateless(0);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_answer_about_a_session_makes_no_sense_and_is_maybe) {
+TEST(an_answer_about_a_session_makes_no_sense_and_is_maybe) {
 	const enum kv_status odd[] = {KV_BADSESSION, KV_STALE, KV_FALSE_RETRY, KV_MAYBE};
 
 	client = fake_open_stateless(0);
@@ -158,34 +150,12 @@ START_TEST(an_answer_about_a_session_makes_no_sense_and_is_maybe) {
 	}
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(the_deadline_after_a_send_is_maybe_and_before_it_a_timeout) {
+TEST(the_deadline_after_a_send_is_maybe_and_before_it_a_timeout) {
 	client = fake_open_stateless(1000);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	fake.servers[0].reach = REACH_REFUSED;
 	ck_assert_int_eq(fake_put(client, 1), KV_TIMEOUT);
 	fake_close(client);
-}
-END_TEST
-
-int main(void) {
-	const TTest *const tests[] = {
-	    no_session_is_opened_or_ended,
-	    an_append_and_a_put_at_any_version_are_invalid_and_nothing_is_sent,
-	    ok_stands_whenever_it_comes,
-	    a_refusal_of_the_only_copy_over_a_stream_stands,
-	    any_refusal_of_a_resend_is_maybe,
-	    a_copy_that_was_cut_short_or_met_another_epoch_was_no_send,
-	    over_udp_a_version_refusal_may_be_of_a_second_copy_of_what_ran_so_it_is_maybe,
-	    over_udp_a_refusal_below_the_expected_version_is_maybe_because_a_late_copy_may_run,
-	    over_udp_an_answer_epoch_may_be_to_a_repeated_copy_so_a_later_refusal_is_maybe,
-	    over_udp_what_every_copy_is_refused_for_stands_on_the_first_send,
-	    over_udp_ok_stands,
-	    an_answer_about_a_session_makes_no_sense_and_is_maybe,
-	    the_deadline_after_a_send_is_maybe_and_before_it_a_timeout,
-	};
-
-	return fake_main("clerk_stateless", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How long a call waits, and for what: pauses, attempts, deadlines, links that fell silent. */
 #include "fake_transport.h"
+#include "test.h"
 
 static struct kv_client *client;
 
@@ -25,7 +26,9 @@ static void fail_often(void) {
 	fake_close(client);
 }
 
-START_TEST(pauses_double_from_backoff_ms_to_backoff_max_ms) {
+CASE(clerk_time, .setup = fake_reset);
+
+TEST(pauses_double_from_backoff_ms_to_backoff_max_ms) {
 	/* Leaves the remainder 0 for each span: the least that jitter makes of a pause. */
 	const uint64_t spans[] = {6, 11, 21, 41, 81, 161, 321, 501};
 	uint64_t product = 1;
@@ -39,9 +42,8 @@ START_TEST(pauses_double_from_backoff_ms_to_backoff_max_ms) {
 	ck_assert_uint_eq(fake.pauses[7], 500);
 	ck_assert_uint_eq(fake.pauses[20], 500);
 }
-END_TEST
 
-START_TEST(jitter_is_spread_over_the_upper_half_of_a_pause) {
+TEST(jitter_is_spread_over_the_upper_half_of_a_pause) {
 	uint64_t least = UINT64_MAX, most = 0;
 
 	fail_often();
@@ -59,9 +61,8 @@ START_TEST(jitter_is_spread_over_the_upper_half_of_a_pause) {
 	ck_assert_uint_lt(least, 650);
 	ck_assert_uint_gt(most, 850);
 }
-END_TEST
 
-START_TEST(pauses_are_as_the_options_say) {
+TEST(pauses_are_as_the_options_say) {
 	const struct kv_options options = {
 	    .timeout_ms = 10000, .backoff_ms = 300, .backoff_max_ms = 700};
 
@@ -76,18 +77,16 @@ START_TEST(pauses_are_as_the_options_say) {
 	}
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_link_that_broke_is_followed_by_a_pause) {
+TEST(a_link_that_broke_is_followed_by_a_pause) {
 	client = fake_open(0);
 	fake_breaks(REQUEST_GET);
 	ck_assert_int_eq(get(), KV_OK);
 	ck_assert_uint_eq(fake.pause_count, 1);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_attempt_that_waited_its_time_is_repeated_at_once) {
+TEST(an_attempt_that_waited_its_time_is_repeated_at_once) {
 	client = fake_open(0);
 	fake_next(REQUEST_GET, (struct step){.outcome = ATTEMPT_UNANSWERED, .is_heard = true});
 	ck_assert_int_eq(get(), KV_OK);
@@ -95,11 +94,10 @@ START_TEST(an_attempt_that_waited_its_time_is_repeated_at_once) {
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 1)->began_ms, fake_log(REQUEST_GET, 0)->until_ms);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Attempts ------------------------------------------------------------------------------ */
 
-START_TEST(an_attempt_takes_attempt_ms_and_twice_as_long_after_each_silence_up_to_32_times) {
+TEST(an_attempt_takes_attempt_ms_and_twice_as_long_after_each_silence_up_to_32_times) {
 	const struct kv_options options = {.attempt_ms = 200};
 
 	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
@@ -114,9 +112,8 @@ START_TEST(an_attempt_takes_attempt_ms_and_twice_as_long_after_each_silence_up_t
 	ck_assert_uint_eq(span(fake_log(REQUEST_GET, 9)), 200);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(hello_gets_more_time_after_each_silence_too) {
+TEST(hello_gets_more_time_after_each_silence_too) {
 	client = fake_open(0);
 	fake_fails(REQUEST_HELLO, ATTEMPT_UNANSWERED);
 	fake_fails(REQUEST_HELLO, ATTEMPT_UNANSWERED);
@@ -126,9 +123,8 @@ START_TEST(hello_gets_more_time_after_each_silence_too) {
 	ck_assert_uint_eq(span(fake_log(REQUEST_HELLO, 2)), 4000);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(connecting_takes_at_most_attempt_ms) {
+TEST(connecting_takes_at_most_attempt_ms) {
 	const struct kv_options options = {.timeout_ms = 250, .attempt_ms = 200};
 
 	fake.servers[0].reach = REACH_SILENT;
@@ -138,11 +134,10 @@ START_TEST(connecting_takes_at_most_attempt_ms) {
 	ck_assert_uint_eq(fake.now_ms, 1250);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Deadlines ----------------------------------------------------------------------------- */
 
-START_TEST(no_attempt_connect_or_pause_goes_past_the_deadline) {
+TEST(no_attempt_connect_or_pause_goes_past_the_deadline) {
 	client = fake_open(777);
 	fake_next(REQUEST_HELLO, (struct step){.outcome = ATTEMPT_UNSENT, .takes_ms = 200});
 	fake_next(
@@ -155,9 +150,8 @@ START_TEST(no_attempt_connect_or_pause_goes_past_the_deadline) {
 	ck_assert_uint_eq(fake.now_ms, 1777);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(without_a_time_limit_a_call_waits_until_the_server_comes_back) {
+TEST(without_a_time_limit_a_call_waits_until_the_server_comes_back) {
 	client = fake_open(0);
 	for (unsigned i = 0; i < 40; i++)
 		fake_breaks(REQUEST_PUT);
@@ -165,9 +159,8 @@ START_TEST(without_a_time_limit_a_call_waits_until_the_server_comes_back) {
 	ck_assert_uint_eq(fake_count(REQUEST_PUT), 41);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_get_a_ping_and_stats_that_get_no_answer_time_out) {
+TEST(a_get_a_ping_and_stats_that_get_no_answer_time_out) {
 	struct kv_stats stats;
 
 	client = fake_open(100);
@@ -180,38 +173,34 @@ START_TEST(a_get_a_ping_and_stats_that_get_no_answer_time_out) {
 	ck_assert_ptr_null(stats.counters);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_call_that_is_late_after_pausing_sends_nothing_more) {
+TEST(a_call_that_is_late_after_pausing_sends_nothing_more) {
 	client = fake_open(5);
 	fake_breaks(REQUEST_PUT);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	ck_assert_uint_eq(fake_count(REQUEST_PUT), 1);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Silence ------------------------------------------------------------------------------- */
 
-START_TEST(a_stream_that_was_silent_during_an_attempt_is_dropped) {
+TEST(a_stream_that_was_silent_during_an_attempt_is_dropped) {
 	client = fake_open(0);
 	fake_fails(REQUEST_GET, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(get(), KV_OK);
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 1)->link, 2);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_stream_that_carried_other_answers_is_kept) {
+TEST(a_stream_that_carried_other_answers_is_kept) {
 	client = fake_open(0);
 	fake_next(REQUEST_GET, (struct step){.outcome = ATTEMPT_UNANSWERED, .is_heard = true});
 	ck_assert_int_eq(get(), KV_OK);
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 1)->link, 1);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_deadline_below_attempt_ms_costs_no_link_that_was_not_silent_for_that_long) {
+TEST(a_deadline_below_attempt_ms_costs_no_link_that_was_not_silent_for_that_long) {
 	client = fake_open(100);
 	ck_assert_int_eq(get(), KV_OK);
 	for (unsigned i = 0; i < 9; i++) {
@@ -231,9 +220,8 @@ START_TEST(a_deadline_below_attempt_ms_costs_no_link_that_was_not_silent_for_tha
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 21)->link, 2);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_lost_datagram_is_sent_again_on_the_same_socket) {
+TEST(a_lost_datagram_is_sent_again_on_the_same_socket) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open(0);
 	fake_fails(REQUEST_GET, ATTEMPT_UNANSWERED);
@@ -243,9 +231,8 @@ START_TEST(a_lost_datagram_is_sent_again_on_the_same_socket) {
 	ck_assert_uint_eq(fake_sent(REQUEST_GET, 0)->xid, fake_sent(REQUEST_GET, 2)->xid);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_datagram_server_that_is_silent_three_times_is_looked_for) {
+TEST(a_datagram_server_that_is_silent_three_times_is_looked_for) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open(0);
 	for (unsigned i = 0; i < 3; i++)
@@ -254,9 +241,8 @@ START_TEST(a_datagram_server_that_is_silent_three_times_is_looked_for) {
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 3)->link, 2);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_datagram_server_that_was_silent_until_the_deadline_is_looked_for_by_the_next_call) {
+TEST(a_datagram_server_that_was_silent_until_the_deadline_is_looked_for_by_the_next_call) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open(1000);
 	fake_fails(REQUEST_GET, ATTEMPT_UNANSWERED);
@@ -265,20 +251,18 @@ START_TEST(a_datagram_server_that_was_silent_until_the_deadline_is_looked_for_by
 	ck_assert_uint_eq(fake_log(REQUEST_GET, 1)->link, 2);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Late answers -------------------------------------------------------------------------- */
 
-START_TEST(copies_under_one_epoch_share_an_xid_so_that_a_late_answer_to_the_first_counts) {
+TEST(copies_under_one_epoch_share_an_xid_so_that_a_late_answer_to_the_first_counts) {
 	client = fake_open(0);
 	fake_next(REQUEST_PUT, (struct step){.outcome = ATTEMPT_UNANSWERED, .is_heard = true});
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 0)->xid, fake_sent(REQUEST_PUT, 1)->xid);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(two_calls_never_share_an_xid) {
+TEST(two_calls_never_share_an_xid) {
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
@@ -287,32 +271,4 @@ START_TEST(two_calls_never_share_an_xid) {
 		for (size_t j = 0; j < i; j++)
 			ck_assert_uint_ne(fake.log[i].request.xid, fake.log[j].request.xid);
 	fake_close(client);
-}
-END_TEST
-
-int main(void) {
-	const TTest *const tests[] = {
-	    pauses_double_from_backoff_ms_to_backoff_max_ms,
-	    jitter_is_spread_over_the_upper_half_of_a_pause,
-	    pauses_are_as_the_options_say,
-	    a_link_that_broke_is_followed_by_a_pause,
-	    an_attempt_that_waited_its_time_is_repeated_at_once,
-	    an_attempt_takes_attempt_ms_and_twice_as_long_after_each_silence_up_to_32_times,
-	    hello_gets_more_time_after_each_silence_too,
-	    connecting_takes_at_most_attempt_ms,
-	    no_attempt_connect_or_pause_goes_past_the_deadline,
-	    without_a_time_limit_a_call_waits_until_the_server_comes_back,
-	    a_get_a_ping_and_stats_that_get_no_answer_time_out,
-	    a_call_that_is_late_after_pausing_sends_nothing_more,
-	    a_stream_that_was_silent_during_an_attempt_is_dropped,
-	    a_stream_that_carried_other_answers_is_kept,
-	    a_deadline_below_attempt_ms_costs_no_link_that_was_not_silent_for_that_long,
-	    a_lost_datagram_is_sent_again_on_the_same_socket,
-	    a_datagram_server_that_is_silent_three_times_is_looked_for,
-	    a_datagram_server_that_was_silent_until_the_deadline_is_looked_for_by_the_next_call,
-	    copies_under_one_epoch_share_an_xid_so_that_a_late_answer_to_the_first_counts,
-	    two_calls_never_share_an_xid,
-	};
-
-	return fake_main("clerk_time", tests, sizeof(tests) / sizeof(tests[0]));
 }

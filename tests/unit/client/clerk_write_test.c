@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Writes in a session: what an answer, or none, means after how many attempts. */
 #include "fake_transport.h"
+#include "test.h"
 
 static struct kv_client *client;
 
 /* --- Answers ------------------------------------------------------------------------------- */
 
-START_TEST(a_write_opens_a_session_and_carries_its_epoch_id_slot_and_seq) {
+CASE(clerk_write, .setup = fake_reset);
+
+TEST(a_write_opens_a_session_and_carries_its_epoch_id_slot_and_seq) {
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, 5), KV_OK);
 	ck_assert_uint_eq(fake_count(REQUEST_HELLO), 1);
@@ -19,9 +22,8 @@ START_TEST(a_write_opens_a_session_and_carries_its_epoch_id_slot_and_seq) {
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 0)->expected, 5);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(each_write_on_a_slot_has_the_next_seq) {
+TEST(each_write_on_a_slot_has_the_next_seq) {
 	client = fake_open(0);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
@@ -31,9 +33,8 @@ START_TEST(each_write_on_a_slot_has_the_next_seq) {
 	ck_assert_uint_eq(fake_count(REQUEST_OPEN), 1);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_refusal_is_returned_and_settles_the_slot) {
+TEST(a_refusal_is_returned_and_settles_the_slot) {
 	const enum kv_status refusals[] = {KV_NOKEY,  KV_VERSION, KV_TOOBIG,	 KV_FULL,
 					   KV_DENIED, KV_INVALID, KV_UNAVAILABLE};
 	const size_t count = sizeof(refusals) / sizeof(refusals[0]);
@@ -49,9 +50,8 @@ START_TEST(a_refusal_is_returned_and_settles_the_slot) {
 	ck_assert_uint_eq(fake_count(REQUEST_OPEN), 1);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_lost_reply_is_asked_for_again_with_the_same_call_and_its_replay_counts) {
+TEST(a_lost_reply_is_asked_for_again_with_the_same_call_and_its_replay_counts) {
 	client = fake_open(0);
 	fake_breaks(REQUEST_PUT);
 	ck_assert_int_eq(fake_put(client, 5), KV_OK);
@@ -64,9 +64,8 @@ START_TEST(a_lost_reply_is_asked_for_again_with_the_same_call_and_its_replay_cou
 	ck_assert_uint_eq(fake_log(REQUEST_PUT, 1)->link, 2);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_refusal_of_a_resend_in_a_session_stands_because_the_server_remembers) {
+TEST(a_refusal_of_a_resend_in_a_session_stands_because_the_server_remembers) {
 	uint64_t version = 0;
 
 	client = fake_open(0);
@@ -78,9 +77,8 @@ START_TEST(a_refusal_of_a_resend_in_a_session_stands_because_the_server_remember
 	ck_assert_uint_eq(version, 9);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(the_servers_own_maybe_is_maybe_and_settles_the_slot) {
+TEST(the_servers_own_maybe_is_maybe_and_settles_the_slot) {
 	client = fake_open(0);
 	fake_answers(REQUEST_APPEND, KV_MAYBE, 0);
 	ck_assert_int_eq(kv_append(client, (struct kv_bytes){"k", 1}, (struct kv_bytes){"v", 1},
@@ -92,9 +90,8 @@ START_TEST(the_servers_own_maybe_is_maybe_and_settles_the_slot) {
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 0)->seq, 2);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_answer_that_makes_no_sense_leaves_a_write_at_maybe) {
+TEST(an_answer_that_makes_no_sense_leaves_a_write_at_maybe) {
 	const enum kv_status nonsense[] = {KV_TIMEOUT, KV_PROTOCOL, KV_NOMEM,
 					   KV_BUSY,    KV_NOTHELD,  (enum kv_status)99};
 
@@ -105,11 +102,10 @@ START_TEST(an_answer_that_makes_no_sense_leaves_a_write_at_maybe) {
 	}
 	fake_close(client);
 }
-END_TEST
 
 /* --- The session ends ---------------------------------------------------------------------- */
 
-START_TEST(badsession_after_the_only_attempt_over_a_stream_is_sent_again_under_a_new_session) {
+TEST(badsession_after_the_only_attempt_over_a_stream_is_sent_again_under_a_new_session) {
 	client = fake_open(0);
 	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
@@ -122,9 +118,8 @@ START_TEST(badsession_after_the_only_attempt_over_a_stream_is_sent_again_under_a
 			 NONCE_SIZE);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(badsession_after_two_attempts_is_maybe_and_the_next_write_opens_another_session) {
+TEST(badsession_after_two_attempts_is_maybe_and_the_next_write_opens_another_session) {
 	client = fake_open(0);
 	fake_breaks(REQUEST_PUT);
 	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
@@ -134,9 +129,8 @@ START_TEST(badsession_after_two_attempts_is_maybe_and_the_next_write_opens_anoth
 	ck_assert_uint_eq(fake_count(REQUEST_OPEN), 2);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(badsession_over_udp_is_maybe_because_the_network_may_have_repeated_the_call) {
+TEST(badsession_over_udp_is_maybe_because_the_network_may_have_repeated_the_call) {
 	fake.servers[0].is_datagram = true;
 	client = fake_open(0);
 	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
@@ -144,9 +138,8 @@ START_TEST(badsession_over_udp_is_maybe_because_the_network_may_have_repeated_th
 	ck_assert_uint_eq(fake_count(REQUEST_PUT), 1);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_attempt_that_was_not_sent_does_not_count_before_badsession) {
+TEST(an_attempt_that_was_not_sent_does_not_count_before_badsession) {
 	client = fake_open(0);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNSENT);
 	fake_fails(REQUEST_PUT, ATTEMPT_WRONG_SERVER);
@@ -154,9 +147,8 @@ START_TEST(an_attempt_that_was_not_sent_does_not_count_before_badsession) {
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(after_badsession_the_count_of_attempts_starts_anew) {
+TEST(after_badsession_the_count_of_attempts_starts_anew) {
 	client = fake_open(0);
 	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
 	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
@@ -166,9 +158,8 @@ START_TEST(after_badsession_the_count_of_attempts_starts_anew) {
 	ck_assert_uint_eq(fake.pause_count, 1);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(no_room_for_another_session_after_badsession_is_full_and_nothing_happened) {
+TEST(no_room_for_another_session_after_badsession_is_full_and_nothing_happened) {
 	client = fake_open(0);
 	fake_answers(REQUEST_PUT, KV_BADSESSION, 0);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
@@ -177,7 +168,6 @@ START_TEST(no_room_for_another_session_after_badsession_is_full_and_nothing_happ
 	ck_assert_int_eq(fake_put(client, 1), KV_FULL);
 	fake_close(client);
 }
-END_TEST
 
 static void check_that_it_drops_the_session(enum kv_status status) {
 	client = fake_open(0);
@@ -189,28 +179,25 @@ static void check_that_it_drops_the_session(enum kv_status status) {
 	fake_close(client);
 }
 
-START_TEST(stale_is_maybe_and_the_session_is_dropped) {
+TEST(stale_is_maybe_and_the_session_is_dropped) {
 	check_that_it_drops_the_session(KV_STALE);
 }
-END_TEST
 
-START_TEST(false_retry_is_maybe_and_the_session_is_dropped) {
+TEST(false_retry_is_maybe_and_the_session_is_dropped) {
 	check_that_it_drops_the_session(KV_FALSE_RETRY);
 }
-END_TEST
 
 /* --- Attempts that fail otherwise ---------------------------------------------------------- */
 
-START_TEST(a_rejected_call_has_its_status_if_nothing_was_sent_before) {
+TEST(a_rejected_call_has_its_status_if_nothing_was_sent_before) {
 	client = fake_open(0);
 	fake_next(REQUEST_PUT,
 		  (struct step){.outcome = ATTEMPT_REJECTED, .response.status = KV_DENIED});
 	ck_assert_int_eq(fake_put(client, 1), KV_DENIED);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_rejected_resend_is_maybe) {
+TEST(a_rejected_resend_is_maybe) {
 	client = fake_open(0);
 	fake_breaks(REQUEST_PUT);
 	fake_next(REQUEST_PUT,
@@ -218,9 +205,8 @@ START_TEST(a_rejected_resend_is_maybe) {
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_garbled_answer_leaves_a_write_at_maybe_and_costs_the_link) {
+TEST(a_garbled_answer_leaves_a_write_at_maybe_and_costs_the_link) {
 	client = fake_open(0);
 	fake_fails(REQUEST_PUT, ATTEMPT_BAD_REPLY);
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
@@ -228,9 +214,8 @@ START_TEST(a_garbled_answer_leaves_a_write_at_maybe_and_costs_the_link) {
 	ck_assert_uint_eq(fake.connects, 2);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(without_memory_to_send_nothing_happened_but_without_memory_for_the_answer_maybe) {
+TEST(without_memory_to_send_nothing_happened_but_without_memory_for_the_answer_maybe) {
 	client = fake_open(0);
 	fake_fails(REQUEST_PUT, ATTEMPT_NOMEM);
 	ck_assert_int_eq(fake_put(client, 1), KV_NOMEM);
@@ -239,9 +224,8 @@ START_TEST(without_memory_to_send_nothing_happened_but_without_memory_for_the_an
 	ck_assert_int_eq(fake_put(client, 1), KV_MAYBE);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(program_unavailable_means_look_again_and_the_call_goes_on) {
+TEST(program_unavailable_means_look_again_and_the_call_goes_on) {
 	client = fake_open(0);
 	fake_fails(REQUEST_PUT, ATTEMPT_WRONG_SERVER);
 	ck_assert_int_eq(fake_put(client, 1), KV_OK);
@@ -249,7 +233,6 @@ START_TEST(program_unavailable_means_look_again_and_the_call_goes_on) {
 	ck_assert_uint_eq(fake_log(REQUEST_PUT, 1)->link, 2);
 	fake_close(client);
 }
-END_TEST
 
 static void go_away(void) {
 	fake.servers[0].reach = REACH_REFUSED;
@@ -275,7 +258,7 @@ static enum kv_status put_and_be_refused(struct step refusal, bool is_datagram) 
  * The network repeats the datagram. Copy A runs and its answer is lost; the server starts again, or
  * another program gets its port; copy B is refused.
  */
-START_TEST(a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe) {
+TEST(a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe) {
 	const struct step epoch = {.response.status = KV_EPOCH};
 	const struct step elsewhere = {.outcome = ATTEMPT_WRONG_SERVER};
 	const struct step rejected = {.outcome = ATTEMPT_REJECTED,
@@ -291,7 +274,6 @@ START_TEST(a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe) 
 	/* This one never left. */
 	ck_assert_int_eq(put_and_be_refused(too_big, true), KV_TOOBIG);
 }
-END_TEST
 
 /* --- Slots --------------------------------------------------------------------------------- */
 
@@ -301,7 +283,7 @@ static void put_through_the_view(void) {
 	ck_assert_int_eq(fake_put(view, KV_ANY), KV_OK);
 }
 
-START_TEST(writes_under_way_at_the_same_time_hold_different_slots) {
+TEST(writes_under_way_at_the_same_time_hold_different_slots) {
 	client = view = fake_open(0);
 	fake_next(REQUEST_PUT, (struct step){.response = {.status = KV_OK, .current = 1},
 					     .during = put_through_the_view});
@@ -311,16 +293,15 @@ START_TEST(writes_under_way_at_the_same_time_hold_different_slots) {
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 1)->seq, 1);
 	fake_close(client);
 }
-END_TEST
 
 static void put_in_vain(void) {
 	ck_assert_int_eq(fake_put(view, KV_ANY), KV_TIMEOUT);
 }
 
-START_TEST(a_write_that_finds_all_slots_held_until_its_deadline_times_out_unsent) {
+TEST(a_write_that_finds_all_slots_held_until_its_deadline_times_out_unsent) {
 	fake.slots = 1;
 	client = fake_open(0);
-	ck_assert_int_eq(kv_within(client, 20, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 20, &view), KV_OK);
 	fake_next(REQUEST_PUT, (struct step){.response = {.status = KV_OK, .current = 1},
 					     .during = put_in_vain});
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
@@ -328,27 +309,24 @@ START_TEST(a_write_that_finds_all_slots_held_until_its_deadline_times_out_unsent
 	kv_close(view);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_write_whose_deadline_passes_after_it_was_sent_is_maybe) {
+TEST(a_write_whose_deadline_passes_after_it_was_sent_is_maybe) {
 	client = fake_open(300);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_MAYBE);
 	ck_assert_uint_eq(fake.now_ms, 1300);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_write_that_was_never_sent_times_out) {
+TEST(a_write_that_was_never_sent_times_out) {
 	client = fake_open(300);
 	fake.servers[0].reach = REACH_REFUSED;
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_TIMEOUT);
 	ck_assert_uint_eq(fake.now_ms, 1300);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_write_that_was_cut_short_each_time_times_out_and_leaves_its_slot_free) {
+TEST(a_write_that_was_cut_short_each_time_times_out_and_leaves_its_slot_free) {
 	client = fake_open(300);
 	for (unsigned i = 0; i < FAKE_STEPS_MAX; i++)
 		fake_next(
@@ -357,7 +335,6 @@ START_TEST(a_write_that_was_cut_short_each_time_times_out_and_leaves_its_slot_fr
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_TIMEOUT);
 	fake_close(client);
 }
-END_TEST
 
 static enum kv_status inner;
 
@@ -365,9 +342,9 @@ static void put_inside(void) {
 	inner = fake_put(view, KV_ANY);
 }
 
-START_TEST(the_slot_left_with_maybe_is_the_next_one_used_with_a_greater_seq) {
+TEST(the_slot_left_with_maybe_is_the_next_one_used_with_a_greater_seq) {
 	client = fake_open(0);
-	ck_assert_int_eq(kv_within(client, 300, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 300, &view), KV_OK);
 	fake_next(REQUEST_PUT,
 		  (struct step){.response = {.status = KV_OK, .current = 1}, .during = put_inside});
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
@@ -384,12 +361,11 @@ START_TEST(the_slot_left_with_maybe_is_the_next_one_used_with_a_greater_seq) {
 	kv_close(view);
 	fake_close(client);
 }
-END_TEST
 
 /* Slot 0 is free, slot 1 is left with KV_MAYBE, by what `how` says of its only attempt. */
 static void leave_slot_1(struct step how) {
 	client = fake_open(0);
-	ck_assert_int_eq(kv_within(client, 300, &view), KV_OK);
+	ck_assert_int_eq(kv_with_timeout(client, 300, &view), KV_OK);
 	fake_next(REQUEST_PUT,
 		  (struct step){.response = {.status = KV_OK, .current = 1}, .during = put_inside});
 	fake_next(REQUEST_PUT, how);
@@ -397,7 +373,7 @@ static void leave_slot_1(struct step how) {
 	ck_assert_int_eq(inner, KV_MAYBE);
 }
 
-START_TEST(a_call_that_was_never_sent_leaves_an_unsettled_slot_the_next_one_used) {
+TEST(a_call_that_was_never_sent_leaves_an_unsettled_slot_the_next_one_used) {
 	leave_slot_1((struct step){.outcome = ATTEMPT_UNANSWERED});
 	fake_fails(REQUEST_PUT, ATTEMPT_NOMEM);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_NOMEM);
@@ -407,9 +383,8 @@ START_TEST(a_call_that_was_never_sent_leaves_an_unsettled_slot_the_next_one_used
 	kv_close(view);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_slot_left_with_the_servers_own_maybe_is_the_next_one_used_too) {
+TEST(a_slot_left_with_the_servers_own_maybe_is_the_next_one_used_too) {
 	leave_slot_1((struct step){.response.status = KV_MAYBE});
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->slot, 1);
@@ -417,9 +392,8 @@ START_TEST(a_slot_left_with_the_servers_own_maybe_is_the_next_one_used_too) {
 	kv_close(view);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_call_that_was_given_up_unsent_skips_its_seq) {
+TEST(a_call_that_was_given_up_unsent_skips_its_seq) {
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
 	fake_fails(REQUEST_PUT, ATTEMPT_NOMEM);
@@ -429,20 +403,18 @@ START_TEST(a_call_that_was_given_up_unsent_skips_its_seq) {
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->seq, 3);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(more_slots_than_were_asked_for_are_not_used) {
+TEST(more_slots_than_were_asked_for_are_not_used) {
 	fake.slots = UINT32_MAX;
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 0)->slot, 0);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Opening ------------------------------------------------------------------------------- */
 
-START_TEST(an_open_is_retried_with_the_same_nonce) {
+TEST(an_open_is_retried_with_the_same_nonce) {
 	client = fake_open(0);
 	fake_breaks(REQUEST_OPEN);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
@@ -451,9 +423,8 @@ START_TEST(an_open_is_retried_with_the_same_nonce) {
 			 NONCE_SIZE);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_open_that_was_not_answered_keeps_its_nonce_for_the_next_call) {
+TEST(an_open_that_was_not_answered_keeps_its_nonce_for_the_next_call) {
 	client = fake_open(300);
 	fake_fails(REQUEST_OPEN, ATTEMPT_UNANSWERED);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_TIMEOUT);
@@ -462,9 +433,8 @@ START_TEST(an_open_that_was_not_answered_keeps_its_nonce_for_the_next_call) {
 			 NONCE_SIZE);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_refused_open_is_returned_and_the_next_one_has_another_nonce) {
+TEST(a_refused_open_is_returned_and_the_next_one_has_another_nonce) {
 	client = fake_open(0);
 	fake_answers(REQUEST_OPEN, KV_FULL, 0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_FULL);
@@ -474,9 +444,8 @@ START_TEST(a_refused_open_is_returned_and_the_next_one_has_another_nonce) {
 			 NONCE_SIZE);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_session_without_an_id_or_slots_is_a_protocol_error) {
+TEST(a_session_without_an_id_or_slots_is_a_protocol_error) {
 	client = fake_open(0);
 	fake_next(REQUEST_OPEN, (struct step){.response = {.client_id = 0, .slots = 1}});
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_PROTOCOL);
@@ -484,9 +453,8 @@ START_TEST(a_session_without_an_id_or_slots_is_a_protocol_error) {
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_PROTOCOL);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_get_needs_no_session) {
+TEST(a_get_needs_no_session) {
 	struct kv_value value;
 
 	client = fake_open(0);
@@ -496,11 +464,10 @@ START_TEST(a_get_needs_no_session) {
 	ck_assert_uint_eq(fake_count(REQUEST_OPEN), 0);
 	fake_close(client);
 }
-END_TEST
 
 /* --- Idle sessions ------------------------------------------------------------------------- */
 
-START_TEST(a_session_idle_for_most_of_its_lease_is_not_trusted_with_a_new_write) {
+TEST(a_session_idle_for_most_of_its_lease_is_not_trusted_with_a_new_write) {
 	fake.lease_ms = 1000;
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
@@ -513,9 +480,8 @@ START_TEST(a_session_idle_for_most_of_its_lease_is_not_trusted_with_a_new_write)
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 2)->client_id, 102);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(an_unsettled_slot_does_not_keep_an_idle_session) {
+TEST(an_unsettled_slot_does_not_keep_an_idle_session) {
 	fake.lease_ms = 1000;
 	client = fake_open(300);
 	fake_fails(REQUEST_PUT, ATTEMPT_UNANSWERED);
@@ -525,9 +491,8 @@ START_TEST(an_unsettled_slot_does_not_keep_an_idle_session) {
 	ck_assert_uint_eq(fake_sent(REQUEST_PUT, 1)->client_id, 102);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_session_with_a_write_under_way_is_not_idle) {
+TEST(a_session_with_a_write_under_way_is_not_idle) {
 	fake.lease_ms = 1000;
 	client = view = fake_open(0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
@@ -538,9 +503,8 @@ START_TEST(a_session_with_a_write_under_way_is_not_idle) {
 	ck_assert_uint_eq(fake_count(REQUEST_OPEN), 1);
 	fake_close(client);
 }
-END_TEST
 
-START_TEST(a_session_without_a_lease_is_never_idle) {
+TEST(a_session_without_a_lease_is_never_idle) {
 	fake.lease_ms = 0;
 	client = fake_open(0);
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
@@ -548,52 +512,4 @@ START_TEST(a_session_without_a_lease_is_never_idle) {
 	ck_assert_int_eq(fake_put(client, KV_ANY), KV_OK);
 	ck_assert_uint_eq(fake_count(REQUEST_OPEN), 1);
 	fake_close(client);
-}
-END_TEST
-
-int main(void) {
-	const TTest *const tests[] = {
-	    a_write_opens_a_session_and_carries_its_epoch_id_slot_and_seq,
-	    each_write_on_a_slot_has_the_next_seq,
-	    a_refusal_is_returned_and_settles_the_slot,
-	    a_lost_reply_is_asked_for_again_with_the_same_call_and_its_replay_counts,
-	    a_refusal_of_a_resend_in_a_session_stands_because_the_server_remembers,
-	    the_servers_own_maybe_is_maybe_and_settles_the_slot,
-	    an_answer_that_makes_no_sense_leaves_a_write_at_maybe,
-	    badsession_after_the_only_attempt_over_a_stream_is_sent_again_under_a_new_session,
-	    badsession_after_two_attempts_is_maybe_and_the_next_write_opens_another_session,
-	    badsession_over_udp_is_maybe_because_the_network_may_have_repeated_the_call,
-	    an_attempt_that_was_not_sent_does_not_count_before_badsession,
-	    after_badsession_the_count_of_attempts_starts_anew,
-	    no_room_for_another_session_after_badsession_is_full_and_nothing_happened,
-	    stale_is_maybe_and_the_session_is_dropped,
-	    false_retry_is_maybe_and_the_session_is_dropped,
-	    a_rejected_call_has_its_status_if_nothing_was_sent_before,
-	    a_rejected_resend_is_maybe,
-	    a_garbled_answer_leaves_a_write_at_maybe_and_costs_the_link,
-	    without_memory_to_send_nothing_happened_but_without_memory_for_the_answer_maybe,
-	    program_unavailable_means_look_again_and_the_call_goes_on,
-	    a_copy_refused_over_udp_may_be_a_repeated_one_so_the_write_is_maybe,
-	    writes_under_way_at_the_same_time_hold_different_slots,
-	    a_write_that_finds_all_slots_held_until_its_deadline_times_out_unsent,
-	    a_write_whose_deadline_passes_after_it_was_sent_is_maybe,
-	    a_write_that_was_never_sent_times_out,
-	    a_write_that_was_cut_short_each_time_times_out_and_leaves_its_slot_free,
-	    the_slot_left_with_maybe_is_the_next_one_used_with_a_greater_seq,
-	    a_call_that_was_never_sent_leaves_an_unsettled_slot_the_next_one_used,
-	    a_slot_left_with_the_servers_own_maybe_is_the_next_one_used_too,
-	    a_call_that_was_given_up_unsent_skips_its_seq,
-	    more_slots_than_were_asked_for_are_not_used,
-	    an_open_is_retried_with_the_same_nonce,
-	    an_open_that_was_not_answered_keeps_its_nonce_for_the_next_call,
-	    a_refused_open_is_returned_and_the_next_one_has_another_nonce,
-	    a_session_without_an_id_or_slots_is_a_protocol_error,
-	    a_get_needs_no_session,
-	    a_session_idle_for_most_of_its_lease_is_not_trusted_with_a_new_write,
-	    an_unsettled_slot_does_not_keep_an_idle_session,
-	    a_session_with_a_write_under_way_is_not_idle,
-	    a_session_without_a_lease_is_never_idle,
-	};
-
-	return fake_main("clerk_write", tests, sizeof(tests) / sizeof(tests[0]));
 }

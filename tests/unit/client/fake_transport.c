@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "prng.h"
 #include "rpc/rpc_transport.h"
 
-struct link {
+struct conn {
 	unsigned number;
 	unsigned count;
 	size_t server;
@@ -22,14 +23,14 @@ struct queue {
 };
 
 struct fake fake;
-static struct queue queues[REQUEST_STATS + 1];
+static struct queue queues[REQUEST_WAIT + 1];
 
 /* --- The table ----------------------------------------------------------------------------- */
 
-static struct link *fake_connect(void *context, size_t index, bool look_again,
+static struct conn *fake_connect(void *context, size_t index, bool look_again,
 				 uint64_t deadline_ms) {
 	struct fake_server *server = &fake.servers[index];
-	struct link *link;
+	struct conn *link;
 
 	(void)context;
 	if (look_again)
@@ -39,32 +40,32 @@ static struct link *fake_connect(void *context, size_t index, bool look_again,
 	if (server->reach != REACH_UP)
 		return NULL;
 	link = calloc(1, sizeof(*link));
-	*link = (struct link){.number = ++fake.connects, .count = 1, .server = index};
+	*link = (struct conn){.number = ++fake.connects, .count = 1, .server = index};
 	fake.live_links++;
 	return link;
 }
 
-static struct link *fake_hold(struct link *link) {
+static struct conn *fake_hold(struct conn *link) {
 	link->count++;
 	return link;
 }
 
-static void fake_drop(struct link *link) {
+static void fake_drop(struct conn *link) {
 	if (--link->count == 0) {
 		fake.live_links--;
 		free(link);
 	}
 }
 
-static bool fake_is_stream(const struct link *link) {
+static bool fake_is_stream(const struct conn *link) {
 	return !fake.servers[link->server].is_datagram;
 }
 
-static bool fake_is_usable(const struct link *link) {
+static bool fake_is_usable(const struct conn *link) {
 	return !link->is_broken;
 }
 
-static bool fake_heard_since(const struct link *link, uint64_t since_ms) {
+static bool fake_heard_since(const struct conn *link, uint64_t since_ms) {
 	/* What was answered at that very moment came before: nothing here takes time by itself. */
 	return link->is_heard || link->answered_ms > since_ms;
 }
@@ -95,6 +96,12 @@ static void answer(const struct fake_server *server, const struct request *reque
 	case REQUEST_PUT:
 	case REQUEST_APPEND:
 	case REQUEST_SNAPSHOT:
+	case REQUEST_BACKUP:
+	case REQUEST_DELETE:
+	case REQUEST_LIST:
+	case REQUEST_TXN:
+	case REQUEST_CHANGES:
+	case REQUEST_WAIT:
 		response->current = 1;
 		break;
 	}
@@ -102,7 +109,7 @@ static void answer(const struct fake_server *server, const struct request *reque
 		*response = (struct response){.status = KV_EPOCH};
 }
 
-static enum attempt fake_attempt(struct link *link, const struct request *request,
+static enum attempt fake_attempt(struct conn *link, const struct request *request,
 				 uint64_t deadline_ms, struct response *response) {
 	struct queue *queue = &queues[request->kind];
 	struct fake_server *server = &fake.servers[link->server];
@@ -123,7 +130,8 @@ static enum attempt fake_attempt(struct link *link, const struct request *reques
 		step.during();
 	link->is_heard = step.is_heard;
 	link->is_broken = step.breaks_link;
-	if (step.outcome == ATTEMPT_UNANSWERED && !step.breaks_link)
+	if (step.outcome == ATTEMPT_UNANSWERED && !step.breaks_link &&
+	    (request->interrupted_ms == NULL || atomic_load(request->interrupted_ms) == 0))
 		fake.now_ms = deadline_ms;
 	else
 		fake.now_ms += step.takes_ms;
@@ -133,6 +141,13 @@ static enum attempt fake_attempt(struct link *link, const struct request *reques
 	if (!is_scripted)
 		answer(server, request, response);
 	return step.outcome;
+}
+
+static const char *fake_name(void *context, size_t index) {
+	static const char *const names[FAKE_SERVERS_MAX] = {"tcp:a", "tcp:b", "tcp:c", "tcp:d"};
+
+	(void)context;
+	return names[index];
 }
 
 static const char *fake_reason(void *context) {
@@ -153,24 +168,19 @@ static void fake_pause(void *context, uint64_t until_ms) {
 }
 
 static uint64_t fake_chance(void *context) {
-	static uint64_t last = 88172645463325252;
+	static struct prng prng;
 
 	(void)context;
-	if (fake.chance != 0)
-		return fake.chance;
-	last ^= last << 13; /* xorshift64: Marsaglia 2003 */
-	last ^= last >> 7;
-	last ^= last << 17;
-	return last;
+	return fake.chance != 0 ? fake.chance : prng_next(&prng);
 }
 
-enum kv_status connections_new(const struct kv_options *options, struct transport *transport) {
+enum kv_status rpc_transport_new(const struct kv_options *options, struct transport *transport) {
 	(void)options;
 	*transport = fake.table;
 	return KV_OK;
 }
 
-void connections_free(struct transport *transport) {
+void rpc_transport_free(struct transport *transport) {
 	*transport = (struct transport){0};
 }
 
@@ -182,16 +192,17 @@ void fake_reset(void) {
 	    .table =
 		{
 		    .connect = fake_connect,
-		    .hold = fake_hold,
-		    .drop = fake_drop,
+		    .ref = fake_hold,
+		    .unref = fake_drop,
 		    .is_stream = fake_is_stream,
 		    .is_usable = fake_is_usable,
-		    .heard_since = fake_heard_since,
+		    .received_since = fake_heard_since,
 		    .attempt = fake_attempt,
-		    .reason = fake_reason,
+		    .name = fake_name,
+		    .last_error = fake_reason,
 		    .now_ms = fake_now_ms,
-		    .pause = fake_pause,
-		    .chance = fake_chance,
+		    .sleep_until = fake_pause,
+		    .random = fake_chance,
 		},
 	    .now_ms = 1000,
 	    .reason = "",
@@ -275,20 +286,4 @@ void fake_close(struct kv_client *client) {
 
 enum kv_status fake_put(struct kv_client *client, uint64_t expected) {
 	return kv_put(client, (struct kv_bytes){"k", 1}, (struct kv_bytes){"v", 1}, expected, NULL);
-}
-
-int fake_main(const char *name, const TTest *const tests[], size_t count) {
-	Suite *suite = suite_create(name);
-	TCase *tcase = tcase_create(name);
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_checked_fixture(tcase, fake_reset, NULL);
-	for (size_t i = 0; i < count; i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

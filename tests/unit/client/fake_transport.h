@@ -4,15 +4,14 @@
 
 /*
  * fake_transport.h - the outside world of a client, as a test wants it: servers that answer from a
- * script, a clock that moves only when somebody waits, chance from a list of one. kv_open() gets it
- * in place of connections.
+ * script, a clock that moves only when a thread waits, random numbers from a list of one. kv_open()
+ * gets it in place of connections.
  *
  * A server that was told nothing else answers each call KV_OK, and KV_EPOCH to one that carries
  * another epoch than its own.
  */
 
-#include <check.h>
-
+#include "test.h"
 #include "transport.h"
 
 enum { FAKE_SERVERS_MAX = 4, FAKE_LOG_MAX = 512, FAKE_STEPS_MAX = 64 };
@@ -100,8 +99,5 @@ void fake_close(struct kv_client *client);
 
 /* Puts "v" to the key "k". */
 enum kv_status fake_put(struct kv_client *client, uint64_t expected);
-
-/* Runs the tests of one file; the exit code of its main(). */
-int fake_main(const char *name, const TTest *const tests[], size_t count);
 
 #endif

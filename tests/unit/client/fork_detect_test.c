@@ -2,8 +2,8 @@
 /* wrap: madvise mmap */
 /* A child is told from the process that it was forked off, whatever the kernel offers for it. */
 #include "fork_detect.h"
+#include "test.h"
 
-#include <check.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What the kernel does with origin.c's calls; the linker sends them here. */
+/* What the kernel does with fork_detect.c's calls; the linker sends them here. */
 static enum {
 	KERNEL_TRUE,
 	KERNEL_OLD,	 /* knows no MADV_WIPEONFORK */
@@ -40,11 +40,11 @@ void *__wrap_mmap(void *start, size_t size, int access, int flags, int fd, off_t
 	return MAP_FAILED;
 }
 
-/* In a child: ends it, with 0 if it is not the origin and can forget it. */
-static void tell_and_exit(struct origin *origin) {
-	bool is_here = fork_detect_is_owner(origin);
+/* In a child: ends it, with 0 if it is not the fork_detect and can forget it. */
+static void tell_and_exit(struct fork_detect *fork_detect) {
+	bool is_here = fork_detect_is_owner(fork_detect);
 
-	fork_detect_destroy(origin);
+	fork_detect_destroy(fork_detect);
 	_exit(is_here ? 1 : 0);
 }
 
@@ -57,96 +57,90 @@ static void check_exit(pid_t child) {
 }
 
 static void check_with_fork(void) {
-	struct origin origin;
+	struct fork_detect fork_detect;
 	pid_t child;
 
-	fork_detect_init(&origin);
-	ck_assert(fork_detect_is_owner(&origin));
+	fork_detect_init(&fork_detect);
+	ck_assert(fork_detect_is_owner(&fork_detect));
 	child = fork();
 	if (child == 0)
-		tell_and_exit(&origin);
+		tell_and_exit(&fork_detect);
 	check_exit(child);
-	ck_assert(fork_detect_is_owner(&origin));
-	fork_detect_destroy(&origin);
+	ck_assert(fork_detect_is_owner(&fork_detect));
+	fork_detect_destroy(&fork_detect);
 }
 
-START_TEST(a_forked_child_is_not_the_origin) {
+TEST(a_forked_child_is_not_the_origin) {
 	kernel = KERNEL_TRUE;
 	check_with_fork();
 }
-END_TEST
 
-START_TEST(nor_is_it_where_the_kernel_wipes_nothing) {
+TEST(nor_is_it_where_the_kernel_wipes_nothing) {
 	kernel = KERNEL_OLD;
 	check_with_fork();
 }
-END_TEST
 
-START_TEST(nor_is_it_where_an_emulator_only_says_that_it_wipes) {
+TEST(nor_is_it_where_an_emulator_only_says_that_it_wipes) {
 	kernel = KERNEL_EMULATED;
 	check_with_fork();
 }
-END_TEST
 
-START_TEST(nor_is_it_where_there_is_no_room_for_a_page) {
+TEST(nor_is_it_where_there_is_no_room_for_a_page) {
 	kernel = KERNEL_NO_ROOM;
 	check_with_fork();
 }
-END_TEST
 
 /* No handler that a library may set for fork() hears of it. */
-START_TEST(a_child_that_libc_did_not_make_is_not_the_origin) {
-	struct origin origin;
+TEST(a_child_that_libc_did_not_make_is_not_the_origin) {
+	struct fork_detect fork_detect;
 	pid_t child;
 
-	fork_detect_init(&origin);
+	fork_detect_init(&fork_detect);
 	child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 	if (child == 0)
-		tell_and_exit(&origin);
+		tell_and_exit(&fork_detect);
 	check_exit(child);
-	ck_assert(fork_detect_is_owner(&origin));
-	fork_detect_destroy(&origin);
+	ck_assert(fork_detect_is_owner(&fork_detect));
+	fork_detect_destroy(&fork_detect);
 }
-END_TEST
 
-START_TEST(a_grandchild_is_not_the_origin) {
-	struct origin origin;
+TEST(a_grandchild_is_not_the_origin) {
+	struct fork_detect fork_detect;
 	pid_t child;
 
-	fork_detect_init(&origin);
+	fork_detect_init(&fork_detect);
 	child = fork();
 	if (child == 0) {
 		int status = 1;
 		pid_t grandchild = fork();
 
 		if (grandchild == 0)
-			tell_and_exit(&origin);
+			tell_and_exit(&fork_detect);
 		_exit(waitpid(grandchild, &status, 0) == grandchild && status == 0 ? 0 : 1);
 	}
 	check_exit(child);
-	fork_detect_destroy(&origin);
+	fork_detect_destroy(&fork_detect);
 }
-END_TEST
 
 /* As the first process of a container sees it that puts its own child into another one. */
 static void mark_and_fork_into_a_namespace(void) {
-	struct origin origin;
+	struct fork_detect fork_detect;
 	int status;
 	pid_t child;
 
-	fork_detect_init(&origin);
+	fork_detect_init(&fork_detect);
 	if (getpid() != 1 || unshare(CLONE_NEWPID) != 0)
 		_exit(0);
 	child = fork();
 	if (child == 0 && getpid() != 1)
 		_exit(0);
 	if (child == 0)
-		tell_and_exit(&origin);
+		tell_and_exit(&fork_detect);
 	_exit(waitpid(child, &status, 0) == child && status == 0 ? 0 : 1);
 }
 
 /* Where namespaces are not allowed there is no such child. */
-START_TEST(a_child_with_its_parents_number_is_not_the_origin) {
+TEST(a_child_with_its_parents_number_is_not_the_origin) {
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -161,25 +155,4 @@ START_TEST(a_child_with_its_parents_number_is_not_the_origin) {
 		_exit(waitpid(first, &status, 0) == first && status == 0 ? 0 : 1);
 	}
 	check_exit(child);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("client_origin");
-	TCase *tests = tcase_create("origin");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_test(tests, a_forked_child_is_not_the_origin);
-	tcase_add_test(tests, nor_is_it_where_the_kernel_wipes_nothing);
-	tcase_add_test(tests, nor_is_it_where_an_emulator_only_says_that_it_wipes);
-	tcase_add_test(tests, nor_is_it_where_there_is_no_room_for_a_page);
-	tcase_add_test(tests, a_child_that_libc_did_not_make_is_not_the_origin);
-	tcase_add_test(tests, a_grandchild_is_not_the_origin);
-	tcase_add_test(tests, a_child_with_its_parents_number_is_not_the_origin);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -3,7 +3,6 @@
 /* What a call on a link costs: counted, not timed. */
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,7 +11,8 @@
 #include <sys/socket.h>
 
 #include "clock.h"
-#include "link_peer.h"
+#include "conn_peer.h"
+#include "test.h"
 
 enum { CALLS = 200, CALL_SIZE = 40 };
 
@@ -56,8 +56,10 @@ static void *answer_calls(void *unused) {
 	return NULL;
 }
 
+CASE(cost, .setup = open_tcp, .teardown = close_all);
+
 /* Between two calls this thread may be kept waiting so long that a look for a hang-up is due. */
-START_TEST(one_call_after_another_takes_a_sendmsg_and_a_recv) {
+TEST(one_call_after_another_takes_a_sendmsg_and_a_recv) {
 	unsigned least = UINT_MAX;
 	pthread_t server;
 
@@ -74,25 +76,24 @@ START_TEST(one_call_after_another_takes_a_sendmsg_and_a_recv) {
 	ck_assert_int_eq(pthread_join(server, NULL), 0);
 	ck_assert_uint_eq(least, 2);
 }
-END_TEST
 
 /* --- Memory -------------------------------------------------------------------------------- */
 
-static struct message place_for_answer(void *place, size_t room) {
-	return (struct message){.place = place, .room = room};
+static struct rpc_reply place_for_answer(void *place, size_t room) {
+	return (struct rpc_reply){.place = place, .room = room};
 }
 
 /* A call in a thread of its own, into the place that is lent. */
 static void *exchange(void *message) {
 	static const uint8_t call[CALL_SIZE]; /* its xid is 0 */
 
-	ck_assert_int_eq(conn_call(link_under_test, (struct kv_bytes){call, sizeof(call)},
-				       clock_ms() + LONG_MS, message),
+	ck_assert_int_eq(conn_call(conn_under_test, (struct kv_bytes){call, sizeof(call)},
+				   clock_ms() + LONG_MS, NULL, message),
 			 ATTEMPT_ANSWERED);
 	return NULL;
 }
 
-static void exchange_for(struct message *message, const char *text) {
+static void exchange_for(struct rpc_reply *message, const char *text) {
 	pthread_t caller;
 
 	ck_assert_int_eq(pthread_create(&caller, NULL, exchange, message), 0);
@@ -103,32 +104,14 @@ static void exchange_for(struct message *message, const char *text) {
 	ck_assert_mem_eq(message->data + 4, text, strlen(text));
 }
 
-START_TEST(an_answer_comes_to_the_place_that_is_lent_if_it_fits) {
+TEST(an_answer_comes_to_the_place_that_is_lent_if_it_fits) {
 	uint32_t place[2];
-	struct message fits = place_for_answer(place, sizeof(place));
-	struct message does_not = place_for_answer(place, sizeof(place));
+	struct rpc_reply fits = place_for_answer(place, sizeof(place));
+	struct rpc_reply does_not = place_for_answer(place, sizeof(place));
 
 	exchange_for(&fits, "fits");
 	ck_assert_ptr_eq(fits.data, place);
 	exchange_for(&does_not, "larger");
 	ck_assert_ptr_ne(does_not.data, place);
 	free(does_not.data);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("client_link_cost");
-	TCase *tests = tcase_create("cost");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_checked_fixture(tests, open_tcp, close_all);
-	tcase_set_timeout(tests, 60);
-	tcase_add_test(tests, one_call_after_another_takes_a_sendmsg_and_a_recv);
-	tcase_add_test(tests, an_answer_comes_to_the_place_that_is_lent_if_it_fits);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -2,7 +2,7 @@
 /* Links against a scripted peer at the other end of a socket. */
 
 #include <arpa/inet.h>
-#include <check.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "link_peer.h"
+#include "conn_peer.h"
+#include "test.h"
 
 enum {
 	THREADS = 8,
@@ -26,7 +27,9 @@ enum {
 
 /* --- Streams ------------------------------------------------------------------------------- */
 
-START_TEST(an_answer_reaches_its_caller) {
+CASE(stream, .setup = open_stream, .teardown = close_all);
+
+TEST(an_answer_reaches_its_caller) {
 	struct call call = call_new(1, 40, LONG_MS);
 	uint64_t before_ms = clock_ms();
 
@@ -36,13 +39,12 @@ START_TEST(an_answer_reaches_its_caller) {
 	call_finish(&call);
 	call_check_answered(&call, "yes");
 	ck_assert_str_eq(call.reason, "");
-	ck_assert(conn_is_usable(link_under_test));
-	ck_assert(conn_received_since(link_under_test, before_ms));
-	ck_assert(!conn_received_since(link_under_test, clock_ms() + 1));
+	ck_assert(conn_is_usable(conn_under_test));
+	ck_assert(conn_received_since(conn_under_test, before_ms));
+	ck_assert(!conn_received_since(conn_under_test, clock_ms() + 1));
 }
-END_TEST
 
-START_TEST(answers_in_another_order_reach_their_callers) {
+TEST(answers_in_another_order_reach_their_callers) {
 	struct call calls[THREADS];
 	uint32_t seen[THREADS];
 
@@ -66,9 +68,8 @@ START_TEST(answers_in_another_order_reach_their_callers) {
 		call_check_answered(&calls[i], text);
 	}
 }
-END_TEST
 
-START_TEST(an_answer_for_nobody_is_dropped) {
+TEST(a_reply_without_a_call_is_dropped) {
 	struct call call = call_new(1, 40, LONG_MS);
 
 	call_start(&call);
@@ -85,9 +86,8 @@ START_TEST(an_answer_for_nobody_is_dropped) {
 	call_finish(&call);
 	call_check_answered(&call, "three");
 }
-END_TEST
 
-START_TEST(an_answer_in_fragments_is_put_together) {
+TEST(an_answer_in_fragments_is_put_together) {
 	struct call call = call_new(0x01020304, 40, LONG_MS);
 	const uint8_t answer[] = {1, 2, 3, 4, 'w', 'h', 'o', 'l', 'e'};
 
@@ -101,9 +101,8 @@ START_TEST(an_answer_in_fragments_is_put_together) {
 	call_finish(&call);
 	call_check_answered(&call, "whole");
 }
-END_TEST
 
-START_TEST(several_answers_in_one_segment_are_told_apart) {
+TEST(several_answers_in_one_segment_are_told_apart) {
 	struct call calls[2] = {call_new(1, 40, LONG_MS), call_new(2, 40, LONG_MS)};
 	const uint8_t both[] = {0x80, 0, 0, 5, 0, 0, 0, 2, 'b', 0x80, 0, 0, 5, 0, 0, 0, 1, 'a'};
 
@@ -117,7 +116,6 @@ START_TEST(several_answers_in_one_segment_are_told_apart) {
 	call_check_answered(&calls[0], "a");
 	call_check_answered(&calls[1], "b");
 }
-END_TEST
 
 /* Waits for the call to end without an answer, and for the link to be useless. */
 static void check_broken(struct call *call, const char *why) {
@@ -125,10 +123,10 @@ static void check_broken(struct call *call, const char *why) {
 	ck_assert_int_eq(call->outcome, ATTEMPT_UNANSWERED);
 	ck_assert_ptr_nonnull(strstr(call->reason, why));
 	ck_assert_ptr_null(call->came.data);
-	ck_assert(!conn_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(conn_under_test));
 }
 
-START_TEST(a_hang_up_in_the_middle_of_an_answer_wakes_everybody) {
+TEST(a_hang_up_in_the_middle_of_a_reply_wakes_all_threads) {
 	struct call calls[2] = {call_new(1, 40, LONG_MS), call_new(2, 40, LONG_MS)};
 	const uint8_t half[] = {0x80, 0, 0, 100, 0, 0, 0, 1, 'h'};
 
@@ -141,20 +139,18 @@ START_TEST(a_hang_up_in_the_middle_of_an_answer_wakes_everybody) {
 	check_broken(&calls[0], "closed the connection");
 	check_broken(&calls[1], "closed the connection");
 }
-END_TEST
 
-START_TEST(a_record_above_the_limit_breaks_the_link) {
+TEST(a_record_above_the_limit_breaks_the_link) {
 	struct call call = call_new(1, 40, LONG_MS);
-	const uint32_t mark = htonl(0x80000000 | (LINK_RECORD_MAX + 1));
+	const uint32_t mark = htonl(0x80000000 | (CONN_RECORD_MAX + 1));
 
 	call_start(&call);
 	(void)read_call();
 	write_all(&mark, sizeof(mark));
-	check_broken(&call, "rubbish");
+	check_broken(&call, "no RPC record");
 }
-END_TEST
 
-START_TEST(a_record_without_an_xid_breaks_the_link) {
+TEST(a_record_without_an_xid_breaks_the_link) {
 	struct call call = call_new(1, 40, LONG_MS);
 
 	call_start(&call);
@@ -162,9 +158,8 @@ START_TEST(a_record_without_an_xid_breaks_the_link) {
 	write_fragment("abc", 3, true);
 	check_broken(&call, "too short");
 }
-END_TEST
 
-START_TEST(a_silent_peer_costs_the_deadline_and_the_link_stays) {
+TEST(a_silent_peer_costs_the_deadline_and_the_link_stays) {
 	struct call call = call_new(1, 40, SOON_MS);
 
 	call_start(&call);
@@ -172,13 +167,12 @@ START_TEST(a_silent_peer_costs_the_deadline_and_the_link_stays) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
-	ck_assert_ptr_nonnull(strstr(call.reason, "test: no answer in "));
-	ck_assert(conn_is_usable(link_under_test));
+	ck_assert_ptr_nonnull(strstr(call.reason, "test: no reply in "));
+	ck_assert(conn_is_usable(conn_under_test));
 }
-END_TEST
 
 /* With recv() alone, which has no deadline, this would never end. */
-START_TEST(a_wait_in_recv_ends_at_the_deadline) {
+TEST(a_wait_in_recv_ends_at_the_deadline) {
 	struct call call = call_new(1, 40, LONGER_MS);
 
 	call_start(&call);
@@ -186,15 +180,14 @@ START_TEST(a_wait_in_recv_ends_at_the_deadline) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
-	ck_assert(conn_is_usable(link_under_test));
+	ck_assert(conn_is_usable(conn_under_test));
 }
-END_TEST
 
 static void do_nothing(int number) {
 	(void)number;
 }
 
-START_TEST(a_signal_does_not_end_a_wait) {
+TEST(a_signal_does_not_end_a_wait) {
 	const struct sigaction interrupt = {.sa_handler = do_nothing};
 	struct call call = call_new(1, 40, LONG_MS);
 
@@ -209,11 +202,11 @@ START_TEST(a_signal_does_not_end_a_wait) {
 	call_finish(&call);
 	call_check_answered(&call, "yes");
 }
-END_TEST
 
-/* An answer that claims to be large and comes byte by byte, for as long as anybody takes it. */
+/* An answer that claims to be large and comes byte by byte, for as long as any thread receives it.
+ */
 static void *trickle(void *unused) {
-	const uint32_t mark = htonl(0x80000000 | LINK_RECORD_MAX);
+	const uint32_t mark = htonl(0x80000000 | CONN_RECORD_MAX);
 	ssize_t went = send(peer, &mark, sizeof(mark), MSG_NOSIGNAL);
 
 	(void)unused;
@@ -222,7 +215,7 @@ static void *trickle(void *unused) {
 	return NULL;
 }
 
-START_TEST(a_trickle_does_not_extend_the_deadline) {
+TEST(a_trickle_does_not_extend_the_deadline) {
 	struct call call = call_new(1, 40, SOON_MS);
 	pthread_t thread;
 
@@ -231,28 +224,26 @@ START_TEST(a_trickle_does_not_extend_the_deadline) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
-	conn_unref(link_under_test);
-	link_under_test = NULL;
+	conn_unref(conn_under_test);
+	conn_under_test = NULL;
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 }
-END_TEST
 
-START_TEST(a_record_cut_by_the_deadline_is_unsent_and_the_last_of_its_link) {
+TEST(a_record_cut_by_the_deadline_is_unsent_and_the_last_of_its_link) {
 	struct call call = call_new(1, LARGE, SOON_MS);
 	struct call next;
 
 	call_start(&call);
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
-	ck_assert(!conn_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(conn_under_test));
 	next = call_new(2, 40, LONG_MS);
 	call_start(&next);
 	call_finish(&next);
 	ck_assert_int_eq(next.outcome, ATTEMPT_UNSENT);
 }
-END_TEST
 
-START_TEST(who_waits_is_answered_after_another_was_cut) {
+TEST(who_waits_is_answered_after_another_was_cut) {
 	struct call waiting = call_new(1, 40, LONG_MS);
 	struct call cut;
 
@@ -266,9 +257,8 @@ START_TEST(who_waits_is_answered_after_another_was_cut) {
 	call_finish(&waiting);
 	call_check_answered(&waiting, "still");
 }
-END_TEST
 
-START_TEST(a_sender_that_gets_no_turn_is_unsent_and_the_link_stays) {
+TEST(a_sender_that_gets_no_turn_is_unsent_and_the_link_stays) {
 	struct call first = call_new(1, LARGE, LONG_MS);
 	struct call second;
 	uint8_t one;
@@ -281,14 +271,15 @@ START_TEST(a_sender_that_gets_no_turn_is_unsent_and_the_link_stays) {
 	call_finish(&second);
 	ck_assert_int_eq(second.outcome, ATTEMPT_UNSENT);
 	ck_assert_ptr_nonnull(strstr(second.reason, "nothing could be sent"));
-	ck_assert(conn_is_usable(link_under_test));
+	ck_assert(conn_is_usable(conn_under_test));
 	hang_up();
 	call_finish(&first);
 	ck_assert_int_eq(first.outcome, ATTEMPT_UNSENT);
 }
-END_TEST
 
-START_TEST(a_hang_up_while_idle_is_noticed_before_anything_is_sent) {
+CASE(tcp, .setup = open_tcp, .teardown = close_all);
+
+TEST(a_hang_up_while_idle_is_noticed_before_anything_is_sent) {
 	struct call call = call_new(1, 40, LONG_MS);
 	struct pollfd news = {.fd = link_fd, .events = POLLIN};
 
@@ -297,11 +288,10 @@ START_TEST(a_hang_up_while_idle_is_noticed_before_anything_is_sent) {
 	call_start(&call);
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
-	ck_assert(!conn_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(conn_under_test));
 }
-END_TEST
 
-START_TEST(a_hang_up_after_an_answer_is_noticed_once_the_link_was_idle) {
+TEST(a_hang_up_after_an_answer_is_noticed_once_the_link_was_idle) {
 	struct call answered = call_new(1, 40, LONG_MS);
 	struct pollfd news = {.fd = link_fd, .events = POLLIN};
 	struct call call;
@@ -319,9 +309,10 @@ START_TEST(a_hang_up_after_an_answer_is_noticed_once_the_link_was_idle) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
 }
-END_TEST
 
-START_TEST(a_deadline_that_has_passed_sends_nothing) {
+CASE(stream);
+
+TEST(a_deadline_that_has_passed_sends_nothing) {
 	struct call call = call_new(1, 40, 0);
 	uint8_t byte;
 
@@ -329,11 +320,10 @@ START_TEST(a_deadline_that_has_passed_sends_nothing) {
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNSENT);
 	ck_assert_int_eq(recv(peer, &byte, 1, MSG_DONTWAIT), -1);
-	ck_assert(conn_is_usable(link_under_test));
+	ck_assert(conn_is_usable(conn_under_test));
 }
-END_TEST
 
-START_TEST(a_reader_that_gives_up_hands_its_role_on) {
+TEST(a_reader_that_gives_up_hands_its_role_on) {
 	struct call first = call_new(1, 40, SOON_MS);
 	struct call second = call_new(2, 40, LONG_MS);
 	struct call third = call_new(3, 40, LONG_MS);
@@ -353,10 +343,9 @@ START_TEST(a_reader_that_gives_up_hands_its_role_on) {
 	call_finish(&third);
 	call_check_answered(&third, "third");
 }
-END_TEST
 
-/* The peer is busy with a late answer and reads nothing until somebody takes it. */
-START_TEST(a_sender_reads_while_the_peer_does_not) {
+/* The peer is busy with a late answer and reads nothing until it is received. */
+TEST(a_sender_reads_while_the_peer_does_not) {
 	struct call late = call_new(1, 40, SOON_MS);
 	struct call call;
 	uint8_t *answer = calloc(1, LARGE);
@@ -374,9 +363,8 @@ START_TEST(a_sender_reads_while_the_peer_does_not) {
 	call_check_answered(&call, "yes");
 	free(answer);
 }
-END_TEST
 
-START_TEST(a_large_answer_comes_whole) {
+TEST(a_large_answer_comes_whole) {
 	struct call call = call_new(9, LARGE, LONG_MS);
 	uint8_t *answer = malloc(LARGE);
 
@@ -394,7 +382,6 @@ START_TEST(a_large_answer_comes_whole) {
 	free(call.came.data);
 	free(answer);
 }
-END_TEST
 
 static void echo(uint32_t xid) {
 	char text[16];
@@ -434,7 +421,7 @@ static void *call_often(void *argument) {
 	return NULL;
 }
 
-START_TEST(many_threads_share_a_link) {
+TEST(many_threads_share_a_link) {
 	pthread_t server;
 	pthread_t threads[THREADS];
 	uint32_t callers[THREADS];
@@ -448,16 +435,15 @@ START_TEST(many_threads_share_a_link) {
 		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
 	ck_assert_int_eq(pthread_join(server, NULL), 0);
 }
-END_TEST
 
-START_TEST(a_child_that_drops_its_link_leaves_the_parents_alone) {
+TEST(a_child_that_drops_its_link_leaves_the_parents_alone) {
 	struct call call = call_new(1, 40, LONG_MS);
 	int status;
 	pid_t child = fork();
 
 	ck_assert_int_ge(child, 0);
 	if (child == 0) {
-		conn_unref(link_under_test);
+		conn_unref(conn_under_test);
 		_exit(0);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -468,11 +454,43 @@ START_TEST(a_child_that_drops_its_link_leaves_the_parents_alone) {
 	call_finish(&call);
 	call_check_answered(&call, "here");
 }
-END_TEST
+
+/* As in a daemon that closes all descriptors that it inherits, and then opens its own. */
+TEST(only_its_own_socket_is_closed_whatever_has_the_number_by_then) {
+	int before = dup(0);
+	int fds[2];
+	int other[2];
+	struct conn *conn;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+	conn = conn_new(fds[0], true, "own", 1);
+	ck_assert_ptr_nonnull(conn);
+	ck_assert_int_eq(dup2(other[0], fds[0]), fds[0]);
+	conn_unref(conn);
+	ck_assert_int_ne(fcntl(fds[0], F_GETFD), -1);
+
+	conn = conn_new(other[0], true, "own", 1);
+	ck_assert_ptr_nonnull(conn);
+	ck_assert_int_eq(dup2(before, other[0]), other[0]);
+	conn_unref(conn);
+	ck_assert_int_ne(fcntl(other[0], F_GETFD), -1);
+
+	conn = conn_new(fds[1], true, "own", 1);
+	ck_assert_ptr_nonnull(conn);
+	conn_unref(conn);
+	ck_assert_int_eq(fcntl(fds[1], F_GETFD), -1);
+	(void)close(other[0]);
+	(void)close(other[1]);
+	(void)close(fds[0]);
+	(void)close(before);
+}
 
 /* --- Datagrams ----------------------------------------------------------------------------- */
 
-START_TEST(a_datagram_reaches_its_caller_and_strays_are_dropped) {
+CASE(datagram, .setup = open_datagram, .teardown = close_all);
+
+TEST(a_datagram_reaches_its_caller_and_strays_are_dropped) {
 	struct call call = call_new(5, 40, LONG_MS);
 	uint8_t bytes[100];
 
@@ -484,82 +502,27 @@ START_TEST(a_datagram_reaches_its_caller_and_strays_are_dropped) {
 	ck_assert_int_eq(send(peer, "\0\0\0\5five", 8, 0), 8);
 	call_finish(&call);
 	call_check_answered(&call, "five");
-	ck_assert(!conn_is_stream(link_under_test));
+	ck_assert(!conn_is_stream(conn_under_test));
 }
-END_TEST
 
-START_TEST(a_datagram_of_the_largest_size_goes_both_ways) {
-	struct call call = call_new(5, LINK_DATAGRAM_MAX, LONG_MS);
-	uint8_t *bytes = malloc(LINK_DATAGRAM_MAX);
+TEST(a_datagram_of_the_largest_size_goes_both_ways) {
+	struct call call = call_new(5, CONN_DATAGRAM_MAX, LONG_MS);
+	uint8_t *bytes = malloc(CONN_DATAGRAM_MAX);
 
 	call_start(&call);
-	ck_assert_int_eq(recv(peer, bytes, LINK_DATAGRAM_MAX, 0), LINK_DATAGRAM_MAX);
-	ck_assert_int_eq(send(peer, bytes, LINK_DATAGRAM_MAX, 0), LINK_DATAGRAM_MAX);
+	ck_assert_int_eq(recv(peer, bytes, CONN_DATAGRAM_MAX, 0), CONN_DATAGRAM_MAX);
+	ck_assert_int_eq(send(peer, bytes, CONN_DATAGRAM_MAX, 0), CONN_DATAGRAM_MAX);
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_ANSWERED);
-	ck_assert_uint_eq(call.came.size, LINK_DATAGRAM_MAX);
+	ck_assert_uint_eq(call.came.size, CONN_DATAGRAM_MAX);
 	free(call.came.data);
 	free(bytes);
 }
-END_TEST
 
-START_TEST(a_closed_port_is_unanswered_at_once_and_breaks_the_link) {
+TEST(a_closed_port_is_unanswered_at_once_and_breaks_the_link) {
 	struct call call = call_new(1, 40, LONG_MS);
 
 	hang_up();
 	call_start(&call);
 	check_broken(&call, "Connection refused");
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("client_link");
-	TCase *stream = tcase_create("stream");
-	TCase *tcp = tcase_create("tcp");
-	TCase *datagram = tcase_create("datagram");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_checked_fixture(stream, open_stream, close_all);
-	tcase_set_timeout(stream, 60);
-	tcase_add_test(stream, an_answer_reaches_its_caller);
-	tcase_add_test(stream, answers_in_another_order_reach_their_callers);
-	tcase_add_test(stream, an_answer_for_nobody_is_dropped);
-	tcase_add_test(stream, an_answer_in_fragments_is_put_together);
-	tcase_add_test(stream, several_answers_in_one_segment_are_told_apart);
-	tcase_add_test(stream, a_hang_up_in_the_middle_of_an_answer_wakes_everybody);
-	tcase_add_test(stream, a_record_above_the_limit_breaks_the_link);
-	tcase_add_test(stream, a_record_without_an_xid_breaks_the_link);
-	tcase_add_test(stream, a_silent_peer_costs_the_deadline_and_the_link_stays);
-	tcase_add_test(stream, a_wait_in_recv_ends_at_the_deadline);
-	tcase_add_test(stream, a_signal_does_not_end_a_wait);
-	tcase_add_test(stream, a_trickle_does_not_extend_the_deadline);
-	tcase_add_test(stream, a_record_cut_by_the_deadline_is_unsent_and_the_last_of_its_link);
-	tcase_add_test(stream, who_waits_is_answered_after_another_was_cut);
-	tcase_add_test(stream, a_sender_that_gets_no_turn_is_unsent_and_the_link_stays);
-	tcase_add_test(stream, a_deadline_that_has_passed_sends_nothing);
-	tcase_add_test(stream, a_reader_that_gives_up_hands_its_role_on);
-	tcase_add_test(stream, a_sender_reads_while_the_peer_does_not);
-	tcase_add_test(stream, a_large_answer_comes_whole);
-	tcase_add_test(stream, many_threads_share_a_link);
-	tcase_add_test(stream, a_child_that_drops_its_link_leaves_the_parents_alone);
-	suite_add_tcase(suite, stream);
-
-	tcase_add_checked_fixture(tcp, open_tcp, close_all);
-	tcase_set_timeout(tcp, 60);
-	tcase_add_test(tcp, a_hang_up_while_idle_is_noticed_before_anything_is_sent);
-	tcase_add_test(tcp, a_hang_up_after_an_answer_is_noticed_once_the_link_was_idle);
-	suite_add_tcase(suite, tcp);
-
-	tcase_add_checked_fixture(datagram, open_datagram, close_all);
-	tcase_set_timeout(datagram, 60);
-	tcase_add_test(datagram, a_datagram_reaches_its_caller_and_strays_are_dropped);
-	tcase_add_test(datagram, a_datagram_of_the_largest_size_goes_both_ways);
-	tcase_add_test(datagram, a_closed_port_is_unanswered_at_once_and_breaks_the_link);
-	suite_add_tcase(suite, datagram);
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wrap: sendmsg sendmmsg sem_clockwait sem_wait sem_post pthread_mutex_lock pthread_mutex_unlock */
-/* Many calls on a link: who sends, who reads, who is woken. The test holds up sendmsg(). */
+/* Many calls on a connection: which thread sends, which reads, which is woken. The test holds up
+ * sendmsg(). */
 
-#include <check.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "link_peer.h"
+#include "conn_peer.h"
+#include "test.h"
 
 enum {
 	SIZE = 40,
@@ -202,7 +203,9 @@ static void answer(struct call *call, const char *text) {
 
 /* --- Sending ------------------------------------------------------------------------------- */
 
-START_TEST(calls_that_come_while_one_is_sent_go_together) {
+CASE(turns, .setup = open_stream_and_gate, .teardown = close_all);
+
+TEST(calls_that_come_while_one_is_sent_go_together) {
 	struct call calls[4];
 
 	close_gate();
@@ -220,9 +223,8 @@ START_TEST(calls_that_come_while_one_is_sent_go_together) {
 		answer(&calls[i], "yes");
 	ck_assert_uint_eq(sends, 2);
 }
-END_TEST
 
-START_TEST(more_calls_than_go_together_go_in_order) {
+TEST(more_calls_than_go_together_go_in_order) {
 	struct call calls[MANY];
 
 	close_gate();
@@ -239,10 +241,11 @@ START_TEST(more_calls_than_go_together_go_in_order) {
 	for (uint32_t i = 0; i < MANY; i++)
 		answer(&calls[i], "yes");
 }
-END_TEST
+
+CASE(datagram, .setup = open_datagram_and_gate, .teardown = close_all);
 
 /* Each is a datagram of its own, and they may be of any size. */
-START_TEST(datagrams_that_come_while_one_is_sent_go_together) {
+TEST(datagrams_that_come_while_one_is_sent_go_together) {
 	struct call calls[4];
 	uint8_t bytes[SIZE + 4];
 
@@ -264,9 +267,10 @@ START_TEST(datagrams_that_come_while_one_is_sent_go_together) {
 	}
 	ck_assert_uint_eq(sends, 2);
 }
-END_TEST
 
-START_TEST(when_a_sender_gives_up_the_next_one_sends) {
+CASE(turns);
+
+TEST(when_a_sender_gives_up_the_next_one_sends) {
 	struct call first = call_new(1, SIZE, SOON_MS);
 	struct call second = call_new(2, SIZE, LONG_MS);
 
@@ -278,11 +282,10 @@ START_TEST(when_a_sender_gives_up_the_next_one_sends) {
 	set_refusing(false);
 	ck_assert_uint_eq(read_call(), 2);
 	answer(&second, "yes");
-	ck_assert(conn_is_usable(link_under_test));
+	ck_assert(conn_is_usable(conn_under_test));
 }
-END_TEST
 
-START_TEST(one_whose_time_is_up_in_the_queue_is_unsent_and_the_others_go) {
+TEST(one_whose_time_is_up_in_the_queue_is_unsent_and_the_others_go) {
 	struct call calls[3] = {call_new(0, SIZE, LONG_MS), call_new(1, SIZE, SOON_MS),
 				call_new(2, SIZE, LONG_MS)};
 
@@ -298,7 +301,6 @@ START_TEST(one_whose_time_is_up_in_the_queue_is_unsent_and_the_others_go) {
 	answer(&calls[2], "two");
 	answer(&calls[0], "zero");
 }
-END_TEST
 
 /* The message of the third is in the hand of the second, at the gate. */
 static void give_second_the_third(struct call calls[3]) {
@@ -311,7 +313,7 @@ static void give_second_the_third(struct call calls[3]) {
 	ck_assert_uint_eq(read_call(), 0);
 }
 
-START_TEST(one_whose_time_is_up_while_another_sends_it_was_sent) {
+TEST(one_whose_time_is_up_while_another_sends_it_was_sent) {
 	struct call calls[3] = {call_new(0, SIZE, LONG_MS), call_new(1, SIZE, LONG_MS),
 				call_new(2, SIZE, SOON_MS)};
 
@@ -323,14 +325,13 @@ START_TEST(one_whose_time_is_up_while_another_sends_it_was_sent) {
 	ck_assert_int_eq(calls[2].outcome, ATTEMPT_UNANSWERED);
 	ck_assert_uint_eq(read_call(), 1);
 	ck_assert_uint_eq(read_call(), 2);
-	ck_assert(conn_is_usable(link_under_test));
+	ck_assert(conn_is_usable(conn_under_test));
 	answer(&calls[0], "zero");
 	answer(&calls[1], "one");
 }
-END_TEST
 
 /* As a late answer to an earlier copy does. */
-START_TEST(an_answer_that_comes_while_another_sends_the_call_is_kept) {
+TEST(an_answer_that_comes_while_another_sends_the_call_is_kept) {
 	struct call calls[3] = {call_new(0, SIZE, LONG_MS), call_new(1, SIZE, LONG_MS),
 				call_new(2, SIZE, LONG_MS)};
 
@@ -344,9 +345,8 @@ START_TEST(an_answer_that_comes_while_another_sends_the_call_is_kept) {
 	ck_assert_uint_eq(read_call(), 2);
 	answer(&calls[1], "one");
 }
-END_TEST
 
-START_TEST(a_hang_up_reaches_the_queue) {
+TEST(a_hang_up_reaches_the_queue) {
 	struct call calls[3] = {call_new(0, SIZE, LONG_MS), call_new(1, SIZE, LONG_MS),
 				call_new(2, SIZE, LONG_MS)};
 
@@ -359,13 +359,12 @@ START_TEST(a_hang_up_reaches_the_queue) {
 		call_finish(&calls[i]);
 		ck_assert_int_eq(calls[i].outcome, ATTEMPT_UNSENT);
 	}
-	ck_assert(!conn_is_usable(link_under_test));
+	ck_assert(!conn_is_usable(conn_under_test));
 }
-END_TEST
 
 /* --- Reading ------------------------------------------------------------------------------- */
 
-START_TEST(a_reader_that_leaves_while_another_sends_is_replaced) {
+TEST(a_reader_that_leaves_while_another_sends_is_replaced) {
 	struct call first = call_new(1, SIZE, LONG_MS);
 	struct call second = call_new(2, SIZE, LONG_MS);
 
@@ -378,10 +377,9 @@ START_TEST(a_reader_that_leaves_while_another_sends_is_replaced) {
 	ck_assert_uint_eq(read_call(), 2);
 	answer(&second, "two");
 }
-END_TEST
 
 /* It would wait in recv(), here for ever, when its turn to send comes. */
-START_TEST(one_that_is_still_to_send_does_not_become_the_reader) {
+TEST(one_that_is_still_to_send_does_not_become_the_reader) {
 	const struct timeval for_ever = {0};
 	struct call calls[3] = {call_new(0, SIZE, LONG_MS), call_new(1, SIZE, LONG_MS),
 				call_new(2, SIZE, LONG_MS)};
@@ -401,10 +399,9 @@ START_TEST(one_that_is_still_to_send_does_not_become_the_reader) {
 	answer(&calls[2], "two");
 	answer(&calls[1], "one");
 }
-END_TEST
 
 /* When it comes from sending there is no reader, and no time to become one. */
-START_TEST(a_sender_whose_time_is_up_leaves_a_reader_behind) {
+TEST(a_sender_whose_time_is_up_leaves_a_reader_behind) {
 	struct call calls[3] = {call_new(0, SIZE, LONG_MS), call_new(1, SIZE, SOON_MS),
 				call_new(2, SIZE, LONG_MS)};
 
@@ -418,9 +415,8 @@ START_TEST(a_sender_whose_time_is_up_leaves_a_reader_behind) {
 	ck_assert_uint_eq(read_call(), 2);
 	answer(&calls[2], "two");
 }
-END_TEST
 
-START_TEST(no_answer_waits_although_nobody_comes) {
+TEST(no_reply_waits_for_another_call) {
 	struct call calls[MANY];
 
 	for (uint32_t i = 0; i < MANY; i++) {
@@ -428,7 +424,7 @@ START_TEST(no_answer_waits_although_nobody_comes) {
 		call_start(&calls[i]);
 		ck_assert_uint_eq(read_call(), i);
 	}
-	/* Whoever reads is served, or others are, or both; then all is quiet. */
+	/* The reader gets its reply, or others do, or both; then all is quiet. */
 	for (uint32_t i = 0; i < MANY; i += 2) {
 		write_answer(calls[i + 1].xid, "yes");
 		answer(&calls[i], "yes");
@@ -436,11 +432,10 @@ START_TEST(no_answer_waits_although_nobody_comes) {
 		call_check_answered(&calls[i + 1], "yes");
 	}
 }
-END_TEST
 
 /* --- Waking -------------------------------------------------------------------------------- */
 
-START_TEST(nobody_is_woken_only_to_wait_for_the_mutex) {
+TEST(no_thread_is_woken_only_to_wait_for_the_mutex) {
 	struct call calls[MANY];
 
 	for (uint32_t i = 0; i < MANY; i++) {
@@ -459,39 +454,4 @@ START_TEST(nobody_is_woken_only_to_wait_for_the_mutex) {
 	}
 	ck_assert_uint_gt(wakes, 0);
 	ck_assert_uint_eq(wakes_with_mutex, 0);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("client_link_turns");
-	TCase *tests = tcase_create("turns");
-	TCase *datagram = tcase_create("datagram");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_checked_fixture(tests, open_stream_and_gate, close_all);
-	tcase_set_timeout(tests, 60);
-	tcase_add_test(tests, calls_that_come_while_one_is_sent_go_together);
-	tcase_add_test(tests, more_calls_than_go_together_go_in_order);
-	tcase_add_test(tests, when_a_sender_gives_up_the_next_one_sends);
-	tcase_add_test(tests, one_whose_time_is_up_in_the_queue_is_unsent_and_the_others_go);
-	tcase_add_test(tests, one_whose_time_is_up_while_another_sends_it_was_sent);
-	tcase_add_test(tests, an_answer_that_comes_while_another_sends_the_call_is_kept);
-	tcase_add_test(tests, a_hang_up_reaches_the_queue);
-	tcase_add_test(tests, a_reader_that_leaves_while_another_sends_is_replaced);
-	tcase_add_test(tests, one_that_is_still_to_send_does_not_become_the_reader);
-	tcase_add_test(tests, a_sender_whose_time_is_up_leaves_a_reader_behind);
-	tcase_add_test(tests, no_answer_waits_although_nobody_comes);
-	tcase_add_test(tests, nobody_is_woken_only_to_wait_for_the_mutex);
-	suite_add_tcase(suite, tests);
-
-	tcase_add_checked_fixture(datagram, open_datagram_and_gate, close_all);
-	tcase_set_timeout(datagram, 60);
-	tcase_add_test(datagram, datagrams_that_come_while_one_is_sent_go_together);
-	suite_add_tcase(suite, datagram);
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -2,7 +2,6 @@
 #include "rpc_script.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "rpc/rpc_transport.h"
+#include "test.h"
 
 enum {
 	LONG_MS = 60000,
@@ -117,12 +117,12 @@ void listen_on_loopback(const char *host) {
 /* --- The client ---------------------------------------------------------------------------- */
 
 struct transport transport;
-struct link *script_link;
+struct conn *script_conn;
 
 void open_transport(const char *server) {
 	struct kv_options options = {.server = server, .program = PROGRAM};
 
-	ck_assert_int_eq(connections_new(&options, &transport), KV_OK);
+	ck_assert_int_eq(rpc_transport_new(&options, &transport), KV_OK);
 }
 
 uint64_t soon(void) {
@@ -130,7 +130,7 @@ uint64_t soon(void) {
 }
 
 const char *reason(void) {
-	return transport.reason(transport.context);
+	return transport.last_error(transport.context);
 }
 
 /* Listens, serves with the script and connects. */
@@ -138,13 +138,13 @@ void start(script *with) {
 	play = with;
 	ck_assert_int_eq(pthread_create(&server_thread, NULL, serve, NULL), 0);
 	open_transport(server_text);
-	script_link = transport.connect(transport.context, 0, false, soon());
-	ck_assert_msg(script_link != NULL, "%s", reason());
+	script_conn = transport.connect(transport.context, 0, false, soon());
+	ck_assert_msg(script_conn != NULL, "%s", reason());
 }
 
 void stop(void) {
-	transport.drop(script_link);
-	connections_free(&transport);
+	transport.unref(script_conn);
+	rpc_transport_free(&transport);
 	ck_assert_int_eq(pthread_join(server_thread, NULL), 0);
 	(void)close(listener);
 }
@@ -157,5 +157,5 @@ void start_on_loopback(script *with) {
 enum attempt attempt(struct request *request, struct response *response) {
 	request->xid = 77;
 	*response = (struct response){0};
-	return transport.attempt(script_link, request, soon(), response);
+	return transport.attempt(script_conn, request, soon(), response);
 }

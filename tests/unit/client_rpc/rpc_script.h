@@ -29,7 +29,7 @@ void put_success(XDR *answer);
 extern int listener;
 extern char server_text[200]; /* the address of the listener */
 extern struct transport transport;
-extern struct link *script_link;
+extern struct conn *script_conn;
 
 /* Listens on a free port of 127.0.0.1, which the client is told to be called `host`. */
 void listen_on_loopback(const char *host);
@@ -39,7 +39,7 @@ void start(script *with);
 void start_on_loopback(script *with);
 void stop(void);
 
-/* The transport alone, for connections_free(). */
+/* The transport alone, for rpc_transport_free(). */
 void open_transport(const char *server);
 
 /* A deadline that is not meant to pass. */

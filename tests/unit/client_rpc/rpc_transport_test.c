@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The real transport against a scripted RPC server on a socket of this machine. */
 
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -15,6 +14,7 @@
 #include "clock.h"
 #include "rpc/rpc_transport.h"
 #include "rpc_script.h"
+#include "test.h"
 
 /* --- Answers of the RPC layer -------------------------------------------------------------- */
 
@@ -53,7 +53,10 @@ static void play_rpc_case(const struct rpc_msg *call, XDR *arguments, XDR *answe
 	put_words(answer, rpc_case->words, rpc_case->count);
 }
 
-START_TEST(every_answer_of_the_rpc_layer_has_its_outcome) {
+CASE(answers);
+
+LOOP_TEST(every_answer_of_the_rpc_layer_has_its_outcome, 0,
+	  sizeof(rpc_cases) / sizeof(rpc_cases[0])) {
 	struct request ping = {.kind = REQUEST_PING};
 	struct response response;
 
@@ -62,10 +65,9 @@ START_TEST(every_answer_of_the_rpc_layer_has_its_outcome) {
 	ck_assert_int_eq(attempt(&ping, &response), rpc_case->outcome);
 	ck_assert_int_eq(response.status, rpc_case->status);
 	ck_assert_int_eq(reason()[0] == '\0', rpc_case->outcome == ATTEMPT_ANSWERED);
-	ck_assert(transport.is_usable(script_link));
+	ck_assert(transport.is_usable(script_conn));
 	stop();
 }
-END_TEST
 
 /* --- Answers that make no sense ------------------------------------------------------------ */
 
@@ -93,7 +95,7 @@ static void play_words(const struct rpc_msg *call, XDR *arguments, XDR *answer) 
 	put_words(answer, result_words, result_count);
 }
 
-START_TEST(results_that_make_no_sense_are_garbled) {
+LOOP_TEST(results_that_make_no_sense_are_garbled, 0, sizeof(bad_results) / sizeof(bad_results[0])) {
 	struct request get = {.kind = REQUEST_GET, .key = {"k", 1}};
 	struct response response;
 
@@ -105,7 +107,6 @@ START_TEST(results_that_make_no_sense_are_garbled) {
 	ck_assert_ptr_null(response.value.data);
 	stop();
 }
-END_TEST
 
 /* --- Every procedure ----------------------------------------------------------------------- */
 
@@ -125,7 +126,7 @@ static void play_hello(const struct rpc_msg *call, XDR *arguments, XDR *answer) 
 	ck_assert(xdr_kv1_hello_res(answer, &result));
 }
 
-START_TEST(hello_tells_store_epoch_and_limits) {
+TEST(hello_tells_store_epoch_and_limits) {
 	struct request request = {.kind = REQUEST_HELLO};
 	struct response response;
 
@@ -139,7 +140,6 @@ START_TEST(hello_tells_store_epoch_and_limits) {
 	ck_assert_uint_eq(response.datagram_max, 65000);
 	stop();
 }
-END_TEST
 
 static void play_session(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	kv1_open_args opening = {0};
@@ -164,7 +164,7 @@ static void play_session(const struct rpc_msg *call, XDR *arguments, XDR *answer
 	}
 }
 
-START_TEST(sessions_are_opened_and_closed) {
+TEST(sessions_are_opened_and_closed) {
 	struct request opening = {.kind = REQUEST_OPEN, .epoch = 5, .slots = 16};
 	struct request closing = {.kind = REQUEST_CLOSE, .epoch = 5, .client_id = 42};
 	struct response response;
@@ -180,7 +180,6 @@ START_TEST(sessions_are_opened_and_closed) {
 	ck_assert_int_eq(response.status, KV_BADSESSION);
 	stop();
 }
-END_TEST
 
 static void play_get(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	kv1_get_args asked = {0};
@@ -200,7 +199,7 @@ static void play_get(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	xdr_free((xdrproc_t)xdr_kv1_get_args, &asked);
 }
 
-START_TEST(get_brings_the_value_and_its_version) {
+TEST(get_brings_the_value_and_its_version) {
 	struct request request = {.kind = REQUEST_GET, .epoch = 5, .key = {"key", 3}};
 	struct response response;
 
@@ -218,7 +217,6 @@ START_TEST(get_brings_the_value_and_its_version) {
 	ck_assert_ptr_null(response.value.data);
 	stop();
 }
-END_TEST
 
 static void check_writer(const kv1_writer *writer) {
 	ck_assert_uint_eq(writer->epoch, 5);
@@ -259,7 +257,7 @@ static void play_write(const struct rpc_msg *call, XDR *arguments, XDR *answer) 
 	}
 }
 
-START_TEST(writes_carry_every_field_and_bring_every_answer) {
+TEST(writes_carry_every_field_and_bring_every_answer) {
 	struct request request = {
 	    .kind = REQUEST_PUT,
 	    .epoch = 5,
@@ -287,7 +285,6 @@ START_TEST(writes_carry_every_field_and_bring_every_answer) {
 	response_free(&response);
 	stop();
 }
-END_TEST
 
 /* Gives back what it was given, so that both messages are as large as the test wants. */
 static void play_mirror(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
@@ -302,7 +299,7 @@ static void play_mirror(const struct rpc_msg *call, XDR *arguments, XDR *answer)
 	xdr_free((xdrproc_t)xdr_kv1_append_args, &asked);
 }
 
-START_TEST(a_value_of_any_size_comes_whole_both_ways) {
+TEST(a_value_of_any_size_comes_whole_both_ways) {
 	char value[3000];
 	struct request request = {.kind = REQUEST_APPEND, .key = {"key", 3}, .want_old = true};
 	struct response response;
@@ -319,7 +316,6 @@ START_TEST(a_value_of_any_size_comes_whole_both_ways) {
 	}
 	stop();
 }
-END_TEST
 
 static void play_stats(const struct rpc_msg *call, XDR *arguments, XDR *answer) {
 	kv1_counter counters[] = {{.name = (char *)"keys", .value = 3},
@@ -338,7 +334,7 @@ static void play_stats(const struct rpc_msg *call, XDR *arguments, XDR *answer) 
 	ck_assert(xdr_kv1_status_res(answer, &result));
 }
 
-START_TEST(stats_bring_the_counters_and_the_address_that_answered) {
+TEST(stats_bring_the_counters_and_the_address_that_answered) {
 	struct request request = {.kind = REQUEST_STATS};
 	struct response response;
 
@@ -355,23 +351,23 @@ START_TEST(stats_bring_the_counters_and_the_address_that_answered) {
 	response_free(&response);
 	stop();
 }
-END_TEST
 
 /* --- Connecting ---------------------------------------------------------------------------- */
 
-START_TEST(a_name_with_several_addresses_leads_to_the_one_that_answers) {
+CASE(connecting);
+
+TEST(a_name_with_several_addresses_leads_to_the_one_that_answers) {
 	struct request request = {.kind = REQUEST_HELLO};
 	struct response response;
 
 	listen_on_loopback("localhost");
 	start(play_hello);
 	ck_assert_int_eq(attempt(&request, &response), ATTEMPT_ANSWERED);
-	ck_assert(transport.is_stream(script_link));
+	ck_assert(transport.is_stream(script_conn));
 	stop();
 }
-END_TEST
 
-START_TEST(a_local_socket_is_an_address) {
+TEST(a_local_socket_is_an_address) {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct request request = {.kind = REQUEST_HELLO};
 	struct response response;
@@ -389,9 +385,8 @@ START_TEST(a_local_socket_is_an_address) {
 	(void)unlink(address.sun_path);
 	(void)rmdir(folder);
 }
-END_TEST
 
-START_TEST(a_refused_connection_says_so) {
+TEST(a_refused_connection_says_so) {
 	/* Bound, but not listened on: the port stays taken and refuses. */
 	listen_on_loopback("127.0.0.1");
 	(void)shutdown(listener, SHUT_RDWR);
@@ -399,10 +394,9 @@ START_TEST(a_refused_connection_says_so) {
 	ck_assert_ptr_null(transport.connect(transport.context, 0, false, soon()));
 	ck_assert_ptr_nonnull(strstr(reason(), server_text));
 	ck_assert_ptr_nonnull(strstr(reason(), "Connection refused"));
-	connections_free(&transport);
+	rpc_transport_free(&transport);
 	(void)close(listener);
 }
-END_TEST
 
 /* Connects to the listener until its queue is full: SYNs are then dropped, not refused. */
 static size_t fill_queue(int fds[], size_t most) {
@@ -430,7 +424,7 @@ static size_t fill_queue(int fds[], size_t most) {
 	return count;
 }
 
-START_TEST(a_connect_that_nobody_answers_ends_at_its_deadline) {
+TEST(a_connect_without_an_answer_ends_at_its_deadline) {
 	int fds[64];
 	size_t count;
 	uint64_t deadline_ms;
@@ -443,14 +437,13 @@ START_TEST(a_connect_that_nobody_answers_ends_at_its_deadline) {
 	ck_assert_ptr_null(transport.connect(transport.context, 0, false, deadline_ms));
 	ck_assert_uint_ge(clock_ms(), deadline_ms);
 	ck_assert_ptr_nonnull(strstr(reason(), "timed out"));
-	connections_free(&transport);
+	rpc_transport_free(&transport);
 	while (count > 0)
 		(void)close(fds[--count]);
 	(void)close(listener);
 }
-END_TEST
 
-START_TEST(a_call_above_what_fits_is_rejected_unsent) {
+TEST(a_call_above_what_fits_is_rejected_unsent) {
 	static char large[KV1_KEY_BOUND + 1];
 	struct request put = {
 	    .kind = REQUEST_PUT, .key = {"k", 1}, .value = {large, sizeof(large)}};
@@ -458,20 +451,19 @@ START_TEST(a_call_above_what_fits_is_rejected_unsent) {
 	struct response response;
 
 	open_transport("udp:127.0.0.1:9");
-	script_link = transport.connect(transport.context, 0, false, soon());
-	ck_assert_ptr_nonnull(script_link);
-	ck_assert(!transport.is_stream(script_link));
+	script_conn = transport.connect(transport.context, 0, false, soon());
+	ck_assert_ptr_nonnull(script_conn);
+	ck_assert(!transport.is_stream(script_conn));
 	ck_assert_int_eq(attempt(&put, &response), ATTEMPT_REJECTED);
 	ck_assert_int_eq(response.status, KV_TOOBIG);
-	transport.drop(script_link);
-	connections_free(&transport);
+	transport.unref(script_conn);
+	rpc_transport_free(&transport);
 
 	start_on_loopback(play_get);
 	ck_assert_int_eq(attempt(&get, &response), ATTEMPT_REJECTED);
 	ck_assert_int_eq(response.status, KV_TOOBIG);
 	stop();
 }
-END_TEST
 
 /* --- The server list ----------------------------------------------------------------------- */
 
@@ -480,76 +472,41 @@ static size_t addresses_of(const char *server) {
 	struct transport table;
 	size_t count;
 
-	ck_assert_int_eq(connections_new(&options, &table), KV_OK);
+	ck_assert_int_eq(rpc_transport_new(&options, &table), KV_OK);
 	count = table.address_count;
-	connections_free(&table);
+	rpc_transport_free(&table);
 	ck_assert_ptr_null(table.context);
 	return count;
 }
 
-START_TEST(without_a_list_the_environment_counts_then_the_usual_places) {
+TEST(without_a_list_the_environment_counts_then_the_usual_places) {
 	struct kv_options none = {0};
 	struct transport table;
+	char folder[] = "/tmp/kv-test-XXXXXX";
 
 	(void)unsetenv("KV_SERVER");
 	(void)unsetenv("XDG_RUNTIME_DIR");
 	ck_assert_uint_eq(addresses_of(NULL), 3);
-	(void)setenv("XDG_RUNTIME_DIR", "/run/user/1", 1);
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	(void)setenv("XDG_RUNTIME_DIR", folder, 1);
 	ck_assert_uint_eq(addresses_of(NULL), 4);
 	(void)setenv("KV_SERVER", "", 1);
 	ck_assert_uint_eq(addresses_of(NULL), 4);
+	ck_assert_int_eq(rmdir(folder), 0);
 	(void)setenv("KV_SERVER", "a,b,c,d", 1);
 	ck_assert_uint_eq(addresses_of(NULL), 4);
 	ck_assert_uint_eq(addresses_of("a"), 1);
 	ck_assert_ptr_null(kv_address_error(NULL));
 	(void)setenv("KV_SERVER", "a:b:c", 1);
 	ck_assert_ptr_nonnull(kv_address_error(NULL));
-	ck_assert_int_eq(connections_new(&none, &table), KV_INVALID);
+	ck_assert_int_eq(rpc_transport_new(&none, &table), KV_INVALID);
 }
-END_TEST
 
-START_TEST(a_list_that_cannot_be_read_is_invalid) {
+TEST(a_list_that_cannot_be_read_is_invalid) {
 	struct kv_options options = {.server = "tcp:a:70000"};
 	struct transport table;
 
-	ck_assert_int_eq(connections_new(&options, &table), KV_INVALID);
+	ck_assert_int_eq(rpc_transport_new(&options, &table), KV_INVALID);
 	ck_assert_str_eq(kv_address_error("tcp:a:70000"), "a port is a number from 0 to 65535");
 	ck_assert_ptr_null(kv_address_error("tcp:a:7000"));
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("client_connection");
-	TCase *answers = tcase_create("answers");
-	TCase *connecting = tcase_create("connecting");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_set_timeout(answers, 60);
-	tcase_add_loop_test(answers, every_answer_of_the_rpc_layer_has_its_outcome, 0,
-			    sizeof(rpc_cases) / sizeof(rpc_cases[0]));
-	tcase_add_loop_test(answers, results_that_make_no_sense_are_garbled, 0,
-			    sizeof(bad_results) / sizeof(bad_results[0]));
-	tcase_add_test(answers, hello_tells_store_epoch_and_limits);
-	tcase_add_test(answers, sessions_are_opened_and_closed);
-	tcase_add_test(answers, get_brings_the_value_and_its_version);
-	tcase_add_test(answers, writes_carry_every_field_and_bring_every_answer);
-	tcase_add_test(answers, a_value_of_any_size_comes_whole_both_ways);
-	tcase_add_test(answers, stats_bring_the_counters_and_the_address_that_answered);
-	suite_add_tcase(suite, answers);
-
-	tcase_set_timeout(connecting, 60);
-	tcase_add_test(connecting, a_name_with_several_addresses_leads_to_the_one_that_answers);
-	tcase_add_test(connecting, a_local_socket_is_an_address);
-	tcase_add_test(connecting, a_refused_connection_says_so);
-	tcase_add_test(connecting, a_connect_that_nobody_answers_ends_at_its_deadline);
-	tcase_add_test(connecting, a_call_above_what_fits_is_rejected_unsent);
-	tcase_add_test(connecting, without_a_list_the_environment_counts_then_the_usual_places);
-	tcase_add_test(connecting, a_list_that_cannot_be_read_is_invalid);
-	suite_add_tcase(suite, connecting);
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
 }

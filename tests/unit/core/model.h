@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef CORE_MODEL_H
-#define CORE_MODEL_H
+#ifndef MODEL_H
+#define MODEL_H
 
 /*
- * core_model.h - the service once more, as simple as can be: fixed arrays, copies of all bytes,
- * searching from the front, calls compared field by field. It has no memory limit.
+ * model.h - a model of the service, as simple as possible: fixed arrays, copies of all bytes,
+ * linear search, calls compared field by field. It has no memory limit.
  */
 
 #include <assert.h>
@@ -220,7 +220,7 @@ static inline enum kv_status model_open(struct model *model, const struct operat
 	if (operation->slots == 0)
 		return KV_INVALID;
 	for (size_t i = 0; i < MODEL_SESSIONS; i++)
-		if (model->sessions[i].is_open &&
+		if (model->sessions[i].is_open && !model->sessions[i].has_written &&
 		    memcmp(model->sessions[i].nonce, operation->nonce, NONCE_SIZE) == 0)
 			session = &model->sessions[i];
 	if (session == NULL) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The hash of a call: snapshots hold it, so a change of it is a new format of them. */
-#include "world.h"
+#include "fixture.h"
 
 #include <xxhash.h>
 
 #include "le.h"
+#include "test.h"
 
-START_TEST(the_hash_is_of_the_bytes_that_the_header_tells) {
+TEST(the_hash_is_of_the_bytes_that_the_header_tells) {
 	unsigned char bytes[32] = {
 	    5, 0, 0, 0,		    /* kind: APPEND */
 	    1, 0, 0, 0,		    /* want_old */
@@ -20,9 +21,8 @@ START_TEST(the_hash_is_of_the_bytes_that_the_header_tells) {
 	call.expected = 0x0102030405060708;
 	ck_assert_uint_eq(operation_hash(&call), XXH3_64bits(bytes, sizeof(bytes)));
 }
-END_TEST
 
-START_TEST(the_hash_is_the_same_for_ever) {
+TEST(the_hash_is_the_same_for_ever) {
 	const struct operation put = put_call(1, 1, "key", "value");
 	const struct operation append = append_call(1, 1, "key", "");
 	struct operation large = put_call(1, 1, "key", "");
@@ -32,9 +32,8 @@ START_TEST(the_hash_is_the_same_for_ever) {
 	ck_assert_uint_eq(operation_hash(&append), 0xd064e54535293e1cU);
 	ck_assert_uint_eq(operation_hash(&large), 0xf388bb100d401874U);
 }
-END_TEST
 
-START_TEST(who_sends_it_and_where_is_not_in_the_hash) {
+TEST(who_sends_it_and_where_is_not_in_the_hash) {
 	const struct operation call = put_call(1, 1, "key", "value");
 	struct operation another = call;
 
@@ -45,15 +44,4 @@ START_TEST(who_sends_it_and_where_is_not_in_the_hash) {
 	memset(another.nonce, 5, NONCE_SIZE);
 	another.slots = 6;
 	ck_assert_uint_eq(operation_hash(&another), operation_hash(&call));
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_test(tests, the_hash_is_of_the_bytes_that_the_header_tells);
-	tcase_add_test(tests, the_hash_is_the_same_for_ever);
-	tcase_add_test(tests, who_sends_it_and_where_is_not_in_the_hash);
-}
-
-int main(void) {
-	return run_suite("operation", add);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What each procedure means: reads, sessions and their ends, sizes, stateless calls, positions. */
-#include "world.h"
+#include "fixture.h"
+#include "test.h"
 
 static struct world world;
 
@@ -33,7 +34,9 @@ static enum kv_status put(uint64_t client_id, uint64_t seq, const char *key, con
 
 /* --- Get ----------------------------------------------------------------------------------- */
 
-START_TEST(get_answers_value_and_version) {
+CASE(service, .setup = start, .teardown = stop);
+
+TEST(get_answers_value_and_version) {
 	uint64_t client = open_session(&world, 1);
 
 	ck_assert_int_eq(put(client, 1, "k", "a"), KV_OK);
@@ -41,9 +44,8 @@ START_TEST(get_answers_value_and_version) {
 	assert_holds(&world, "k", "b", 2);
 	assert_missing(&world, "other");
 }
-END_TEST
 
-START_TEST(get_refuses_what_is_no_key_what_is_too_long_and_another_epoch) {
+TEST(get_refuses_what_is_no_key_what_is_too_long_and_another_epoch) {
 	set(&world, "k", text("abc"));
 	ck_assert_int_eq(get_status(EPOCH, text(""), ALL), KV_INVALID);
 	ck_assert_int_eq(get_status(EPOCH, zeros(KEY_MAX + 1), ALL), KV_TOOBIG);
@@ -53,9 +55,8 @@ START_TEST(get_refuses_what_is_no_key_what_is_too_long_and_another_epoch) {
 	ck_assert_int_eq(get_status(EPOCH, text("k"), 2), KV_TOOBIG);
 	ck_assert_int_eq(get_status(EPOCH, text("k"), 3), KV_OK);
 }
-END_TEST
 
-START_TEST(a_value_read_stays_what_it_was_while_it_is_held) {
+TEST(a_value_read_stays_what_it_was_while_it_is_held) {
 	uint64_t client = open_session(&world, 1);
 	struct operation append = append_call(client, 1, "k", "def");
 	struct reply reply;
@@ -67,9 +68,8 @@ START_TEST(a_value_read_stays_what_it_was_while_it_is_held) {
 	ck_assert(is_text(reply.value, "abc"));
 	drop(&world, &reply);
 }
-END_TEST
 
-START_TEST(gets_leave_nothing_behind) {
+TEST(gets_leave_nothing_behind) {
 	set(&world, "k", text("abc"));
 	size_t before = used(&world);
 	for (int i = 0; i < 1000; i++)
@@ -77,39 +77,38 @@ START_TEST(gets_leave_nothing_behind) {
 				 KV_OK + i % 2);
 	ck_assert_uint_eq(used(&world), before);
 }
-END_TEST
 
 /* --- Sizes --------------------------------------------------------------------------------- */
 
-START_TEST(the_longest_key_and_the_largest_value_are_written) {
-	uint64_t client = open_session(&world, 1);
-	struct operation call = put_call(client, 1, "", "");
+static const struct {
+	size_t key, value;
+	enum kv_status status;
+} write_sizes[] = {
+    {1, 0, KV_OK},
+    {KEY_MAX, VALUE_MAX, KV_OK},
+    {0, 0, KV_INVALID},
+    {KEY_MAX + 1, 0, KV_TOOBIG},
+    {1, VALUE_MAX + 1, KV_TOOBIG},
+};
 
-	call.key = zeros(KEY_MAX);
-	call.value = zeros(VALUE_MAX);
-	ck_assert_int_eq(status_of(&world, &call), KV_OK);
-	ck_assert_int_eq(get_status(EPOCH, zeros(KEY_MAX), VALUE_MAX), KV_OK);
-}
-END_TEST
-
-START_TEST(what_is_above_the_limits_is_too_big_and_changes_nothing) {
+/* Each row for Put and for Append. */
+LOOP_TEST(what_is_above_the_limits_is_refused_and_changes_nothing, 0,
+	  2 * sizeof(write_sizes) / sizeof(write_sizes[0])) {
 	uint64_t client = open_session(&world, 1);
-	struct operation call = put_call(client, 1, "k", "");
+	struct operation call =
+	    _i % 2 == 0 ? put_call(client, 1, "", "") : append_call(client, 1, "", "");
 	size_t before = used(&world);
+	bool is_ok = write_sizes[_i / 2].status == KV_OK;
 
-	call.value = zeros(VALUE_MAX + 1);
-	ck_assert_int_eq(status_of(&world, &call), KV_TOOBIG);
-	call = put_call(client, 2, "", "");
-	call.key = zeros(KEY_MAX + 1);
-	ck_assert_int_eq(status_of(&world, &call), KV_TOOBIG);
-	call = put_call(client, 3, "", "");
-	ck_assert_int_eq(status_of(&world, &call), KV_INVALID);
-	ck_assert_uint_eq(used(&world), before);
-	ck_assert_uint_eq(counters(&world).keys, 0);
+	call.key = zeros(write_sizes[_i / 2].key);
+	call.value = zeros(write_sizes[_i / 2].value);
+	ck_assert_int_eq(status_of(&world, &call), write_sizes[_i / 2].status);
+	ck_assert_uint_eq(counters(&world).keys, is_ok);
+	ck_assert(is_ok || used(&world) == before);
+	ck_assert(!is_ok || get_status(EPOCH, call.key, VALUE_MAX) == KV_OK);
 }
-END_TEST
 
-START_TEST(a_lower_limit_for_values_holds_for_what_an_append_makes) {
+TEST(a_lower_limit_for_values_holds_for_what_an_append_makes) {
 	struct service_limits limits = *usual_limits();
 
 	limits.value_max = 10;
@@ -125,9 +124,8 @@ START_TEST(a_lower_limit_for_values_holds_for_what_an_append_makes) {
 	assert_holds(&world, "k", "1234512345", 2);
 	ck_assert_int_eq(put(client, 4, "k", "12345678901"), KV_TOOBIG);
 }
-END_TEST
 
-START_TEST(an_append_whose_old_value_cannot_be_answered_does_not_run) {
+TEST(an_append_whose_old_value_cannot_be_answered_does_not_run) {
 	uint64_t client = open_session(&world, 1);
 	struct operation call = append_call(client, 1, "k", "def");
 
@@ -139,9 +137,8 @@ START_TEST(an_append_whose_old_value_cannot_be_answered_does_not_run) {
 	ck_assert_int_eq(run_with(&world, EPOCH, &call, 2).status, KV_OK);
 	assert_holds(&world, "k", "abcdef", 2);
 }
-END_TEST
 
-START_TEST(a_refused_write_is_told_the_version) {
+TEST(a_refused_write_is_told_the_version) {
 	uint64_t client = open_session(&world, 1);
 	struct operation call = put_call(client, 1, "k", "x");
 
@@ -152,11 +149,10 @@ START_TEST(a_refused_write_is_told_the_version) {
 	ck_assert_int_eq(reply.status, KV_VERSION);
 	ck_assert_uint_eq(reply.current, 2);
 }
-END_TEST
 
 /* --- Without a session --------------------------------------------------------------------- */
 
-START_TEST(a_stateless_put_is_conditional_and_leaves_no_memory_of_itself) {
+TEST(a_stateless_put_is_conditional_and_leaves_no_memory_of_itself) {
 	struct operation call = put_call(0, 0, "k", "a");
 
 	call.expected = 0;
@@ -170,9 +166,8 @@ START_TEST(a_stateless_put_is_conditional_and_leaves_no_memory_of_itself) {
 	ck_assert_int_eq(status_of(&world, &call), KV_NOKEY);
 	assert_holds(&world, "k", "a", 2);
 }
-END_TEST
 
-START_TEST(a_stateless_write_that_a_copy_could_repeat_is_invalid) {
+TEST(a_stateless_write_that_a_copy_could_repeat_is_invalid) {
 	struct operation put = put_call(0, 1, "k", "a");
 	struct operation append = append_call(0, 1, "k", "a");
 
@@ -182,20 +177,18 @@ START_TEST(a_stateless_write_that_a_copy_could_repeat_is_invalid) {
 	ck_assert_int_eq(status_of(&world, &append), KV_INVALID);
 	assert_missing(&world, "k");
 }
-END_TEST
 
-START_TEST(slot_and_seq_of_a_stateless_put_do_not_matter) {
+TEST(slot_and_seq_of_a_stateless_put_do_not_matter) {
 	struct operation call = put_call(0, 0, "k", "a");
 
 	call.slot = UINT32_MAX;
 	call.expected = 0;
 	ck_assert_int_eq(status_of(&world, &call), KV_OK);
 }
-END_TEST
 
 /* --- Sessions ------------------------------------------------------------------------------ */
 
-START_TEST(open_answers_id_slots_and_lease) {
+TEST(open_answers_id_slots_and_lease) {
 	struct operation call = open_call(&world, 1, 5);
 	struct reply reply = run(&world, &call);
 
@@ -208,9 +201,8 @@ START_TEST(open_answers_id_slots_and_lease) {
 	call = open_call(&world, 3, 0);
 	ck_assert_int_eq(status_of(&world, &call), KV_INVALID);
 }
-END_TEST
 
-START_TEST(a_retried_open_is_given_the_same_session) {
+TEST(a_retried_open_is_given_the_same_session) {
 	struct operation call = open_call(&world, 1, 5);
 	uint64_t client = run(&world, &call).client_id;
 
@@ -220,26 +212,40 @@ START_TEST(a_retried_open_is_given_the_same_session) {
 		ck_assert_int_eq(reply.status, KV_OK);
 		ck_assert_uint_eq(reply.client_id, client);
 		ck_assert_uint_eq(reply.slots, 5);
-		/* Also after it wrote. */
-		ck_assert_int_eq(put(client, (uint64_t)i + 1, "k", "a"), KV_OK);
 	}
 	ck_assert_uint_eq(counters(&world).sessions, 1);
 	ck_assert_uint_eq(counters(&world).sessions_opened, 1);
 }
-END_TEST
 
-START_TEST(a_retried_open_is_answered_when_the_table_is_full) {
+TEST(a_late_copy_of_an_open_leaves_a_session_that_no_client_uses) {
+	uint64_t client = open_session(&world, 1);
+
+	/* Of the last slot, and refused: the client has its id. */
+	struct operation call = put_call(client, 1, "k", "a");
+	call.slot = 3;
+	call.expected = 7;
+	ck_assert_int_eq(status_of(&world, &call), KV_NOKEY);
+	ck_assert_uint_ne(open_session(&world, 1), client);
+	ck_assert_uint_eq(counters(&world).sessions, 2);
+	/* The first one is as it was; both end. */
+	ck_assert_int_eq(status_of(&world, &call), KV_NOKEY);
+	ck_assert_int_eq(put(client, 1, "k", "a"), KV_OK);
+	world.now_ms += LEASE_MS;
+	ck_assert_uint_eq(service_expire(world.service, 100, world.now_ms), UINT64_MAX);
+	ck_assert_uint_eq(counters(&world).sessions, 0);
+}
+
+TEST(a_retried_open_is_answered_when_the_table_is_full) {
 	struct service_limits limits = *usual_limits();
 
 	limits.sessions_max = 1;
 	start_anew(&limits);
 	uint64_t client = open_session(&world, 1);
-	ck_assert_int_eq(put(client, 1, "k", "a"), KV_OK);
 	ck_assert_uint_eq(open_session(&world, 1), client);
+	ck_assert_int_eq(put(client, 1, "k", "a"), KV_OK);
 }
-END_TEST
 
-START_TEST(an_id_in_use_is_given_to_nobody_else) {
+TEST(an_id_in_use_is_given_to_no_other_client) {
 	struct operation first = open_call(&world, 1, 1);
 	struct operation second = open_call(&world, 2, 1);
 
@@ -248,9 +254,8 @@ START_TEST(an_id_in_use_is_given_to_nobody_else) {
 	ck_assert_int_eq(status_of(&world, &second), KV_FULL);
 	ck_assert_uint_eq(counters(&world).sessions, 1);
 }
-END_TEST
 
-START_TEST(in_a_full_table_the_oldest_that_never_wrote_goes_first) {
+TEST(in_a_full_table_the_oldest_that_never_wrote_goes_first) {
 	struct service_limits limits = *usual_limits();
 
 	limits.sessions_max = 3;
@@ -274,9 +279,8 @@ START_TEST(in_a_full_table_the_oldest_that_never_wrote_goes_first) {
 	ck_assert_uint_eq(world.tape.operations[last - 4].client_id, younger);
 	ck_assert_int_eq(world.tape.operations[last - 3].kind, OPERATION_OPEN);
 }
-END_TEST
 
-START_TEST(a_session_that_was_only_refused_has_written) {
+TEST(a_session_that_was_only_refused_has_written) {
 	struct service_limits limits = *usual_limits();
 
 	limits.sessions_max = 2;
@@ -290,9 +294,8 @@ START_TEST(a_session_that_was_only_refused_has_written) {
 	ck_assert_int_eq(status_of(&world, &call), KV_NOKEY);
 	ck_assert_int_eq(put(silent, 1, "k", "a"), KV_BADSESSION);
 }
-END_TEST
 
-START_TEST(a_table_full_of_sessions_that_wrote_is_full_and_nothing_is_kept) {
+TEST(a_table_full_of_sessions_that_wrote_is_full_and_nothing_is_kept) {
 	struct service_limits limits = *usual_limits();
 
 	limits.sessions_max = 3;
@@ -310,9 +313,8 @@ START_TEST(a_table_full_of_sessions_that_wrote_is_full_and_nothing_is_kept) {
 	ck_assert_int_eq(status_of(&world, &end), KV_OK);
 	ck_assert_int_eq(status_of(&world, &call), KV_OK);
 }
-END_TEST
 
-START_TEST(without_room_in_the_journal_sessions_neither_begin_nor_end) {
+TEST(without_room_in_the_journal_sessions_neither_begin_nor_end) {
 	uint64_t client = open_session(&world, 1);
 	struct operation open = open_call(&world, 2, 1);
 	struct operation end = close_call(client);
@@ -331,9 +333,8 @@ START_TEST(without_room_in_the_journal_sessions_neither_begin_nor_end) {
 	ck_assert_uint_eq(service_expire(world.service, 100, world.now_ms), UINT64_MAX);
 	ck_assert_uint_eq(counters(&world).sessions, 0);
 }
-END_TEST
 
-START_TEST(a_write_that_the_journal_has_no_room_for_leaves_nothing_behind) {
+TEST(a_write_that_the_journal_has_no_room_for_leaves_nothing_behind) {
 	uint64_t client = open_session(&world, 1);
 	struct operation call = put_call(client, 1, "new", "value");
 
@@ -349,11 +350,10 @@ START_TEST(a_write_that_the_journal_has_no_room_for_leaves_nothing_behind) {
 	assert_holds(&world, "k", "abc", 1);
 	assert_missing(&world, "new");
 }
-END_TEST
 
 /* --- The lease ----------------------------------------------------------------------------- */
 
-START_TEST(an_idle_session_ends_when_its_lease_is_over_and_not_before) {
+TEST(an_idle_session_ends_when_its_lease_is_over_and_not_before) {
 	ck_assert_uint_eq(service_expire(world.service, 100, world.now_ms), UINT64_MAX);
 	uint64_t silent = open_session(&world, 1);
 	uint64_t wrote = open_session(&world, 2);
@@ -378,10 +378,9 @@ START_TEST(an_idle_session_ends_when_its_lease_is_over_and_not_before) {
 	ck_assert_uint_eq(last->client_id, wrote);
 	ck_assert_uint_eq(world.tape.times_ms[world.tape.count - 1], world.now_ms);
 }
-END_TEST
 
 /* Each call comes when most of the lease is over. */
-START_TEST(every_call_that_names_a_session_renews_its_lease) {
+TEST(every_call_that_names_a_session_renews_its_lease) {
 	uint64_t client = open_session(&world, 1);
 	struct operation write = put_call(client, 5, "k", "a");
 	struct operation refused = put_call(client, 6, "k", "b");
@@ -389,10 +388,10 @@ START_TEST(every_call_that_names_a_session_renews_its_lease) {
 	struct operation false_retry = put_call(client, 6, "k", "d");
 	struct operation invalid = put_call(client, 0, "k", "e");
 	struct operation open = open_call(&world, 1, 1);
-	const struct operation *calls[] = {&write, &write,	 &refused, &refused,
-					   &stale, &false_retry, &invalid, &open};
-	const enum kv_status answers[] = {KV_OK,    KV_OK,	    KV_VERSION, KV_VERSION,
-					  KV_STALE, KV_FALSE_RETRY, KV_INVALID, KV_OK};
+	const struct operation *calls[] = {&open,    &write, &write,	   &refused,
+					   &refused, &stale, &false_retry, &invalid};
+	const enum kv_status answers[] = {KV_OK,      KV_OK,	KV_OK,		KV_VERSION,
+					  KV_VERSION, KV_STALE, KV_FALSE_RETRY, KV_INVALID};
 
 	refused.expected = 77;
 	for (size_t i = 0; i < 8; i++) {
@@ -402,9 +401,8 @@ START_TEST(every_call_that_names_a_session_renews_its_lease) {
 	}
 	ck_assert_uint_eq(service_expire(world.service, 100, world.now_ms), LEASE_MS);
 }
-END_TEST
 
-START_TEST(a_call_of_another_epoch_renews_nothing) {
+TEST(a_call_of_another_epoch_renews_nothing) {
 	uint64_t client = open_session(&world, 1);
 	struct operation call = put_call(client, 5, "k", "a");
 
@@ -412,9 +410,8 @@ START_TEST(a_call_of_another_epoch_renews_nothing) {
 	ck_assert_int_eq(run_with(&world, EPOCH + 1, &call, ALL).status, KV_EPOCH);
 	ck_assert_uint_eq(service_expire(world.service, 100, world.now_ms), UINT64_MAX);
 }
-END_TEST
 
-START_TEST(expire_ends_no_more_than_it_was_told) {
+TEST(expire_ends_no_more_than_it_was_told) {
 	for (uint32_t i = 0; i < 10; i++)
 		(void)open_session(&world, i);
 	world.now_ms += LEASE_MS;
@@ -423,9 +420,8 @@ START_TEST(expire_ends_no_more_than_it_was_told) {
 	ck_assert_uint_eq(service_expire(world.service, 6, world.now_ms), UINT64_MAX);
 	ck_assert_uint_eq(counters(&world).sessions, 0);
 }
-END_TEST
 
-START_TEST(time_does_not_go_back) {
+TEST(time_does_not_go_back) {
 	world.now_ms = 5000;
 	uint64_t client = open_session(&world, 1);
 	world.now_ms = 10;
@@ -433,9 +429,8 @@ START_TEST(time_does_not_go_back) {
 	ck_assert_uint_eq(world.tape.times_ms[world.tape.count - 1], 5000);
 	ck_assert_uint_eq(service_expire(world.service, 100, 0), LEASE_MS);
 }
-END_TEST
 
-START_TEST(a_replay_has_its_times_from_the_journal_and_so_its_leases) {
+TEST(a_replay_has_its_times_from_the_journal_and_so_its_leases) {
 	uint64_t client = open_session(&world, 1);
 	struct world replica;
 
@@ -449,11 +444,10 @@ START_TEST(a_replay_has_its_times_from_the_journal_and_so_its_leases) {
 	ck_assert_uint_eq(service_expire(replica.service, 100, world.now_ms), LEASE_MS);
 	world_close(&replica);
 }
-END_TEST
 
 /* --- Positions ----------------------------------------------------------------------------- */
 
-START_TEST(a_get_waits_for_the_last_write_of_its_key_only) {
+TEST(a_get_waits_for_the_last_write_of_its_key_only) {
 	struct reply reply;
 
 	set(&world, "a", text("1"));
@@ -469,9 +463,8 @@ START_TEST(a_get_waits_for_the_last_write_of_its_key_only) {
 	service_get(world.service, EPOCH, text("missing"), ALL, &reply);
 	ck_assert_uint_eq(reply.position, 0);
 }
-END_TEST
 
-START_TEST(every_other_answer_waits_for_all_that_it_could_show) {
+TEST(every_other_answer_waits_for_all_that_it_could_show) {
 	uint64_t client = open_session(&world, 1);
 	struct operation call = put_call(client, 1, "k", "a");
 	struct reply reply = run(&world, &call);
@@ -486,9 +479,56 @@ START_TEST(every_other_answer_waits_for_all_that_it_could_show) {
 	call.client_id = 4;
 	ck_assert_uint_eq(run(&world, &call).position, 3);
 }
-END_TEST
 
-START_TEST(without_a_journal_no_answer_waits) {
+/* The disk that has no room may be the one that the others wait for. */
+TEST(a_refusal_for_lack_of_room_waits_for_its_own_keys_only) {
+	uint64_t client = open_session(&world, 1);
+	struct operation open = open_call(&world, 2, 1);
+	struct operation end = close_call(client);
+	struct operation call = put_call(client, 1, "k", "a");
+	struct reply reply;
+
+	set(&world, "k", text("1"));
+	set(&world, "other", text("1"));
+	world.tape.is_full = true;
+	reply = run(&world, &call);
+	ck_assert_int_eq(reply.status, KV_FULL);
+	ck_assert_uint_eq(reply.current, 1);
+	ck_assert_uint_eq(reply.position, 2);
+	/* A copy of it. */
+	ck_assert_uint_eq(run(&world, &call).position, 2);
+	call = put_call(client, 2, "missing", "a");
+	ck_assert_uint_eq(run(&world, &call).position, 0);
+	ck_assert_uint_eq(run(&world, &open).position, 0);
+	ck_assert_uint_eq(run(&world, &end).position, 0);
+	/* Any other refusal shows more. */
+	call = put_call(client, 3, "k", "a");
+	call.expected = 9;
+	ck_assert_uint_eq(run(&world, &call).position, 3);
+}
+
+/* Its key lies in the block, which a write takes even if it is refused. */
+TEST(a_large_write_that_is_refused_waits_for_its_own_key_only) {
+	enum { SIZE = 1 << 20 };
+	uint64_t client = open_session(&world, 1);
+	struct owned_block block = {.data = malloc(SIZE + 1), .size = SIZE + 1};
+	struct operation call = put_call(client, 1, "k", "");
+
+	ck_assert_ptr_nonnull(block.data);
+	memset(block.data, 'k', SIZE + 1);
+	call.key = (struct kv_bytes){block.data, 1};
+	call.value = (struct kv_bytes){(uint8_t *)block.data + 1, SIZE};
+	call.block = &block;
+	set(&world, "k", text("1"));
+	set(&world, "other", text("1"));
+	world.tape.is_full = true;
+	struct reply reply = run(&world, &call);
+	ck_assert_int_eq(reply.status, KV_FULL);
+	ck_assert_uint_eq(reply.position, 2);
+	free(block.data);
+}
+
+TEST(without_a_journal_no_answer_waits) {
 	world_close(&world);
 	world_open(&world, usual_limits(), false);
 	uint64_t client = open_session(&world, 1);
@@ -501,9 +541,22 @@ START_TEST(without_a_journal_no_answer_waits) {
 	ck_assert_uint_eq(reply.position, 0);
 	drop(&world, &reply);
 }
-END_TEST
 
-START_TEST(counters_count) {
+TEST(a_get_shows_the_position_of_the_last_write_of_its_own_key) {
+	uint64_t client = open_session(&world, 1);
+	struct reply reply;
+
+	ck_assert_int_eq(put(client, 1, "mine", "a"), KV_OK);
+	uint64_t position = world.tape.count;
+	ck_assert_int_eq(put(client, 2, "another", "b"), KV_OK);
+	service_get(world.service, EPOCH, text("mine"), ALL, &reply);
+	ck_assert_uint_eq(reply.position, position);
+	drop(&world, &reply);
+	service_get(world.service, EPOCH, text("missing"), ALL, &reply);
+	ck_assert_uint_eq(reply.position, 0);
+}
+
+TEST(counters_count) {
 	uint64_t client = open_session(&world, 1);
 	struct operation call = put_call(client, 1, "k", "a");
 
@@ -519,47 +572,7 @@ START_TEST(counters_count) {
 	ck_assert_uint_eq(all.sessions_opened, 1);
 	ck_assert_uint_eq(all.sessions_expired, 0);
 	ck_assert_uint_eq(all.memory_used, used(&world));
-	ck_assert_uint_eq(all.calls_run, 1);
+	ck_assert_uint_eq(all.writes_applied, 1);
 	ck_assert_uint_eq(all.calls_replayed, 2);
 	ck_assert_uint_eq(all.calls_refused, 1);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, get_answers_value_and_version);
-	tcase_add_test(tests, get_refuses_what_is_no_key_what_is_too_long_and_another_epoch);
-	tcase_add_test(tests, a_value_read_stays_what_it_was_while_it_is_held);
-	tcase_add_test(tests, gets_leave_nothing_behind);
-	tcase_add_test(tests, the_longest_key_and_the_largest_value_are_written);
-	tcase_add_test(tests, what_is_above_the_limits_is_too_big_and_changes_nothing);
-	tcase_add_test(tests, a_lower_limit_for_values_holds_for_what_an_append_makes);
-	tcase_add_test(tests, an_append_whose_old_value_cannot_be_answered_does_not_run);
-	tcase_add_test(tests, a_refused_write_is_told_the_version);
-	tcase_add_test(tests, a_stateless_put_is_conditional_and_leaves_no_memory_of_itself);
-	tcase_add_test(tests, a_stateless_write_that_a_copy_could_repeat_is_invalid);
-	tcase_add_test(tests, slot_and_seq_of_a_stateless_put_do_not_matter);
-	tcase_add_test(tests, open_answers_id_slots_and_lease);
-	tcase_add_test(tests, a_retried_open_is_given_the_same_session);
-	tcase_add_test(tests, a_retried_open_is_answered_when_the_table_is_full);
-	tcase_add_test(tests, an_id_in_use_is_given_to_nobody_else);
-	tcase_add_test(tests, in_a_full_table_the_oldest_that_never_wrote_goes_first);
-	tcase_add_test(tests, a_session_that_was_only_refused_has_written);
-	tcase_add_test(tests, a_table_full_of_sessions_that_wrote_is_full_and_nothing_is_kept);
-	tcase_add_test(tests, without_room_in_the_journal_sessions_neither_begin_nor_end);
-	tcase_add_test(tests, a_write_that_the_journal_has_no_room_for_leaves_nothing_behind);
-	tcase_add_test(tests, an_idle_session_ends_when_its_lease_is_over_and_not_before);
-	tcase_add_test(tests, every_call_that_names_a_session_renews_its_lease);
-	tcase_add_test(tests, a_call_of_another_epoch_renews_nothing);
-	tcase_add_test(tests, expire_ends_no_more_than_it_was_told);
-	tcase_add_test(tests, time_does_not_go_back);
-	tcase_add_test(tests, a_replay_has_its_times_from_the_journal_and_so_its_leases);
-	tcase_add_test(tests, a_get_waits_for_the_last_write_of_its_key_only);
-	tcase_add_test(tests, every_other_answer_waits_for_all_that_it_could_show);
-	tcase_add_test(tests, without_a_journal_no_answer_waits);
-	tcase_add_test(tests, counters_count);
-}
-
-int main(void) {
-	return run_suite("service", add);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions and slots by themselves: admission, what is remembered, order, memory. */
-#include "world.h"
 #include "core/session.h"
+#include "fixture.h"
+#include "test.h"
 
-static struct memory memory;
+static struct mem_account memory;
 static struct sessions sessions;
 
 static void start(void) {
-	memory = (struct memory){.limit = 0};
+	memory = (struct mem_account){.limit = 0};
 	ck_assert(sessions_open(&sessions, &memory, 5));
 }
 
@@ -43,80 +44,59 @@ static void take(struct session *session, uint32_t slot, uint64_t seq, uint64_t 
 	session_cache_reply(&sessions, session, &operation, hash, &reply);
 }
 
-static enum admission admit(struct session *session, uint32_t slot, uint64_t seq, uint64_t hash) {
+static enum slot_check admit(struct session *session, uint32_t slot, uint64_t seq, uint64_t hash) {
 	const struct operation operation = on(slot, seq);
 
 	return session_admit(session, &operation, hash);
 }
 
-START_TEST(a_seq_above_the_last_is_new_and_numbers_may_be_skipped) {
-	struct session *session = added(1, 4, 0);
+CASE(session, .setup = start, .teardown = nothing_is_left);
 
-	ck_assert_int_eq(admit(session, 0, 1, 9), ADMIT_NEW);
-	ck_assert_int_eq(admit(session, 0, 1000, 9), ADMIT_NEW);
-	take(session, 0, 5, 9);
-	ck_assert_int_eq(admit(session, 0, 6, 9), ADMIT_NEW);
-	ck_assert_int_eq(admit(session, 0, 600, 9), ADMIT_NEW);
-	ck_assert_int_eq(admit(session, 0, UINT64_MAX, 9), ADMIT_NEW);
-}
-END_TEST
+/* A call on a session of four slots, after `last` was taken with hash 9 on the same slot (0: none).
+ */
+static const struct {
+	const char *what;
+	uint64_t last;
+	uint32_t slot;
+	uint64_t seq, hash;
+	enum slot_check check;
+} slot_checks[] = {
+    {"the first call of a slot", 0, 0, 1, 9, ADMIT_NEW},
+    {"numbers may be skipped", 0, 0, 1000, 9, ADMIT_NEW},
+    {"the last slot", 0, 3, 1, 9, ADMIT_NEW},
+    {"the next seq", 5, 0, 6, 9, ADMIT_NEW},
+    {"a seq far above", 5, 0, 600, 9, ADMIT_NEW},
+    {"the largest seq", 5, 0, UINT64_MAX, 9, ADMIT_NEW},
+    {"the last call again", 5, 2, 5, 9, ADMIT_REPLAY},
+    {"the largest again", UINT64_MAX, 0, UINT64_MAX, 9, ADMIT_REPLAY},
+    {"another call with the last seq", 5, 2, 5, 8, ADMIT_FALSE_RETRY},
+    {"another call with the largest", UINT64_MAX, 0, UINT64_MAX, 8, ADMIT_FALSE_RETRY},
+    {"the seq before", 5, 2, 4, 9, ADMIT_STALE},
+    {"the first seq", 5, 2, 1, 9, ADMIT_STALE},
+    {"one below the largest", UINT64_MAX, 0, UINT64_MAX - 1, 9, ADMIT_STALE},
+    {"seq 0", 0, 0, 0, 9, ADMIT_INVALID},
+    {"seq 0 of a slot in use", 5, 0, 0, 9, ADMIT_INVALID},
+    {"the first slot not given", 0, 4, 1, 9, ADMIT_INVALID},
+    {"the largest slot", 0, UINT32_MAX, 1, 9, ADMIT_INVALID},
+};
 
-START_TEST(the_last_seq_with_the_same_hash_is_a_copy) {
-	struct session *session = added(1, 4, 0);
+TEST(each_call_is_admitted_by_its_slot) {
+	for (size_t i = 0; i < sizeof(slot_checks) / sizeof(slot_checks[0]); i++) {
+		struct session *session = added(i + 1, 4, 0);
 
-	take(session, 2, 5, 9);
-	ck_assert_int_eq(admit(session, 2, 5, 9), ADMIT_REPLAY);
-	ck_assert_int_eq(admit(session, 2, 5, 9), ADMIT_REPLAY);
-}
-END_TEST
-
-START_TEST(the_last_seq_with_another_hash_is_a_false_retry) {
-	struct session *session = added(1, 4, 0);
-
-	take(session, 2, 5, 9);
-	ck_assert_int_eq(admit(session, 2, 5, 8), ADMIT_FALSE_RETRY);
-}
-END_TEST
-
-START_TEST(a_seq_below_the_last_is_stale) {
-	struct session *session = added(1, 4, 0);
-
-	take(session, 2, 5, 9);
-	ck_assert_int_eq(admit(session, 2, 4, 9), ADMIT_STALE);
-	ck_assert_int_eq(admit(session, 2, 1, 9), ADMIT_STALE);
-	take(session, 2, 6, 9);
-	ck_assert_int_eq(admit(session, 2, 5, 9), ADMIT_STALE);
-}
-END_TEST
-
-START_TEST(no_session_is_unknown) {
+		if (slot_checks[i].last != 0)
+			take(session, slot_checks[i].slot, slot_checks[i].last, 9);
+		/* Twice: to be looked at changes nothing. */
+		for (int time = 0; time < 2; time++)
+			ck_assert_msg(admit(session, slot_checks[i].slot, slot_checks[i].seq,
+					    slot_checks[i].hash) == slot_checks[i].check,
+				      "%s", slot_checks[i].what);
+	}
 	ck_assert_int_eq(admit(NULL, 0, 1, 9), ADMIT_UNKNOWN);
 	ck_assert_int_eq(admit(NULL, 99, 0, 9), ADMIT_UNKNOWN);
 }
-END_TEST
 
-START_TEST(seq_0_and_a_slot_not_given_are_invalid) {
-	struct session *session = added(1, 4, 0);
-
-	ck_assert_int_eq(admit(session, 0, 0, 9), ADMIT_INVALID);
-	ck_assert_int_eq(admit(session, 3, 1, 9), ADMIT_NEW);
-	ck_assert_int_eq(admit(session, 4, 1, 9), ADMIT_INVALID);
-	ck_assert_int_eq(admit(session, UINT32_MAX, 1, 9), ADMIT_INVALID);
-}
-END_TEST
-
-START_TEST(the_largest_seq_is_a_seq_and_the_last_of_its_slot) {
-	struct session *session = added(1, 4, 0);
-
-	take(session, 0, UINT64_MAX, 9);
-	ck_assert_int_eq(admit(session, 0, UINT64_MAX, 9), ADMIT_REPLAY);
-	ck_assert_int_eq(admit(session, 0, UINT64_MAX, 8), ADMIT_FALSE_RETRY);
-	ck_assert_int_eq(admit(session, 0, UINT64_MAX - 1, 9), ADMIT_STALE);
-	ck_assert_int_eq(admit(session, 1, 1, 9), ADMIT_NEW);
-}
-END_TEST
-
-START_TEST(slots_know_nothing_of_each_other) {
+TEST(slots_know_nothing_of_each_other) {
 	struct session *session = added(1, SLOTS_MAX, 0);
 	struct session *other = added(2, SLOTS_MAX, 0);
 
@@ -130,9 +110,8 @@ START_TEST(slots_know_nothing_of_each_other) {
 		ck_assert_int_eq(admit(other, slot, 1, slot), ADMIT_NEW);
 	}
 }
-END_TEST
 
-START_TEST(slots_take_memory_once_they_are_used) {
+TEST(slots_take_memory_once_they_are_used) {
 	struct session *session = added(1, SLOTS_MAX, 0);
 	size_t before = memory.used;
 
@@ -143,28 +122,70 @@ START_TEST(slots_take_memory_once_they_are_used) {
 	take(session, 5, 1, 9);
 	ck_assert_uint_le(memory.used, before + 7 * sizeof(struct slot) + 16);
 }
-END_TEST
 
-START_TEST(slot_63_first_costs_64_slots_at_most) {
-	struct session *session = added(1, SLOTS_MAX, 0);
-	size_t before = memory.used;
+TEST(a_slot_used_first_takes_the_memory_of_one_slot_whichever_it_is) {
+	for (uint32_t slot = 1; slot < SLOTS_MAX; slot++) {
+		struct session *session = added(slot, SLOTS_MAX, 0);
+		size_t before = memory.used;
 
-	take(session, 63, 1, 9);
-	ck_assert_uint_le(memory.used, before + SLOTS_MAX * sizeof(struct slot));
-	ck_assert_int_eq(admit(session, 63, 1, 9), ADMIT_REPLAY);
-	for (uint32_t slot = 0; slot < 63; slot++)
-		ck_assert_int_eq(admit(session, slot, 1, 9), ADMIT_NEW);
+		take(session, slot, 1, 9);
+		ck_assert_uint_le(
+		    memory.used, before + mem_account_cost(sizeof(uint64_t) + sizeof(struct slot)));
+		ck_assert_int_eq(admit(session, slot, 1, 9), ADMIT_REPLAY);
+		for (uint32_t other = 0; other < SLOTS_MAX; other++)
+			if (other != slot)
+				ck_assert_int_eq(admit(session, other, 1, 9), ADMIT_NEW);
+	}
 }
-END_TEST
 
-START_TEST(more_slots_than_there_are_give_as_many_as_there_are) {
+TEST(slots_used_in_any_order_keep_what_they_remember) {
+	static const unsigned steps[] = {1, 5, 37, 63}; /* each is prime to 64 */
+
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		struct session *session = added(1 + i, SLOTS_MAX, 0);
+		size_t before = memory.used;
+
+		for (uint32_t n = 0; n < SLOTS_MAX; n++) {
+			take(session, n * steps[i] % SLOTS_MAX, 10 + n, n);
+			for (uint32_t m = 0; m <= n; m++)
+				ck_assert_int_eq(
+				    admit(session, m * steps[i] % SLOTS_MAX, 10 + m, m),
+				    ADMIT_REPLAY);
+		}
+		ck_assert_uint_le(memory.used - before, session_cost(SLOTS_MAX) - session_cost(1));
+	}
+}
+
+TEST(what_sessions_may_take_is_divided_so_that_the_last_one_has_a_slot) {
+	enum { LIMIT = 1 << 20 };
+	uint32_t slots, last = SLOTS_MAX;
+	uint64_t id = 1;
+
+	ck_assert_uint_eq(sessions_slots_for(&sessions, 1000, 1 << 30), SLOTS_MAX);
+	ck_assert_uint_eq(sessions_slots_for(&sessions, 3, 1 << 30), 3);
+	while ((slots = sessions_slots_for(&sessions, SLOTS_MAX, LIMIT)) > 0) {
+		ck_assert_uint_le(slots, last);
+		last = slots;
+		/* Each uses all its slots. */
+		struct session *session = added(id++, slots, 0);
+		for (uint32_t i = 0; i < slots; i++)
+			take(session, i, 1, i);
+		ck_assert_uint_le(sessions.reserved, LIMIT);
+	}
+	ck_assert_uint_eq(last, 1);
+	ck_assert_uint_gt(id, SESSIONS_PART);
+	ck_assert_uint_le(memory.used, LIMIT + LIMIT / 16);
+	session_destroy(&sessions, sessions_oldest(&sessions));
+	ck_assert_uint_gt(sessions_slots_for(&sessions, 1, LIMIT), 0);
+}
+
+TEST(more_slots_than_there_are_give_as_many_as_there_are) {
 	ck_assert_uint_eq(added(1, UINT32_MAX, 0)->slots, SLOTS_MAX);
 	ck_assert_uint_eq(added(2, 300, 0)->slots, SLOTS_MAX);
 	ck_assert_uint_eq(added(3, 3, 0)->slots, 3);
 }
-END_TEST
 
-START_TEST(a_slot_forgets_its_old_value_to_make_way) {
+TEST(a_slot_forgets_its_old_value_to_make_way) {
 	struct session *session = added(1, 4, 0);
 	struct operation operation = on(0, 1);
 	struct reply reply = {.status = KV_OK, .current = 2, .old_version = 1};
@@ -188,9 +209,8 @@ START_TEST(a_slot_forgets_its_old_value_to_make_way) {
 	ck_assert(session_prepare_slot(&sessions, session, 0));
 	ck_assert_uint_eq(memory.used, before - buffer_cost(sizeof(*old), 3));
 }
-END_TEST
 
-START_TEST(without_memory_for_a_slot_nothing_is_changed) {
+TEST(without_memory_for_a_slot_nothing_is_changed) {
 	struct session *session = added(1, 4, 0);
 
 	take(session, 1, 5, 9);
@@ -199,9 +219,8 @@ START_TEST(without_memory_for_a_slot_nothing_is_changed) {
 	ck_assert_int_eq(admit(session, 1, 5, 9), ADMIT_REPLAY);
 	take(session, 3, 5, 9);
 }
-END_TEST
 
-START_TEST(without_memory_there_is_no_session) {
+TEST(without_memory_there_is_no_session) {
 	struct operation operation = {.kind = OPERATION_OPEN, .client_id = 1, .slots = 1};
 	size_t before = memory.used;
 
@@ -209,9 +228,8 @@ START_TEST(without_memory_there_is_no_session) {
 	ck_assert_ptr_null(session_prepare(&sessions, &operation));
 	ck_assert_uint_eq(memory.used, before);
 }
-END_TEST
 
-START_TEST(a_session_is_found_by_its_id_and_by_its_nonce_until_it_ends) {
+TEST(a_session_is_found_by_its_id_and_by_its_nonce_until_it_ends) {
 	const uint8_t nonce[NONCE_SIZE] = {7};
 	struct session *session = added(7, 4, 0);
 
@@ -223,9 +241,8 @@ START_TEST(a_session_is_found_by_its_id_and_by_its_nonce_until_it_ends) {
 	ck_assert_ptr_null(sessions_find_nonce(&sessions, nonce));
 	ck_assert_ptr_nonnull(sessions_find(&sessions, 8));
 }
-END_TEST
 
-START_TEST(a_session_found_again_and_again_is_not_found_once_it_ended) {
+TEST(a_session_found_again_and_again_is_not_found_once_it_ended) {
 	struct session *a = added(1, 4, 0);
 	struct session *b = added(2, 4, 0);
 
@@ -242,9 +259,8 @@ START_TEST(a_session_found_again_and_again_is_not_found_once_it_ended) {
 	ck_assert_ptr_null(sessions.last);
 	ck_assert_ptr_null(sessions_find(&sessions, 2));
 }
-END_TEST
 
-START_TEST(within_a_millisecond_too_the_last_to_call_is_idle_for_least) {
+TEST(within_a_millisecond_too_the_last_to_call_is_idle_for_least) {
 	struct session *a = added(1, 4, 10);
 	struct session *b = added(2, 4, 10);
 
@@ -256,9 +272,8 @@ START_TEST(within_a_millisecond_too_the_last_to_call_is_idle_for_least) {
 	session_renew(&sessions, b, 20);
 	ck_assert_ptr_eq(sessions_oldest(&sessions), a);
 }
-END_TEST
 
-START_TEST(the_oldest_session_is_the_one_idle_for_longest) {
+TEST(the_oldest_session_is_the_one_idle_for_longest) {
 	ck_assert_ptr_null(sessions_oldest(&sessions));
 	struct session *a = added(1, 4, 10);
 	struct session *b = added(2, 4, 20);
@@ -274,15 +289,14 @@ START_TEST(the_oldest_session_is_the_one_idle_for_longest) {
 	ck_assert_ptr_eq(sessions_oldest(&sessions), a);
 	session_renew(&sessions, a, 50);
 	ck_assert_ptr_eq(sessions_oldest(&sessions), b);
-	ck_assert_ptr_eq(sessions.silent.oldest, c);
-	ck_assert_ptr_eq(sessions.wrote.oldest, b);
+	ck_assert_ptr_eq(sessions.idle_sessions.oldest, c);
+	ck_assert_ptr_eq(sessions.written_sessions.oldest, b);
 	session_destroy(&sessions, c);
 	session_destroy(&sessions, b);
 	ck_assert_ptr_eq(sessions_oldest(&sessions), a);
 }
-END_TEST
 
-START_TEST(a_client_that_wrote_takes_less_than_160_bytes_and_leaves_nothing) {
+TEST(a_client_that_wrote_takes_at_most_100_bytes_and_leaves_nothing) {
 	enum { CLIENTS = 100000 };
 	size_t before = memory.used;
 
@@ -290,36 +304,8 @@ START_TEST(a_client_that_wrote_takes_less_than_160_bytes_and_leaves_nothing) {
 		take(added(i, SLOTS_MAX, i), 0, 1, i);
 	size_t each = (memory.used - before) / CLIENTS;
 	printf("figure: %zu bytes a client that wrote once\n", each);
-	ck_assert_uint_lt(each, 160);
+	ck_assert_uint_le(each, 100);
 	while (sessions_oldest(&sessions) != NULL)
 		session_destroy(&sessions, sessions_oldest(&sessions));
 	ck_assert_uint_eq(memory.used, before);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, nothing_is_left);
-	tcase_add_test(tests, a_seq_above_the_last_is_new_and_numbers_may_be_skipped);
-	tcase_add_test(tests, the_last_seq_with_the_same_hash_is_a_copy);
-	tcase_add_test(tests, the_last_seq_with_another_hash_is_a_false_retry);
-	tcase_add_test(tests, a_seq_below_the_last_is_stale);
-	tcase_add_test(tests, no_session_is_unknown);
-	tcase_add_test(tests, seq_0_and_a_slot_not_given_are_invalid);
-	tcase_add_test(tests, the_largest_seq_is_a_seq_and_the_last_of_its_slot);
-	tcase_add_test(tests, slots_know_nothing_of_each_other);
-	tcase_add_test(tests, slots_take_memory_once_they_are_used);
-	tcase_add_test(tests, slot_63_first_costs_64_slots_at_most);
-	tcase_add_test(tests, more_slots_than_there_are_give_as_many_as_there_are);
-	tcase_add_test(tests, a_slot_forgets_its_old_value_to_make_way);
-	tcase_add_test(tests, without_memory_for_a_slot_nothing_is_changed);
-	tcase_add_test(tests, without_memory_there_is_no_session);
-	tcase_add_test(tests, a_session_is_found_by_its_id_and_by_its_nonce_until_it_ends);
-	tcase_add_test(tests, a_session_found_again_and_again_is_not_found_once_it_ended);
-	tcase_add_test(tests, within_a_millisecond_too_the_last_to_call_is_idle_for_least);
-	tcase_add_test(tests, the_oldest_session_is_the_one_idle_for_longest);
-	tcase_add_test(tests, a_client_that_wrote_takes_less_than_160_bytes_and_leaves_nothing);
-}
-
-int main(void) {
-	return run_suite("session", add);
 }

@@ -1,120 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Histories made by hand, good and bad: the verdict, and which calls are shown for it. */
-#include "world.h"
+#include <stdlib.h>
+#include <string.h>
 
+#include "checker.h"
+#include "kvcheck/made_history.h"
+#include "test.h"
+#include "text_bytes.h"
 #include "text_report.h"
-
-enum { SHOWN_MAX = 16 };
-
-/* The answer of one call; written by the functions below. */
-struct made {
-	struct history *history;
-	uint64_t client;
-};
-
-static struct made made;
-
-static void setup(void) {
-	made = (struct made){.history = history_new()};
-	ck_assert_ptr_nonnull(made.history);
-}
-
-static void teardown(void) {
-	history_free(made.history);
-}
-
-static struct kv_bytes bytes(const char *text) {
-	return (struct kv_bytes){text, strlen(text)};
-}
-
-/* Each call has a client of its own, the number of the call from 0. */
-static void add(struct history_call call, uint64_t call_ns, uint64_t return_ns) {
-	if (call.key.size == 0)
-		call.key = bytes("k");
-	call.client = made.client++;
-	call.call_ns = call_ns;
-	call.return_ns = return_ns;
-	ck_assert(history_add(made.history, &call));
-}
-
-static struct history_call get(const char *value, uint64_t version) {
-	return (struct history_call){.op = HISTORY_GET,
-				     .status = KV_OK,
-				     .version = version,
-				     .has_got = true,
-				     .got = bytes(value)};
-}
-
-static struct history_call get_nothing(void) {
-	return (struct history_call){.op = HISTORY_GET, .status = KV_NOKEY};
-}
-
-static struct history_call put(const char *value, uint64_t expected, enum kv_status status,
-			       uint64_t version) {
-	return (struct history_call){.op = HISTORY_PUT,
-				     .value = bytes(value),
-				     .expected = expected,
-				     .status = status,
-				     .version = version};
-}
-
-static struct history_call put_ok(const char *value, uint64_t version) {
-	return put(value, HISTORY_ANY, KV_OK, version);
-}
-
-static struct history_call append(const char *value, const char *old, uint64_t version) {
-	struct history_call call = {.op = HISTORY_APPEND,
-				    .value = bytes(value),
-				    .expected = HISTORY_ANY,
-				    .status = KV_OK,
-				    .version = version};
-
-	call.has_got = old != NULL;
-	if (old != NULL)
-		call.got = bytes(old);
-	return call;
-}
-
-static struct history_call append_maybe(const char *value) {
-	return (struct history_call){.op = HISTORY_APPEND,
-				     .value = bytes(value),
-				     .expected = HISTORY_ANY,
-				     .status = KV_MAYBE};
-}
-
-static void is_good(void) {
-	struct checker_report report;
-
-	checker_run(made.history, NULL, &report);
-	ck_assert_msg(report.verdict == CHECKER_LINEARIZABLE, "%s", report.reason);
-	ck_assert_uint_eq(report.call_count, 0);
-	checker_report_free(&report);
-}
-
-/* `shown`: the clients of the calls that the report has, e.g. "13". */
-static void is_bad(const char *shown, const char *reason) {
-	struct checker_report report;
-	char clients[SHOWN_MAX] = "";
-
-	checker_run(made.history, NULL, &report);
-	ck_assert_int_eq(report.verdict, CHECKER_NOT);
-	for (size_t i = 0; i < report.call_count && i + 1 < SHOWN_MAX; i++)
-		clients[i] = (char)('0' + history_at(made.history, report.calls[i])->client);
-	ck_assert_str_eq(clients, shown);
-	ck_assert_str_eq(report.reason, reason);
-	ck_assert(report.is_shortest);
-	checker_report_free(&report);
-}
 
 /* --- Good
  * ----------------------------------------------------------------------------------------- */
 
-START_TEST(a_history_of_nothing_is_linearizable) {
+CASE(verdicts, .setup = setup, .teardown = teardown);
+
+TEST(a_history_of_nothing_is_linearizable) {
 	is_good();
 }
-END_TEST
 
-START_TEST(calls_one_after_the_other_are_linearizable) {
+TEST(calls_one_after_the_other_are_linearizable) {
 	add(get_nothing(), 1, 2);
 	add(put("a", 0, KV_OK, 1), 3, 4);
 	add(put("b", 0, KV_VERSION, 1), 5, 6);
@@ -124,18 +28,16 @@ START_TEST(calls_one_after_the_other_are_linearizable) {
 	add(get("d", 3), 13, 14);
 	is_good();
 }
-END_TEST
 
-START_TEST(a_get_beside_a_put_may_see_either_side_of_it) {
+TEST(a_get_beside_a_put_may_see_either_side_of_it) {
 	add(put_ok("a", 1), 1, 2);
 	add(put_ok("b", 2), 5, 10);
 	add(get("a", 1), 6, 7);
 	add(get("b", 2), 8, 9);
 	is_good();
 }
-END_TEST
 
-START_TEST(a_maybe_may_take_effect_long_after_its_return) {
+TEST(a_maybe_may_take_effect_long_after_its_return) {
 	add(put_ok("a", 1), 1, 2);
 	add(put("m", HISTORY_ANY, KV_MAYBE, 0), 3, 4);
 	add(get("a", 1), 5, 6);
@@ -143,35 +45,31 @@ START_TEST(a_maybe_may_take_effect_long_after_its_return) {
 	add(get("m", 3), 9, 10);
 	is_good();
 }
-END_TEST
 
-START_TEST(a_maybe_may_never_take_effect) {
+TEST(a_maybe_may_never_take_effect) {
 	add(put_ok("a", 1), 1, 2);
 	add(put("m", HISTORY_ANY, KV_MAYBE, 0), 3, 4);
 	add(put_ok("b", 2), 7, 8);
 	add(get("b", 2), 9, 10);
 	is_good();
 }
-END_TEST
 
-START_TEST(a_call_without_an_answer_may_take_effect_or_not) {
+TEST(a_call_without_an_answer_may_take_effect_or_not) {
 	add(append("a", NULL, 0), 1, HISTORY_OPEN);
 	add(append("b", NULL, 0), 1, HISTORY_OPEN);
 	add(get("b", 1), 2, 3);
 	is_good();
 }
-END_TEST
 
-START_TEST(a_conditional_maybe_whose_version_is_gone_did_nothing) {
+TEST(a_conditional_maybe_whose_version_is_gone_did_nothing) {
 	add(put_ok("a", 1), 1, 2);
 	add(put("m", 1, KV_MAYBE, 0), 3, 4);
 	add(put("b", 1, KV_OK, 2), 5, 6);
 	add(get("b", 2), 7, 8);
 	is_good();
 }
-END_TEST
 
-START_TEST(a_refusal_without_a_trace_says_nothing) {
+TEST(a_refusal_without_a_trace_says_nothing) {
 	static const enum kv_status refusals[] = {KV_TIMEOUT,	  KV_BADSESSION, KV_TOOBIG,
 						  KV_FULL,	  KV_DENIED,	 KV_INVALID,
 						  KV_UNAVAILABLE, KV_PROTOCOL,	 KV_NOMEM};
@@ -182,9 +80,8 @@ START_TEST(a_refusal_without_a_trace_says_nothing) {
 	add(put_ok("a", 1), 5, 6);
 	is_good();
 }
-END_TEST
 
-START_TEST(keys_are_independent) {
+TEST(keys_are_independent) {
 	struct history_call other = put_ok("b", 1);
 
 	other.key = bytes("other");
@@ -193,9 +90,8 @@ START_TEST(keys_are_independent) {
 	add(get("a", 1), 5, 6);
 	is_good();
 }
-END_TEST
 
-START_TEST(many_open_writes_that_nobody_saw_are_no_hard_question) {
+TEST(many_open_writes_that_were_never_seen_are_no_hard_question) {
 	char values[40][4];
 
 	for (size_t i = 0; i < 40; i++) {
@@ -206,12 +102,11 @@ START_TEST(many_open_writes_that_nobody_saw_are_no_hard_question) {
 		add(put_ok("x", 2 * i), 10 * i, 10 * i + 1);
 	is_good();
 }
-END_TEST
 
 /* --- Bad
  * ------------------------------------------------------------------------------------------ */
 
-START_TEST(many_open_appends_of_which_some_happened_are_no_hard_question) {
+TEST(many_open_appends_of_which_some_happened_are_no_hard_question) {
 	static char tokens[200][8];
 	static char seen[10][200];
 	char value[200] = "";
@@ -233,9 +128,8 @@ START_TEST(many_open_appends_of_which_some_happened_are_no_hard_question) {
 	}
 	is_good();
 }
-END_TEST
 
-START_TEST(a_stale_read_is_found) {
+TEST(a_stale_read_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put_ok("b", 2), 3, 4);
 	add(get("b", 2), 5, 6);
@@ -243,123 +137,108 @@ START_TEST(a_stale_read_is_found) {
 	add(get("b", 2), 9, 10);
 	is_bad("23", "version 1 was seen after version 2 had been answered");
 }
-END_TEST
 
-START_TEST(a_version_that_goes_back_is_found) {
+TEST(a_version_that_goes_back_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put_ok("b", 2), 3, 20);
 	add(get("b", 2), 5, 6);
 	add(get("a", 1), 7, 8);
 	is_bad("23", "version 1 was seen after version 2 had been answered");
 }
-END_TEST
 
-START_TEST(a_lost_update_is_found) {
+TEST(a_lost_update_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put("b", 1, KV_OK, 2), 3, 6);
 	add(put("c", 1, KV_OK, 2), 4, 5);
 	is_bad("12", "two calls were told that they made version 2");
 }
-END_TEST
 
-START_TEST(an_append_that_happened_twice_is_found) {
+TEST(an_append_that_happened_twice_is_found) {
 	add(append("a", "", 1), 1, 2);
 	add(append("b", "a", 2), 3, 4);
 	add(get("abb", 2), 5, 6);
 	is_bad("12", "the two calls tell of different values");
 }
-END_TEST
 
-START_TEST(an_append_that_made_two_versions_is_found) {
+TEST(an_append_that_made_two_versions_is_found) {
 	add(append("a", "", 1), 1, 2);
 	add(append("b", "a", 2), 3, 4);
 	add(get("abb", 3), 5, 6);
 	is_bad("2", "version 3 was there, and no call can have made it");
 }
-END_TEST
 
-START_TEST(a_wrong_old_value_is_found) {
+TEST(a_wrong_old_value_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put_ok("b", 2), 3, 4);
 	add(append("c", "a", 3), 5, 6);
 	is_bad("12", "the two calls tell of different values");
 }
-END_TEST
 
-START_TEST(an_ok_at_another_version_than_expected_is_found) {
+TEST(an_ok_at_another_version_than_expected_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put_ok("b", 2), 3, 4);
 	add(put("c", 1, KV_OK, 3), 5, 6);
 	is_bad("2", "a write that expected version 1 made version 3");
 }
-END_TEST
 
-START_TEST(a_refusal_at_the_expected_version_is_found) {
+TEST(a_refusal_at_the_expected_version_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put("b", 1, KV_VERSION, 1), 3, 4);
 	is_bad("1", "a write was refused at the very version that it expected, 1");
 }
-END_TEST
 
-START_TEST(a_key_missing_after_it_was_made_is_found) {
+TEST(a_key_missing_after_it_was_made_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(get_nothing(), 3, 4);
 	is_bad("01", "the key was missing after it had been at version 1");
 }
-END_TEST
 
-START_TEST(a_version_seen_before_its_write_began_is_found) {
+TEST(a_version_seen_before_its_write_began_is_found) {
 	add(get("a", 1), 1, 2);
 	add(put_ok("a", 1), 3, 4);
 	is_bad("01", "version 1 was seen before the call that made it began");
 }
-END_TEST
 
-START_TEST(a_maybe_that_took_effect_twice_is_found) {
+TEST(a_maybe_that_took_effect_twice_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(append_maybe("m"), 3, 4);
 	add(get("am", 2), 5, 6);
 	add(get("amm", 3), 7, 8);
 	is_bad("13", "no order of the 1 open calls explains what was seen from version 2 on");
 }
-END_TEST
 
-START_TEST(a_write_that_was_refused_and_happened_all_the_same_is_found) {
+TEST(a_write_that_was_refused_and_happened_all_the_same_is_found) {
 	add(put_ok("a", 1), 1, 2);
 	add(put("m", HISTORY_ANY, KV_TIMEOUT, 0), 3, 4);
 	add(get("m", 2), 5, 6);
 	is_bad("2", "version 2 was there, and no call can have made it");
 }
-END_TEST
 
-START_TEST(an_open_call_does_not_explain_what_came_before_it) {
+TEST(an_open_call_does_not_explain_what_came_before_it) {
 	add(get("m", 1), 1, 2);
 	add(put("m", HISTORY_ANY, KV_MAYBE, 0), 3, 4);
 	is_bad("0", "version 1 was there, and no call can have made it");
 }
-END_TEST
 
-START_TEST(writes_in_the_wrong_order_are_found) {
+TEST(writes_in_the_wrong_order_are_found) {
 	add(put_ok("a", 2), 1, 2);
 	add(put_ok("b", 1), 3, 4);
 	is_bad("01", "version 1 was made after version 2 had been answered");
 }
-END_TEST
 
-START_TEST(without_versions_a_stale_read_is_found_too) {
+TEST(without_versions_a_stale_read_is_found_too) {
 	add(put_ok("a", 0), 1, 2);
 	add(put_ok("b", 0), 3, 4);
 	add(get("a", 0), 5, 6);
 	add(get("b", 0), 7, 8);
 	is_bad("012", "no order of these 3 calls explains them");
 }
-END_TEST
 
 /* --- Beginnings, limits
  * --------------------------------------------------------------------------- */
 
-START_TEST(a_store_that_was_not_empty_is_believed_if_asked_for) {
-	struct checker_limits limits = {.starts_anyhow = true};
+TEST(a_store_that_was_not_empty_is_believed_if_asked_for) {
+	struct checker_limits limits = {.any_start = true};
 	struct checker_report report;
 
 	add(get("before", 7), 1, 2);
@@ -370,10 +249,9 @@ START_TEST(a_store_that_was_not_empty_is_believed_if_asked_for) {
 	checker_report_free(&report);
 	is_bad("0", "version 7 was there, and no call can have made it");
 }
-END_TEST
 
-START_TEST(what_stood_there_before_must_fit_all_that_was_seen) {
-	struct checker_limits limits = {.starts_anyhow = true};
+TEST(what_stood_there_before_must_fit_all_that_was_seen) {
+	struct checker_limits limits = {.any_start = true};
 	struct checker_report report;
 
 	add(append("+", NULL, 8), 1, 2);
@@ -383,10 +261,9 @@ START_TEST(what_stood_there_before_must_fit_all_that_was_seen) {
 	ck_assert_uint_eq(report.call_count, 2);
 	checker_report_free(&report);
 }
-END_TEST
 
-START_TEST(what_was_appended_to_an_unknown_value_is_not_forgotten) {
-	struct checker_limits limits = {.starts_anyhow = true};
+TEST(what_was_appended_to_an_unknown_value_is_not_forgotten) {
+	struct checker_limits limits = {.any_start = true};
 	struct checker_report report;
 
 	add(append("a", NULL, 8), 1, 2);
@@ -396,7 +273,6 @@ START_TEST(what_was_appended_to_an_unknown_value_is_not_forgotten) {
 	ck_assert_int_eq(report.verdict, CHECKER_NOT);
 	checker_report_free(&report);
 }
-END_TEST
 
 /* Values seen in an order that nothing but a long search could explain. */
 static void add_hard_question(void) {
@@ -409,7 +285,7 @@ static void add_hard_question(void) {
 	add(get("none of them", 0), 50, 60);
 }
 
-START_TEST(a_limit_of_steps_ends_in_undecided) {
+TEST(a_limit_of_steps_ends_in_undecided) {
 	struct checker_limits limits = {.steps_max = 10000};
 	struct checker_report report;
 
@@ -419,9 +295,8 @@ START_TEST(a_limit_of_steps_ends_in_undecided) {
 	ck_assert_str_eq(report.reason, "more orders to try than the limit of steps allows");
 	checker_report_free(&report);
 }
-END_TEST
 
-START_TEST(a_limit_of_memory_ends_in_undecided) {
+TEST(a_limit_of_memory_ends_in_undecided) {
 	struct checker_limits limits = {.memory_max = 100000};
 	struct checker_report report;
 
@@ -431,9 +306,8 @@ START_TEST(a_limit_of_memory_ends_in_undecided) {
 	ck_assert_str_eq(report.reason, "more orders at a time than the memory allowed holds");
 	checker_report_free(&report);
 }
-END_TEST
 
-START_TEST(a_violation_counts_more_than_an_undecided_key) {
+TEST(a_violation_counts_more_than_an_undecided_key) {
 	struct checker_limits limits = {.steps_max = 10000};
 	struct checker_report report;
 	struct history_call other = put("x", 5, KV_OK, 9);
@@ -446,53 +320,73 @@ START_TEST(a_violation_counts_more_than_an_undecided_key) {
 	ck_assert_mem_eq(report.key.data, "z", 1);
 	checker_report_free(&report);
 }
-END_TEST
 
-START_TEST(versions_out_of_this_world_are_no_hard_question) {
+TEST(versions_out_of_this_world_are_no_hard_question) {
 	add(put_ok("a", 1), 1, 2);
 	add(get("x", UINT64_MAX - 1), 3, 4);
 	add(put_ok("b", UINT64_MAX / 3), 3, 4);
 	add(put("c", UINT64_MAX - 1, KV_MAYBE, 0), 3, 4);
 	is_bad("2", "version 6148914691236517204 was there, and no call can have made it");
 }
-END_TEST
 
-int main(void) {
-	TCase *verdicts = tcase_create("verdicts");
-	tcase_add_checked_fixture(verdicts, setup, teardown);
-	tcase_set_timeout(verdicts, 60);
-	tcase_add_test(verdicts, a_history_of_nothing_is_linearizable);
-	tcase_add_test(verdicts, calls_one_after_the_other_are_linearizable);
-	tcase_add_test(verdicts, a_get_beside_a_put_may_see_either_side_of_it);
-	tcase_add_test(verdicts, a_maybe_may_take_effect_long_after_its_return);
-	tcase_add_test(verdicts, a_maybe_may_never_take_effect);
-	tcase_add_test(verdicts, a_call_without_an_answer_may_take_effect_or_not);
-	tcase_add_test(verdicts, a_conditional_maybe_whose_version_is_gone_did_nothing);
-	tcase_add_test(verdicts, a_refusal_without_a_trace_says_nothing);
-	tcase_add_test(verdicts, keys_are_independent);
-	tcase_add_test(verdicts, many_open_writes_that_nobody_saw_are_no_hard_question);
-	tcase_add_test(verdicts, many_open_appends_of_which_some_happened_are_no_hard_question);
-	tcase_add_test(verdicts, a_stale_read_is_found);
-	tcase_add_test(verdicts, a_version_that_goes_back_is_found);
-	tcase_add_test(verdicts, a_lost_update_is_found);
-	tcase_add_test(verdicts, an_append_that_happened_twice_is_found);
-	tcase_add_test(verdicts, an_append_that_made_two_versions_is_found);
-	tcase_add_test(verdicts, a_wrong_old_value_is_found);
-	tcase_add_test(verdicts, an_ok_at_another_version_than_expected_is_found);
-	tcase_add_test(verdicts, a_refusal_at_the_expected_version_is_found);
-	tcase_add_test(verdicts, a_key_missing_after_it_was_made_is_found);
-	tcase_add_test(verdicts, a_version_seen_before_its_write_began_is_found);
-	tcase_add_test(verdicts, a_maybe_that_took_effect_twice_is_found);
-	tcase_add_test(verdicts, a_write_that_was_refused_and_happened_all_the_same_is_found);
-	tcase_add_test(verdicts, an_open_call_does_not_explain_what_came_before_it);
-	tcase_add_test(verdicts, writes_in_the_wrong_order_are_found);
-	tcase_add_test(verdicts, without_versions_a_stale_read_is_found_too);
-	tcase_add_test(verdicts, a_store_that_was_not_empty_is_believed_if_asked_for);
-	tcase_add_test(verdicts, what_stood_there_before_must_fit_all_that_was_seen);
-	tcase_add_test(verdicts, what_was_appended_to_an_unknown_value_is_not_forgotten);
-	tcase_add_test(verdicts, a_limit_of_steps_ends_in_undecided);
-	tcase_add_test(verdicts, a_limit_of_memory_ends_in_undecided);
-	tcase_add_test(verdicts, a_violation_counts_more_than_an_undecided_key);
-	tcase_add_test(verdicts, versions_out_of_this_world_are_no_hard_question);
-	return check_run("check_verdict", verdicts);
+/* --- Replies that tell no version ----------------------------------------------------------- */
+
+TEST(a_refusal_that_was_right_at_another_version_is_not_to_blame) {
+	add(put("a", 0, KV_OK, 1), 1, 2);
+	add(put("b", 1, KV_OK, 2), 3, 4);
+	add(put("x", 1, KV_VERSION, 0), 5, 6);
+	add(put("c", 2, KV_OK, 3), 7, 8);
+	add(put("y", 2, KV_VERSION, 0), 9, 10);
+	add(get("b", 2), 11, 12);
+	is_bad("35", "version 2 was seen after version 3 had been answered");
+}
+
+TEST(nor_is_a_value_that_was_right_then) {
+	add(put("a", 0, KV_OK, 1), 1, 2);
+	add(put("b", 1, KV_OK, 2), 3, 4);
+	add(get("b", 0), 5, 6);
+	add(put("c", 2, KV_OK, 3), 7, 8);
+	add(get("b", 2), 9, 10);
+	is_bad("34", "version 2 was seen after version 3 had been answered");
+}
+
+TEST(but_a_refusal_that_is_right_at_no_version_is) {
+	add(put("a", 0, KV_OK, 1), 1, 2);
+	add(put("b", 1, KV_OK, 2), 3, 4);
+	add(put("x", 2, KV_VERSION, 0), 5, 6);
+	add(put("c", 2, KV_OK, 3), 7, 8);
+	add(get("c", 3), 9, 10);
+	is_bad("123", "no order of these 3 calls explains them");
+}
+
+TEST(a_refusal_says_whether_the_key_is_there) {
+	add(put("x", 3, KV_VERSION, 0), 1, 2);
+	is_bad("0", "no order explains this call");
+}
+
+TEST(a_refusal_tells_a_version_that_is_there) {
+	add(put("a", 0, KV_OK, 1), 1, 2);
+	add(put("x", 0, KV_VERSION, 5), 3, 4);
+	is_bad("1", "version 5 was there, and no call can have made it");
+}
+
+TEST(an_old_value_without_a_version_is_that_of_some_moment) {
+	add(put_ok("a", 1), 1, 2);
+	add(append("b", "x", 0), 3, 4);
+	is_bad("01", "no order of these 2 calls explains them");
+}
+
+TEST(times_are_compared_in_all_their_digits) {
+	add(put("a", 0, KV_OK, 1), 1, 2);
+	add(put("b", 1, KV_OK, 2), 1000, 1001);
+	/* By the lowest 11 bits alone this would be before "b". */
+	add(get("b", 2), 1 + 2048 + 3, 1 + 2048 + 4);
+	is_good();
+}
+
+TEST(a_conditional_write_without_an_answer_may_have_made_the_version_after_its_own) {
+	add(put("a", 0, KV_OK, 1), 1, 2);
+	add(put("b", 1, KV_MAYBE, 0), 3, 4);
+	add(get("b", 2), 5, 6);
+	is_good();
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Latencies counted, and read back with a bounded error. */
 
-#include <check.h>
 #include <stdlib.h>
 
 #include "histogram.h"
+#include "test.h"
 
 static struct histogram histogram;
 static struct histogram other;
@@ -14,7 +14,9 @@ static void empty(void) {
 	other = (struct histogram){0};
 }
 
-START_TEST(a_share_is_the_value_that_so_many_are_at_or_below) {
+CASE(histogram, .setup = empty);
+
+TEST(a_share_is_the_value_that_so_many_are_at_or_below) {
 	for (uint64_t i = 1; i <= 1000; i++)
 		histogram_add(&histogram, i);
 	ck_assert_uint_eq(histogram_quantile(&histogram, 0.5), 500);
@@ -23,16 +25,14 @@ START_TEST(a_share_is_the_value_that_so_many_are_at_or_below) {
 	ck_assert_uint_eq(histogram_quantile(&histogram, 0), 1);
 	ck_assert_double_eq_tol(histogram_mean(&histogram), 500.5, 1e-9);
 }
-END_TEST
 
-START_TEST(an_empty_histogram_is_zero_everywhere) {
+TEST(an_empty_histogram_is_zero_everywhere) {
 	ck_assert_uint_eq(histogram_quantile(&histogram, 0.5), 0);
 	ck_assert_double_eq(histogram_mean(&histogram), 0);
 }
-END_TEST
 
 /* One value below it and one far above, so that what is read is no maximum. */
-START_TEST(any_value_is_read_back_at_most_a_five_hundredth_too_high) {
+TEST(any_value_is_read_back_at_most_a_five_hundredth_too_high) {
 	for (uint64_t value = 1; value < HISTOGRAM_MAX / 3; value += value / 7 + 1) {
 		uint64_t read = 0;
 		empty();
@@ -43,15 +43,13 @@ START_TEST(any_value_is_read_back_at_most_a_five_hundredth_too_high) {
 		ck_assert_uint_le(read - value, value / 500);
 	}
 }
-END_TEST
 
-START_TEST(what_is_above_the_range_counts_as_its_end) {
+TEST(what_is_above_the_range_counts_as_its_end) {
 	histogram_add(&histogram, UINT64_MAX);
 	ck_assert_uint_eq(histogram_quantile(&histogram, 1), HISTOGRAM_MAX);
 }
-END_TEST
 
-START_TEST(merged_histograms_are_as_one) {
+TEST(merged_histograms_are_as_one) {
 	histogram_add(&histogram, 10);
 	histogram_add(&other, 5000000);
 	histogram_add(&other, 20);
@@ -59,25 +57,4 @@ START_TEST(merged_histograms_are_as_one) {
 	ck_assert_uint_eq(histogram.count, 3);
 	ck_assert_uint_eq(histogram_quantile(&histogram, 0.5), 20);
 	ck_assert_uint_eq(histogram_quantile(&histogram, 1), 5000000);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("bench_histogram");
-	TCase *all = tcase_create("histogram");
-	SRunner *runner = NULL;
-	int failed = 0;
-
-	tcase_add_checked_fixture(all, empty, NULL);
-	tcase_add_test(all, a_share_is_the_value_that_so_many_are_at_or_below);
-	tcase_add_test(all, an_empty_histogram_is_zero_everywhere);
-	tcase_add_test(all, any_value_is_read_back_at_most_a_five_hundredth_too_high);
-	tcase_add_test(all, what_is_above_the_range_counts_as_its_end);
-	tcase_add_test(all, merged_histograms_are_as_one);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a load does to which key. */
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "test.h"
 #include "workload.h"
 
 enum { DRAWS = 400000 };
@@ -23,7 +23,9 @@ static void is_read(const char *text, uint64_t keys) {
 	workload_init(&workload, keys);
 }
 
-START_TEST(kinds_of_work_come_in_their_shares) {
+CASE(workload, .setup = begin);
+
+TEST(kinds_of_work_come_in_their_shares) {
 	unsigned counts[WORKS] = {0};
 	uint64_t key = 0;
 
@@ -35,9 +37,8 @@ START_TEST(kinds_of_work_come_in_their_shares) {
 	ck_assert_double_eq_tol((double)counts[WORK_MODIFY] / DRAWS, 0.1, 0.01);
 	ck_assert_uint_eq(counts[WORK_NULL] + counts[WORK_APPEND] + counts[WORK_INSERT], 0);
 }
-END_TEST
 
-START_TEST(uniform_keys_come_equally_often) {
+TEST(uniform_keys_come_equally_often) {
 	unsigned counts[8] = {0};
 
 	is_read("get", 8);
@@ -50,16 +51,15 @@ START_TEST(uniform_keys_come_equally_often) {
 	for (int i = 0; i < 8; i++)
 		ck_assert_double_eq_tol(counts[i] * 8.0 / DRAWS, 1, 0.03);
 }
-END_TEST
 
 /* With the newest as rank 1, the ranks are to be seen. */
-START_TEST(zipfian_ranks_come_as_often_as_the_law_says) {
+TEST(zipfian_ranks_come_as_often_as_the_law_says) {
 	enum { KEYS = 1000 };
 	static unsigned counts[KEYS];
 	double sum = 0;
 
 	is_read("get", KEYS);
-	workload.distribution = SPREAD_LATEST;
+	workload.distribution = DISTRIBUTION_LATEST;
 	for (int i = 0; i < DRAWS; i++) {
 		uint64_t key = 0;
 		(void)workload_next(&workload, &seed, &key);
@@ -72,9 +72,8 @@ START_TEST(zipfian_ranks_come_as_often_as_the_law_says) {
 		ck_assert_double_eq_tol(counts[rank - 1] / (DRAWS * pow(rank, -0.99) / sum), 1,
 					0.08);
 }
-END_TEST
 
-START_TEST(zipfian_favourites_lie_scattered) {
+TEST(zipfian_favourites_lie_scattered) {
 	uint64_t low = 0;
 
 	is_read("c", 1000000);
@@ -86,9 +85,8 @@ START_TEST(zipfian_favourites_lie_scattered) {
 	ck_assert_uint_gt(low, 1000);
 	ck_assert_uint_lt(low, 9000);
 }
-END_TEST
 
-START_TEST(an_insert_is_a_new_key_and_later_the_newest) {
+TEST(an_insert_is_a_new_key_and_later_the_newest) {
 	uint64_t key = 0;
 
 	is_read("insert", 5);
@@ -97,18 +95,16 @@ START_TEST(an_insert_is_a_new_key_and_later_the_newest) {
 	(void)workload_next(&workload, &seed, &key);
 	ck_assert_uint_eq(key, 6);
 }
-END_TEST
 
 static const char *const wrong[] = {
     "",	      "e",	 "get,",	"get=",	 "get=0", "read",    "get=-1",
     "get=1x", "get,get", "get=1000001", "a,put", ",get",  "get put", "get=99999999999999999999"};
 
-START_TEST(a_mix_that_cannot_be_read_is_told) {
+LOOP_TEST(a_mix_that_cannot_be_read_is_told, 0, sizeof(wrong) / sizeof(wrong[0])) {
 	ck_assert_ptr_nonnull(workload_parse(wrong[_i], &workload));
 }
-END_TEST
 
-START_TEST(a_mix_knows_whether_it_writes) {
+TEST(a_mix_knows_whether_it_writes) {
 	is_read("get,null", 1);
 	ck_assert(!workload_writes(&workload));
 	is_read("get=99,append", 1);
@@ -118,37 +114,10 @@ START_TEST(a_mix_knows_whether_it_writes) {
 	is_read("d", 1);
 	ck_assert(workload_writes(&workload));
 }
-END_TEST
 
-START_TEST(a_key_has_its_number_in_digits) {
+TEST(a_key_has_its_number_in_digits) {
 	char digits[WORKLOAD_DIGITS];
 
 	workload_digits(4711, digits);
 	ck_assert_mem_eq(digits, "000000004711", WORKLOAD_DIGITS);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("bench_workload");
-	TCase *all = tcase_create("workload");
-	SRunner *runner = NULL;
-	int failed = 0;
-
-	tcase_set_timeout(all, 60);
-	tcase_add_checked_fixture(all, begin, NULL);
-	tcase_add_test(all, kinds_of_work_come_in_their_shares);
-	tcase_add_test(all, uniform_keys_come_equally_often);
-	tcase_add_test(all, zipfian_ranks_come_as_often_as_the_law_says);
-	tcase_add_test(all, zipfian_favourites_lie_scattered);
-	tcase_add_test(all, an_insert_is_a_new_key_and_later_the_newest);
-	tcase_add_loop_test(all, a_mix_that_cannot_be_read_is_told, 0,
-			    (int)(sizeof(wrong) / sizeof(wrong[0])));
-	tcase_add_test(all, a_mix_knows_whether_it_writes);
-	tcase_add_test(all, a_key_has_its_number_in_digits);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fake_kv.h"
 
-#include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "lock_platform.h"
+#include "fake_clock.h"
+#include "test.h"
 
-enum { ENTRIES_MAX = 8, PLANS_MAX = 128, LATE_MAX = 16, EVENTS_MAX = 16, PAUSES_MAX = 1024 };
+enum { ENTRIES_MAX = 8, PLANS_MAX = 128, LATE_MAX = 16 };
 enum { CLIENTS_MAX = 16 };
 
 struct kv_client {
 	unsigned timeout_ms;
+	pid_t process;
 	unsigned knows; /* the store, by its number; 0: none */
+	bool is_interrupted;
 	bool is_view;
 	bool is_open;
 };
@@ -23,6 +27,7 @@ struct entry {
 	char text[FAKE_TEXT_MAX + 1];
 	uint64_t version; /* 0: missing */
 	uint64_t highest; /* versions never go back, not across a delete either */
+	uint64_t ends_ms; /* by the server's clock; 0: no ttl */
 };
 
 struct plan {
@@ -31,51 +36,60 @@ struct plan {
 	void (*act)(void);
 };
 
-struct event {
-	uint64_t at_ms;
-	void (*act)(void);
-};
-
 static struct {
 	struct kv_client clients[CLIENTS_MAX];
 	struct entry entries[ENTRIES_MAX];
 	unsigned store; /* 1, 2, ... */
-	struct plan plans[PLANS_MAX];
 	unsigned plan_count, plan_next;
-	struct fake_call late[LATE_MAX];
 	unsigned late_count;
-	struct event events[EVENTS_MAX];
-	unsigned event_count;
-	uint64_t pauses[PAUSES_MAX];
-	unsigned pause_count;
-	uint64_t now_ms;
 	unsigned trip_ms;
 	bool is_frozen;
 	enum kv_status view_refusal; /* KV_OK: none */
-	unsigned gets, puts;
-	int chance;
-	uint64_t chance_state;
+	unsigned gets, puts, txns, settles;
+	enum kv_status txn_refusal, wait_refusal;
+	struct fake_call last_txn;
+	uint32_t waiting;
+	bool is_unresolved;
 	void (*serve)(const struct fake_call *, struct fake_answer *);
+
+	/* Not cleared by fake_reset(), which is called millions of times. */
+	struct plan plans[PLANS_MAX];
+	struct fake_call late[LATE_MAX];
 } fake;
 
-/* Not ck_assert(): that writes to a file at every call, and there are millions. */
+/* Each fork has another, without a call of the system: there are millions of questions. */
+static pid_t process;
+
+static void learn_process(void) {
+	process = getpid();
+}
+
+static __attribute__((constructor)) void learn_at_forks(void) {
+	learn_process();
+	(void)pthread_atfork(NULL, NULL, learn_process);
+}
+
+/* Not ck_assert(), which looks at the clock: there are millions. */
 static void must(bool holds, const char *otherwise) {
 	if (!holds)
 		ck_abort_msg("%s", otherwise);
 }
 
+static bool end_leases(void);
+
 struct kv_client *fake_reset(void) {
-	memset(&fake, 0, sizeof(fake));
-	fake.chance = -1;
+	fake_clock_reset(end_leases);
+	memset(&fake, 0, offsetof(__typeof__(fake), plans));
 	fake.store = 1;
+	fake.txn_refusal = KV_UNAVAILABLE;
 	return fake_client(0);
 }
 
 struct kv_client *fake_client(unsigned timeout_ms) {
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
 		if (!fake.clients[i].is_open) {
-			fake.clients[i] =
-			    (struct kv_client){.timeout_ms = timeout_ms, .is_open = true};
+			fake.clients[i] = (struct kv_client){
+			    .timeout_ms = timeout_ms, .process = process, .is_open = true};
 			return &fake.clients[i];
 		}
 	}
@@ -114,77 +128,8 @@ void fake_round_trip(unsigned trip_ms) {
 	fake.trip_ms = trip_ms;
 }
 
-void fake_at(uint64_t at_ms, void (*act)(void)) {
-	must(fake.event_count < EVENTS_MAX, "too many for the fake");
-	fake.events[fake.event_count++] = (struct event){at_ms, act};
-}
-
 void fake_serve(void (*serve)(const struct fake_call *call, struct fake_answer *answer)) {
 	fake.serve = serve;
-}
-
-/* --- Time and chance ----------------------------------------------------------------------- */
-
-uint64_t fake_now_ms(void) {
-	return fake.now_ms;
-}
-
-void fake_pass(uint64_t time_ms) {
-	uint64_t until_ms = fake.now_ms + time_ms;
-
-	for (;;) {
-		struct event *next = NULL;
-
-		for (unsigned i = 0; i < fake.event_count; i++) {
-			struct event *event = &fake.events[i];
-
-			if (event->act != NULL && event->at_ms <= until_ms &&
-			    (next == NULL || event->at_ms < next->at_ms))
-				next = event;
-		}
-		if (next == NULL)
-			break;
-		fake.now_ms = next->at_ms > fake.now_ms ? next->at_ms : fake.now_ms;
-		void (*act)(void) = next->act;
-		next->act = NULL;
-		act();
-	}
-	fake.now_ms = until_ms;
-}
-
-uint64_t lock_platform_now_ms(void) {
-	return fake.now_ms;
-}
-
-void lock_platform_sleep_ms(uint64_t pause_ms) {
-	if (fake.pause_count < PAUSES_MAX)
-		fake.pauses[fake.pause_count++] = pause_ms;
-	fake_pass(pause_ms);
-}
-
-uint64_t fake_pause_ms(unsigned n) {
-	return n < fake.pause_count ? fake.pauses[n] : 0;
-}
-
-void fake_chance(int byte) {
-	fake.chance = byte;
-}
-
-bool lock_platform_random(void *data, size_t size) {
-	unsigned char *bytes = data;
-
-	if (fake.chance == FAKE_NO_CHANCE)
-		return false;
-	for (size_t i = 0; i < size; i++) {
-		/* Weyl's sequence, stirred: different every time and the same in every run. */
-		fake.chance_state += 0x9e3779b97f4a7c15U;
-		bytes[i] =
-		    fake.chance >= 0
-			? (unsigned char)fake.chance
-			: (unsigned char)((fake.chance_state * (fake.chance_state >> 32 | 1)) >>
-					  40);
-	}
-	return true;
 }
 
 /* --- The store ----------------------------------------------------------------------------- */
@@ -202,8 +147,29 @@ static struct entry *entry_of(const char *key) {
 	return NULL;
 }
 
+/* Ends leases whose time is up; not with a frozen server. Returns whether there are others. */
+static bool end_leases(void) {
+	bool is_any_left = false;
+
+	for (unsigned i = 0; i < ENTRIES_MAX && !fake.is_frozen; i++) {
+		struct entry *entry = &fake.entries[i];
+
+		if (entry->version == 0 || entry->ends_ms == 0)
+			continue;
+		if (entry->ends_ms > fake_boot_ms()) {
+			is_any_left = true;
+			continue;
+		}
+		entry->version = entry->ends_ms = 0;
+		entry->highest++;
+	}
+	return is_any_left;
+}
+
 static void change(struct entry *entry, const char *text) {
+	must(strlen(text) <= FAKE_TEXT_MAX, "a text too long for the fake");
 	strcpy(entry->text, text);
+	entry->ends_ms = 0;
 	entry->version = ++entry->highest;
 }
 
@@ -224,12 +190,46 @@ static enum kv_status run(const struct fake_call *call, uint64_t *version) {
 	return KV_OK;
 }
 
+static void change_as_txn(struct entry *entry, enum kv_change_kind kind, const char *text,
+			  uint64_t ttl_ms) {
+	if (kind == KV_CHANGE_PUT)
+		change(entry, text);
+	if (kind == KV_CHANGE_DELETE) {
+		entry->version = 0;
+		entry->highest++;
+	} else if (ttl_ms > 0 && fake_boot_ms() + ttl_ms > entry->ends_ms) {
+		entry->ends_ms = fake_boot_ms() + ttl_ms;
+	}
+}
+
+/* KV_UNMET if the condition does not hold. */
+static enum kv_status run_txn(const struct fake_call *call, uint64_t *version) {
+	struct entry *entry = entry_of(call->key);
+	bool is_free = entry->version == 0 || strcmp(entry->text, "__unlocked") == 0;
+
+	if (call->test == KV_FREE ? !is_free : entry->version != call->expected)
+		return KV_UNMET;
+	if (call->note_key[0] != '\0' && call->note_change == KV_CHANGE_DELETE &&
+	    entry_of(call->note_key)->version == 0)
+		return KV_NOKEY;
+	change_as_txn(entry, call->change, call->text, call->ttl_ms);
+	if (call->note_key[0] != '\0')
+		change_as_txn(entry_of(call->note_key), call->note_change, call->note,
+			      call->ttl_ms);
+	*version = entry->version;
+	return KV_OK;
+}
+
+static enum kv_status run_any(const struct fake_call *call, uint64_t *version) {
+	return call->kind == FAKE_TXN ? run_txn(call, version) : run(call, version);
+}
+
 unsigned fake_land(void) {
 	unsigned changed = 0;
 	uint64_t version;
 
 	for (unsigned i = 0; i < fake.late_count; i++)
-		changed += run(&fake.late[i], &version) == KV_OK;
+		changed += run_any(&fake.late[i], &version) == KV_OK;
 	fake.late_count = 0;
 	return changed;
 }
@@ -272,15 +272,42 @@ unsigned fake_puts(void) {
 static enum kv_status unanswered(const struct fake_call *call, enum fate fate) {
 	uint64_t version;
 
-	if (!call->is_put || fate == FATE_UNSENT)
+	if (call->kind == FAKE_GET || fate == FATE_UNSENT)
 		return KV_TIMEOUT;
+	if (call->kind == FAKE_SETTLE)
+		return KV_MAYBE;
+	fake.is_unresolved = true;
 	if (fate == FATE_DONE)
-		(void)run(call, &version);
+		(void)run_any(call, &version);
 	if (fate == FATE_LATE) {
 		must(fake.late_count < LATE_MAX, "too many for the fake");
 		fake.late[fake.late_count++] = *call;
 	}
 	return KV_MAYBE;
+}
+
+/* It waits on the server. */
+static enum kv_status await_txn(const struct fake_call *call, uint64_t *version) {
+	const uint64_t until_ms = fake_now_ms() + call->wait_ms;
+	enum kv_status status = run_txn(call, version);
+
+	while (status == KV_UNMET && fake_now_ms() < until_ms && !call->client->is_interrupted) {
+		must(fake_now_ms() < 1000 * 1000, "waits for ever for what does not come");
+		fake_pass(1);
+		status = run_txn(call, version);
+	}
+	return status;
+}
+
+/* No transaction that was sent runs any more. */
+static void settle(void) {
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < fake.late_count; i++)
+		if (fake.late[i].kind != FAKE_TXN)
+			fake.late[kept++] = fake.late[i];
+	fake.late_count = kept;
+	fake.is_unresolved = false;
 }
 
 static void answer_as_planned(const struct fake_call *call, struct fake_answer *answer) {
@@ -300,11 +327,15 @@ static void answer_as_planned(const struct fake_call *call, struct fake_answer *
 	if (next.act != NULL)
 		next.act();
 	if (store != fake.store) {
-		answer->status = call->is_put ? KV_MAYBE : KV_BADSESSION;
+		answer->status = call->kind == FAKE_GET ? KV_BADSESSION : KV_MAYBE;
 	} else if (next.status != KV_OK) {
 		answer->status = next.status;
 	} else if (next.fate != FATE_ANSWERED) {
 		answer->status = unanswered(call, next.fate);
+	} else if (call->kind == FAKE_SETTLE) {
+		settle();
+	} else if (call->kind == FAKE_TXN) {
+		answer->status = await_txn(call, &answer->version);
 	} else if (call->is_put) {
 		answer->status = run(call, &answer->version);
 	} else {
@@ -320,7 +351,7 @@ static void call_start(struct fake_call *call, const struct kv_client *client,
 		       struct kv_bytes key) {
 	must(client->is_open, "a client that is closed");
 	must(key.size <= FAKE_TEXT_MAX, "a key too long for the fake");
-	*call = (struct fake_call){.timeout_ms = client->timeout_ms};
+	*call = (struct fake_call){.timeout_ms = client->timeout_ms, .client = client};
 	memcpy(call->key, key.data, key.size);
 }
 
@@ -376,6 +407,7 @@ enum kv_status kv_put(struct kv_client *client, struct kv_bytes key, struct kv_b
 
 	call_start(&call, client, key);
 	must(value.size <= FAKE_TEXT_MAX, "a value too long for the fake");
+	call.kind = FAKE_PUT;
 	call.is_put = true;
 	call.expected = expected;
 	memcpy(call.text, value.data, value.size);
@@ -386,6 +418,120 @@ enum kv_status kv_put(struct kv_client *client, struct kv_bytes key, struct kv_b
 	return answer.status;
 }
 
+static void copy_text(char text[FAKE_TEXT_MAX + 1], struct kv_bytes from) {
+	must(from.size <= FAKE_TEXT_MAX, "a text too long for the fake");
+	if (from.size > 0)
+		memcpy(text, from.data, from.size);
+}
+
+static void check_txn(const struct kv_txn *txn) {
+	must(txn->condition_count == 1 && txn->change_count >= 1 && txn->change_count <= 2,
+	     "a transaction that no lock sends");
+	for (size_t i = 0; i < txn->change_count; i++)
+		must(txn->changes[i].kind != KV_CHANGE_TOUCH || txn->changes[i].ttl_ms > 0,
+		     "a touch without a ttl");
+}
+
+enum kv_status kv_txn(struct kv_client *client, struct kv_txn *txn) {
+	const struct kv_condition *condition = &txn->conditions[0];
+	const struct kv_change *first = &txn->changes[0];
+	struct fake_answer answer = {0};
+	struct fake_call call;
+
+	check_txn(txn);
+	if (fake.txn_refusal != KV_OK)
+		return fake.txn_refusal;
+	if (txn->wait_ms > 0 && fake.wait_refusal != KV_OK)
+		return fake.wait_refusal;
+	call_start(&call, client, condition->key);
+	call.kind = FAKE_TXN;
+	call.test = condition->test;
+	call.expected = condition->version;
+	call.change = first->kind;
+	call.ttl_ms = first->ttl_ms;
+	call.wait_ms = txn->wait_ms;
+	copy_text(call.text, first->value);
+	if (txn->change_count == 2) {
+		call.note_change = txn->changes[1].kind;
+		copy_text(call.note_key, txn->changes[1].key);
+		copy_text(call.note, txn->changes[1].value);
+	}
+	fake.txns++;
+	fake.last_txn = call;
+	call_finish(client, &call, &answer);
+	if (txn->wait_ms > 0)
+		client->is_interrupted = false;
+	txn->changes[0].version = answer.version;
+	return answer.status;
+}
+
+enum kv_status kv_settle(struct kv_client *client) {
+	struct fake_answer answer = {0};
+	struct fake_call call;
+
+	if (!fake.is_unresolved && fake.serve == NULL)
+		return KV_OK;
+	call_start(&call, client, (struct kv_bytes){"", 0});
+	call.kind = FAKE_SETTLE;
+	fake.settles++;
+	call_finish(client, &call, &answer);
+	return answer.status;
+}
+
+void kv_interrupt(struct kv_client *client) {
+	client->is_interrupted = true;
+}
+
+enum kv_status kv_list(struct kv_client *client, struct kv_bytes prefix, struct kv_bytes after,
+		       size_t limit, struct kv_list *list) {
+	struct entry *entry;
+	char key[FAKE_TEXT_MAX + 1] = "";
+
+	must(client->is_open && after.size == 0 && limit == 1, "a LIST that no lock sends");
+	copy_text(key, prefix);
+	entry = entry_of(key);
+	*list = (struct kv_list){0};
+	if (fake.txn_refusal != KV_OK)
+		return fake.txn_refusal;
+	if (entry->version == 0)
+		return KV_OK;
+	list->count = 1;
+	list->keys = calloc(1, sizeof(*list->keys));
+	must(list->keys != NULL, "no memory");
+	list->keys[0] =
+	    (struct kv_key){.key = {entry->key, strlen(entry->key)},
+			    .version = entry->version,
+			    .ttl_left_ms = entry->ends_ms > 0 ? entry->ends_ms - fake_boot_ms() : 0,
+			    .waiting = fake.waiting};
+	return KV_OK;
+}
+
+void kv_list_free(struct kv_list *list) {
+	free(list->keys);
+	*list = (struct kv_list){0};
+}
+
+void fake_use_txn(enum kv_status waits) {
+	fake.txn_refusal = KV_OK;
+	fake.wait_refusal = waits;
+}
+
+unsigned fake_txns(void) {
+	return fake.txns;
+}
+
+unsigned fake_settles(void) {
+	return fake.settles;
+}
+
+const struct fake_call *fake_last_txn(void) {
+	return &fake.last_txn;
+}
+
+void fake_waiting(uint32_t waiting) {
+	fake.waiting = waiting;
+}
+
 void kv_value_free(struct kv_value *value) {
 	if (value == NULL)
 		return;
@@ -393,7 +539,8 @@ void kv_value_free(struct kv_value *value) {
 	*value = (struct kv_value){0};
 }
 
-enum kv_status kv_within(struct kv_client *client, unsigned timeout_ms, struct kv_client **view) {
+enum kv_status kv_with_timeout(struct kv_client *client, unsigned timeout_ms,
+			       struct kv_client **view) {
 	must(client->is_open, "a client that is closed");
 	*view = NULL;
 	if (fake.view_refusal != KV_OK)
@@ -402,6 +549,10 @@ enum kv_status kv_within(struct kv_client *client, unsigned timeout_ms, struct k
 	(*view)->is_view = true;
 	(*view)->knows = client->knows;
 	return KV_OK;
+}
+
+bool kv_is_owner(const struct kv_client *client) {
+	return client->process == process;
 }
 
 unsigned kv_timeout(const struct kv_client *client) {

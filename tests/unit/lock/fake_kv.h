@@ -4,7 +4,7 @@
 
 /*
  * fake_kv.h - the world of a lock, owned by a test: kv_get() and its kin over a store in memory, a
- * clock that moves only when somebody pauses or waits for an answer, and chance.
+ * clock that moves only when a thread pauses or waits for a reply, and random numbers.
  */
 
 #include <stdbool.h>
@@ -22,14 +22,27 @@ enum fate {
 	FATE_UNSENT,   /* it never runs: KV_TIMEOUT */
 };
 
-enum { FAKE_TEXT_MAX = 63 };
+enum { FAKE_TEXT_MAX = 127 };
+
+enum fake_kind { FAKE_GET, FAKE_PUT, FAKE_TXN, FAKE_SETTLE };
 
 struct fake_call {
+	enum fake_kind kind;
 	bool is_put;
 	char key[FAKE_TEXT_MAX + 1];
 	char text[FAKE_TEXT_MAX + 1]; /* a Put's value */
 	uint64_t expected;
 	unsigned timeout_ms; /* 0: for ever */
+
+	/* Of a TXN; `expected` too if the condition is KV_AT, and `text` if it puts the key. */
+	enum kv_test test;
+	enum kv_change_kind change;
+	uint64_t ttl_ms;
+	unsigned wait_ms;
+	enum kv_change_kind note_change;
+	char note_key[FAKE_TEXT_MAX + 1]; /* "": it has one change */
+	char note[FAKE_TEXT_MAX + 1];
+	const struct kv_client *client;
 };
 
 struct fake_answer {
@@ -40,6 +53,12 @@ struct fake_answer {
 
 /* An empty store, time 0, nothing planned. Returns the client, which has no time limit. */
 struct kv_client *fake_reset(void);
+
+/*
+ * From now on there are transactions, which wait, and leases. Before, the server is older than
+ * that: KV_UNAVAILABLE. `waits`: KV_OK, or what a transaction that waits comes to.
+ */
+void fake_use_txn(enum kv_status waits);
 
 /* Another client of the same store, for tests that need a limit of its own. */
 struct kv_client *fake_client(unsigned timeout_ms);
@@ -56,8 +75,19 @@ void fake_plan_act(void (*act)(void));
 /* While frozen, a call lasts as long as its time limit; a Put is late. */
 void fake_freeze(bool is_frozen);
 
-/* kv_within() answers that from now on. */
+/* kv_with_timeout() answers that from now on. */
 void fake_refuse_views(enum kv_status status);
+
+/* The machine sleeps: only CLOCK_BOOTTIME, and the server, go on. */
+void fake_suspend(uint64_t time_ms);
+
+/* Calls of kv_txn() and kv_settle() that were sent; kv_interrupt()s; the last transaction. */
+unsigned fake_txns(void);
+unsigned fake_settles(void);
+const struct fake_call *fake_last_txn(void);
+
+/* What LIST shows of calls that wait. */
+void fake_waiting(uint32_t waiting);
 
 /* How long a call lasts that is answered. */
 void fake_round_trip(unsigned trip_ms);
@@ -65,10 +95,11 @@ void fake_round_trip(unsigned trip_ms);
 /* At that time `act` happens. */
 void fake_at(uint64_t at_ms, void (*act)(void));
 
-/* All late Puts run, in the order in which they were sent. How many changed something. */
+/* All late Puts and transactions run, in the order in which they were sent. How many changed
+ * something. */
 unsigned fake_land(void);
 
-/* Somebody else writes or deletes a key. */
+/* Another client writes or deletes a key. */
 void fake_write(const char *key, const char *text);
 void fake_delete(const char *key);
 

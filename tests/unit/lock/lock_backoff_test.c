@@ -2,11 +2,11 @@
 /* How contenders wait, and how one that takes the lock over and over makes room for the others. */
 #include <kv/lock.h>
 
-#include <check.h>
 #include <stdlib.h>
 
-#include "lock_backoff.h"
 #include "fake_kv.h"
+#include "lock_backoff.h"
+#include "test.h"
 
 static const char another[] = "0123456789abcdef0123456789abcdef";
 static const struct kv_bytes name = {"lock", 4};
@@ -16,6 +16,7 @@ static struct kv_lock *a, *b;
 
 static void set_up(void) {
 	client = fake_reset();
+	fake_write("lock", "__unlocked");
 	fake_chance(1);
 	ck_assert_int_eq(kv_lock_open(client, name, &a), KV_OK);
 	fake_chance(0);
@@ -45,7 +46,7 @@ static void a_meets_b_and_has_a_turn(void) {
 	give(a);
 }
 
-/* Until `a` would be polite at its next turn: a row lasts 10 ms, and a turn two round trips. */
+/* Until `a` would be polite at its next turn: a streak lasts 10 ms, and a turn two round trips. */
 static void a_takes_it_over_and_over(void) {
 	for (int i = 0; i < 5; i++) {
 		take(a);
@@ -68,7 +69,9 @@ static void another_takes_it(void) {
 	fake_write("lock", another);
 }
 
-START_TEST(pauses_end_at_40_ms_while_the_lock_changes_hands) {
+CASE(backoff, .setup = set_up, .teardown = tear_down);
+
+TEST(pauses_end_at_40_ms_while_the_lock_changes_hands) {
 	static const uint64_t pauses_ms[] = {10, 20, 40, 40, 40, 40};
 
 	for (int i = 0; i < 6; i++)
@@ -77,9 +80,8 @@ START_TEST(pauses_end_at_40_ms_while_the_lock_changes_hands) {
 	for (unsigned i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]) - 1; i++)
 		ck_assert_uint_eq(fake_pause_ms(i), pauses_ms[i]);
 }
-END_TEST
 
-START_TEST(pauses_grow_again_when_one_keeps_it) {
+TEST(pauses_grow_again_when_one_keeps_it) {
 	static const uint64_t pauses_ms[] = {10, 20, 40, 40, 80, 160, 40, 80, 160};
 
 	for (int i = 0; i < 4; i++)
@@ -91,11 +93,10 @@ START_TEST(pauses_grow_again_when_one_keeps_it) {
 	for (unsigned i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]); i++)
 		ck_assert_uint_eq(fake_pause_ms(i), pauses_ms[i]);
 }
-END_TEST
 
 /* --- Letting others go first --------------------------------------------------------------- */
 
-START_TEST(who_met_nobody_takes_it_over_and_over_without_a_pause) {
+TEST(a_handle_without_contenders_acquires_it_over_and_over_without_a_pause) {
 	for (int i = 0; i < 1000; i++) {
 		take(a);
 		give(a);
@@ -103,9 +104,8 @@ START_TEST(who_met_nobody_takes_it_over_and_over_without_a_pause) {
 	ck_assert_uint_eq(fake_pause_ms(0), 0);
 	ck_assert_uint_eq(fake_gets() + fake_puts(), 2001);
 }
-END_TEST
 
-START_TEST(who_met_another_leaves_it_alone_for_10_ms_after_a_row) {
+TEST(who_met_another_leaves_it_alone_for_10_ms_after_a_row) {
 	a_meets_b_and_has_a_turn();
 	a_takes_it_over_and_over();
 	ck_assert_uint_eq(fake_pause_ms(0), 0);
@@ -118,7 +118,6 @@ START_TEST(who_met_another_leaves_it_alone_for_10_ms_after_a_row) {
 	ck_assert_uint_eq(fake_pause_ms(1), 10);
 	ck_assert_uint_eq(fake_pause_ms(2), 0);
 }
-END_TEST
 
 static void b_takes_it(void) {
 	take(b);
@@ -128,7 +127,7 @@ static void b_gives_it(void) {
 	give(b);
 }
 
-START_TEST(who_comes_by_meanwhile_gets_it) {
+TEST(who_comes_by_meanwhile_gets_it) {
 	uint64_t begin_ms;
 	unsigned before;
 
@@ -139,16 +138,15 @@ START_TEST(who_comes_by_meanwhile_gets_it) {
 	fake_at(begin_ms + 105, b_gives_it);
 	take(a);
 	ck_assert_uint_ge(fake_now_ms(), begin_ms + 105);
-	ck_assert_uint_eq(kv_lock_token(a), 17);
-	/* And a is at the beginning of a row. */
+	ck_assert_uint_eq(kv_lock_token(a), 18);
+	/* And a is at the beginning of a streak. */
 	before = pauses();
 	give(a);
 	take(a);
 	ck_assert_uint_eq(pauses(), before);
 }
-END_TEST
 
-START_TEST(a_rest_of_its_own_is_as_good_as_a_pause) {
+TEST(a_rest_of_its_own_is_as_good_as_a_pause) {
 	a_meets_b_and_has_a_turn();
 	for (int i = 0; i < 20; i++) {
 		fake_pass(10);
@@ -162,9 +160,8 @@ START_TEST(a_rest_of_its_own_is_as_good_as_a_pause) {
 	take(a);
 	ck_assert_uint_eq(fake_pause_ms(0), 3);
 }
-END_TEST
 
-START_TEST(after_eight_pauses_in_vain_nobody_is_expected_any_more) {
+TEST(after_eight_pauses_in_vain_no_contender_is_expected_any_more) {
 	a_meets_b_and_has_a_turn();
 	for (int i = 0; i < 100; i++)
 		a_takes_it_over_and_over();
@@ -176,9 +173,8 @@ START_TEST(after_eight_pauses_in_vain_nobody_is_expected_any_more) {
 	ck_assert_uint_eq(fake_pause_ms(15), 10);
 	ck_assert_uint_eq(fake_pause_ms(16), 0);
 }
-END_TEST
 
-START_TEST(to_lose_a_race_is_to_meet_another) {
+TEST(to_lose_a_race_is_to_meet_another) {
 	take(a);
 	give(a);
 	take(b);
@@ -190,9 +186,8 @@ START_TEST(to_lose_a_race_is_to_meet_another) {
 	take(a);
 	ck_assert_uint_eq(fake_pause_ms(0), 10);
 }
-END_TEST
 
-START_TEST(who_has_little_time_is_not_made_to_come_too_late) {
+TEST(who_has_little_time_is_not_made_to_come_too_late) {
 	a_meets_b_and_has_a_turn();
 	a_takes_it_over_and_over();
 	ck_assert_int_eq(kv_lock_acquire(a, 6), KV_OK);
@@ -202,9 +197,8 @@ START_TEST(who_has_little_time_is_not_made_to_come_too_late) {
 	ck_assert_int_eq(kv_lock_acquire(a, 1), KV_OK);
 	ck_assert_uint_eq(fake_pause_ms(1), 0);
 }
-END_TEST
 
-START_TEST(try_is_never_polite) {
+TEST(try_is_never_polite) {
 	a_meets_b_and_has_a_turn();
 	for (int i = 0; i < 100; i++) {
 		ck_assert_int_eq(kv_lock_try(a), KV_OK);
@@ -212,46 +206,18 @@ START_TEST(try_is_never_polite) {
 	}
 	ck_assert_uint_eq(fake_pause_ms(0), 0);
 }
-END_TEST
 
 /* --- The rules alone ----------------------------------------------------------------------- */
 
-START_TEST(pauses_of_a_wait_double_up_to_1_s) {
+TEST(pauses_of_a_wait_double_up_to_1_s) {
 	static const unsigned pauses_ms[] = {10, 20, 40, 80, 160, 320, 640, 1000, 1000};
-	struct patience patience = {0};
+	struct lock_backoff backoff = {0};
 
 	for (int wait = 0; wait < 2; wait++) {
-		lock_backoff_reset(&patience);
+		lock_backoff_reset(&backoff);
 		for (unsigned i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]); i++) {
-			lock_backoff_contended(&patience, 7);
-			ck_assert_uint_eq(lock_backoff_next_ms(&patience), pauses_ms[i]);
+			lock_backoff_contended(&backoff, 7);
+			ck_assert_uint_eq(lock_backoff_next_ms(&backoff), pauses_ms[i]);
 		}
 	}
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("lock: patience");
-	TCase *tests = tcase_create("patience");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_checked_fixture(tests, set_up, tear_down);
-	tcase_add_test(tests, pauses_end_at_40_ms_while_the_lock_changes_hands);
-	tcase_add_test(tests, pauses_grow_again_when_one_keeps_it);
-	tcase_add_test(tests, who_met_nobody_takes_it_over_and_over_without_a_pause);
-	tcase_add_test(tests, who_met_another_leaves_it_alone_for_10_ms_after_a_row);
-	tcase_add_test(tests, who_comes_by_meanwhile_gets_it);
-	tcase_add_test(tests, a_rest_of_its_own_is_as_good_as_a_pause);
-	tcase_add_test(tests, after_eight_pauses_in_vain_nobody_is_expected_any_more);
-	tcase_add_test(tests, to_lose_a_race_is_to_meet_another);
-	tcase_add_test(tests, who_has_little_time_is_not_made_to_come_too_late);
-	tcase_add_test(tests, try_is_never_polite);
-	tcase_add_test(tests, pauses_of_a_wait_double_up_to_1_s);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

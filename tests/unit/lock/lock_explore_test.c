@@ -12,16 +12,16 @@
  */
 #include <kv/lock.h>
 
-#include <check.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fake_kv.h"
+#include "test.h"
 
 enum { HANDLES = 2, ANSWERS_MAX = 64, LATE_MAX = 6, DEPTH_MAX = 160 };
-enum { SEEN_SIZE = 1 << 20, ACQUIRE_MS = 12, CALL_MS = 500 };
+enum { SEEN_SIZE = 1 << 22, ACQUIRE_MS = 12, CALL_MS = 500 };
 
 /* What the key holds, or a Put writes: the id of handle 0 or 1, or one of these. */
 enum { FREE = HANDLES, MISSING };
@@ -396,10 +396,14 @@ static void explore(const struct world *world, unsigned depth) {
 	ends += is_end;
 }
 
-static void explore_programs(const char *first, const char *second, unsigned faults,
+/* The lock is missing, or there is one that is free. */
+static void explore_programs(int content, const char *first, const char *second, unsigned faults,
 			     unsigned exchanges) {
-	struct world world = {
-	    .content = MISSING, .faults_left = faults, .exchanges_left = exchanges, .store = 1};
+	struct world world = {.content = content,
+			      .version = content == MISSING ? 0 : 1,
+			      .faults_left = faults,
+			      .exchanges_left = exchanges,
+			      .store = 1};
 
 	states = ends = 0;
 	seen = calloc(SEEN_SIZE, sizeof(*seen));
@@ -416,48 +420,32 @@ static void explore_programs(const char *first, const char *second, unsigned fau
 	ck_assert_uint_gt(ends, 0);
 }
 
-START_TEST(two_handles_exclude_each_other_and_tokens_grow) {
-	explore_programs("ar", "ar", 2, 0);
+CASE(schedules, .seconds = 120);
+
+TEST(two_handles_exclude_each_other_and_tokens_grow) {
+	explore_programs(FREE, "ar", "ar", 2, 0);
 }
-END_TEST
 
-START_TEST(so_they_do_over_and_over_and_when_one_only_tries) {
-	explore_programs("arar", "trtr", 1, 0);
+TEST(so_they_do_when_the_lock_is_missing) {
+	explore_programs(MISSING, "ar", "ar", 2, 0);
 }
-END_TEST
 
-START_TEST(so_they_do_when_one_takes_again_what_it_did_not_release_for_sure) {
-	explore_programs("araarr", "t", 2, 0);
+TEST(so_they_do_over_and_over_and_when_one_only_tries) {
+	explore_programs(FREE, "arar", "trtr", 1, 0);
 }
-END_TEST
 
-START_TEST(so_they_do_when_one_goes_on_from_doubt_in_every_way) {
-	explore_programs("attrr", "tr", 2, 0);
+TEST(so_they_do_when_one_takes_again_what_it_did_not_release_for_sure) {
+	explore_programs(FREE, "araarr", "t", 2, 0);
 }
-END_TEST
 
-START_TEST(so_they_do_whenever_the_store_is_exchanged) {
-	explore_programs("ar", "ar", 1, 2);
-	explore_programs("arar", "tr", 1, 1);
+TEST(so_they_do_when_one_goes_on_from_doubt_in_every_way) {
+	explore_programs(FREE, "attrr", "tr", 2, 0);
 }
-END_TEST
 
-int main(void) {
-	Suite *suite = suite_create("lock: every schedule");
-	TCase *tests = tcase_create("explore");
-	SRunner *runner;
-	int failed;
+TEST(so_they_do_whenever_the_store_is_exchanged) {
+	explore_programs(FREE, "ar", "ar", 1, 2);
+}
 
-	tcase_set_timeout(tests, 120);
-	tcase_add_test(tests, two_handles_exclude_each_other_and_tokens_grow);
-	tcase_add_test(tests, so_they_do_over_and_over_and_when_one_only_tries);
-	tcase_add_test(tests, so_they_do_when_one_takes_again_what_it_did_not_release_for_sure);
-	tcase_add_test(tests, so_they_do_when_one_goes_on_from_doubt_in_every_way);
-	tcase_add_test(tests, so_they_do_whenever_the_store_is_exchanged);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+TEST(so_they_do_over_and_over_whenever_the_store_is_exchanged) {
+	explore_programs(FREE, "arar", "tr", 1, 1);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wrap: accept4 */
 /* Listening sockets when the machine is short of something, and at paths that others use too. */
-#include <check.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +13,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "net/listener.h"
 #include "log.h"
+#include "net/listener.h"
+#include "net/peer.h"
 #include "net/stream.h"
+#include "test.h"
 
 enum { EVENTS = 8 };
 
@@ -22,10 +25,14 @@ static char directory[] = "/tmp/kv-listener.XXXXXX";
 static char path[64];
 static struct listeners listeners;
 static int epoll;
-static unsigned taken;	/* connections */
-static int refusal;	/* what accept4() fails with; 0: nothing */
-static unsigned asked;	/* how often it was called */
-static bool is_spared;	/* when a descriptor was given up, one is there */
+static unsigned taken; /* connections */
+static int refusal;    /* what accept4() fails with; 0: nothing */
+static unsigned asked; /* how often it was called */
+static bool is_spared; /* when a descriptor was given up, one is there */
+static bool is_tcp;    /* connections have these: */
+static int vanished_s; /* until a peer that is gone is found; 0: never */
+static int unacknowledged_ms;
+static int notsent;	/* bytes */
 static bool is_one_off; /* it fails once only */
 
 int __real_accept4(int, struct sockaddr *, socklen_t *, int);
@@ -42,11 +49,31 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 	return -1;
 }
 
+static int option_of(int fd, int level, int name) {
+	int value = 0;
+	socklen_t size = sizeof(value);
+
+	ck_assert_int_eq(getsockopt(fd, level, name, &value, &size), 0);
+	return value;
+}
+
+static void read_options(int fd) {
+	vanished_s =
+	    option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE) +
+	    option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL) * option_of(fd, IPPROTO_TCP, TCP_KEEPCNT);
+	if (option_of(fd, SOL_SOCKET, SO_KEEPALIVE) == 0)
+		vanished_s = 0;
+	unacknowledged_ms = option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT);
+	notsent = option_of(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT);
+}
+
 /* In place of the transport. */
-void streams_add(struct streams *streams, int fd, const char *transport) {
+void streams_add(struct streams *streams, int fd, const struct peer_name *name) {
 	(void)streams;
-	(void)transport;
+	(void)name;
 	taken++;
+	if (is_tcp)
+		read_options(fd);
 	(void)close(fd);
 }
 
@@ -68,6 +95,7 @@ static void set_up(void) {
 	ck_assert_int_ge(epoll, 0);
 	log_open("listener_test", 0);
 	taken = asked = 0;
+	is_tcp = false;
 	refusal = 0;
 	is_spared = is_one_off = false;
 	listen_at_path(&listeners);
@@ -93,13 +121,13 @@ static int connect_to_path(void) {
 	return -1;
 }
 
-/* One turn that waits that long for something; answers whether there was. */
+/* One turn that waits that long for something; returns whether there was. */
 static bool turn(int wait_ms) {
 	struct epoll_event events[EVENTS];
 	int count = epoll_wait(epoll, events, EVENTS, wait_ms);
 
 	for (int i = 0; i < count; i++) {
-		struct watch *watch = events[i].data.ptr;
+		struct event_handler *watch = events[i].data.ptr;
 
 		watch->ready(watch, events[i].events);
 	}
@@ -112,7 +140,7 @@ static void check_hung_up(int fd, bool is_hung_up) {
 	ck_assert_int_eq(poll(&wanted, 1, 0), is_hung_up ? 1 : 0);
 }
 
-/* Nobody is asked again and again, and whoever waited is accepted when it is over. */
+/* accept4() is not called again and again, and a client that waited is accepted afterwards. */
 static void check_rests(int error) {
 	int peer = connect_to_path();
 
@@ -130,21 +158,21 @@ static void check_rests(int error) {
 	(void)close(peer);
 }
 
-START_TEST(without_memory_for_connections_nothing_is_accepted_for_a_while) {
+CASE(listener, .setup = set_up, .teardown = tear_down);
+
+TEST(without_memory_for_connections_nothing_is_accepted_for_a_while) {
 	check_rests(ENOBUFS);
 	taken = 0;
 	check_rests(ENOMEM);
 }
-END_TEST
 
-START_TEST(nor_without_descriptors_if_not_even_the_spare_one_helps) {
+TEST(likewise_without_descriptors_if_the_reserved_one_does_not_help) {
 	check_rests(EMFILE);
 	taken = 0;
 	check_rests(ENFILE);
 }
-END_TEST
 
-START_TEST(with_a_descriptor_to_spare_the_newcomer_hears_of_it) {
+TEST(with_a_reserved_descriptor_a_new_connection_is_closed_at_once) {
 	int peer = connect_to_path();
 
 	ck_assert_int_ge(peer, 0);
@@ -159,9 +187,8 @@ START_TEST(with_a_descriptor_to_spare_the_newcomer_hears_of_it) {
 	ck_assert_uint_eq(taken, 1);
 	(void)close(peer);
 }
-END_TEST
 
-START_TEST(a_connection_that_broke_early_keeps_nobody_from_being_accepted) {
+TEST(a_connection_that_broke_early_does_not_stop_the_accepting) {
 	int peer = connect_to_path();
 
 	refusal = ECONNABORTED;
@@ -170,9 +197,8 @@ START_TEST(a_connection_that_broke_early_keeps_nobody_from_being_accepted) {
 	ck_assert_uint_eq(taken, 1);
 	(void)close(peer);
 }
-END_TEST
 
-START_TEST(the_socket_goes_with_its_server) {
+TEST(the_socket_goes_with_its_server) {
 	struct stat status;
 
 	ck_assert_int_eq(lstat(path, &status), 0);
@@ -180,9 +206,8 @@ START_TEST(the_socket_goes_with_its_server) {
 	ck_assert_int_eq(lstat(path, &status), -1);
 	ck_assert_int_eq(errno, ENOENT);
 }
-END_TEST
 
-START_TEST(a_socket_that_another_server_put_there_stays) {
+TEST(a_socket_that_another_server_put_there_stays) {
 	struct listeners other;
 	char aside[sizeof(path) + 1];
 	int peer;
@@ -198,41 +223,65 @@ START_TEST(a_socket_that_another_server_put_there_stays) {
 	ck_assert_int_eq(unlink(aside), 0);
 	listeners_close(&other);
 }
-END_TEST
 
-START_TEST(who_comes_when_the_server_is_going_is_refused_at_once) {
+TEST(a_client_that_connects_while_the_server_stops_is_refused_at_once) {
+	struct listeners next;
 	int waiting = connect_to_path();
 
 	ck_assert_int_ge(waiting, 0);
 	listeners_shutdown(&listeners);
 	ck_assert_int_eq(connect_to_path(), -1);
-	ck_assert_int_eq(errno, ECONNREFUSED);
+	ck_assert_int_eq(errno, ENOENT);
 	(void)close(waiting);
+	/* And the next server has the path, although this one is still there. */
+	listen_at_path(&next);
+	listeners_close(&listeners);
+	waiting = connect_to_path();
+	ck_assert_int_ge(waiting, 0);
+	(void)close(waiting);
+	listeners_close(&next);
 }
-END_TEST
 
-int main(void) {
-	const TTest *const tests[] = {
-	    without_memory_for_connections_nothing_is_accepted_for_a_while,
-	    nor_without_descriptors_if_not_even_the_spare_one_helps,
-	    with_a_descriptor_to_spare_the_newcomer_hears_of_it,
-	    a_connection_that_broke_early_keeps_nobody_from_being_accepted,
-	    the_socket_goes_with_its_server,
-	    a_socket_that_another_server_put_there_stays,
-	    who_comes_when_the_server_is_going_is_refused_at_once,
-	};
-	Suite *suite = suite_create("listener");
-	TCase *tcase = tcase_create("listener");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+TEST(a_tcp_connection_ends_within_minutes_when_its_peer_is_gone_and_queues_little) {
+	struct address address = {.kind = ADDRESS_TCP, .host = "127.0.0.1"};
+	struct listeners tcp;
+	static int streams;
+	int peer;
 
-	tcase_add_checked_fixture(tcase, set_up, tear_down);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	is_tcp = true;
+	ck_assert(listeners_open(&tcp, &address, 1));
+	ck_assert(listeners_serve(&tcp, epoll, (struct streams *)(void *)&streams));
+	peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(
+	    connect(peer, (struct sockaddr *)&tcp.list[0].sockaddr, tcp.list[0].sockaddr_size), 0);
+	ck_assert(turn(-1));
+	ck_assert_uint_eq(taken, 1);
+	ck_assert(vanished_s > 0 && vanished_s <= 300);
+	/* Not sooner: else one lost probe would end it (tcp(7)). */
+	ck_assert_int_ge(unacknowledged_ms, vanished_s * 1000);
+	ck_assert(notsent > 0 && notsent <= 256 * 1024);
+	(void)close(peer);
+	listeners_close(&tcp);
+}
+
+/* What comes first at a fixed port: the end of an old connection there. */
+TEST(a_port_where_the_server_closed_connections_can_be_bound_again_at_once) {
+	struct address address = {.kind = ADDRESS_TCP, .host = "127.0.0.1"};
+	struct listeners tcp;
+	static int streams;
+	int peer;
+	char byte;
+
+	ck_assert(listeners_open(&tcp, &address, 1));
+	ck_assert(listeners_serve(&tcp, epoll, (struct streams *)(void *)&streams));
+	address.port = tcp.list[0].address.port;
+	peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(
+	    connect(peer, (struct sockaddr *)&tcp.list[0].sockaddr, tcp.list[0].sockaddr_size), 0);
+	ck_assert(turn(-1)); /* closes it first, so TIME_WAIT is on this side */
+	ck_assert_int_eq(read(peer, &byte, 1), 0);
+	(void)close(peer);
+	listeners_close(&tcp);
+	ck_assert(listeners_open(&tcp, &address, 1));
+	listeners_close(&tcp);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the server writes is what libtirpc would: words, answers, and records on their way out. */
-#include <check.h>
+/* What the server writes is what libtirpc would: words, replies, and records on their way out. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 #include "net/send_queue.h"
 #include "record_marking.h"
 #include "rpc/xdr_inplace.h"
+#include "test.h"
 
 enum {
 	ROOM = 256 * 1024,
@@ -18,14 +18,14 @@ enum {
 	XID = 0x01020304,
 };
 
-static struct memory memory;
+static struct mem_account memory;
 static char *ours, *theirs; /* ROOM bytes each */
 static int ends[2];	    /* of a stream that takes little at once */
 
 static void set_up(void) {
 	int size = 4096;
 
-	memory = (struct memory){.limit = SIZE_MAX};
+	memory = (struct mem_account){.limit = SIZE_MAX};
 	ours = calloc(1, ROOM);
 	theirs = calloc(1, ROOM);
 	ck_assert(ours != NULL && theirs != NULL);
@@ -52,7 +52,7 @@ static struct rpc_msg accepted(enum accept_stat status) {
 	return reply;
 }
 
-/* --- Words and answers, in memory ---------------------------------------------------------- */
+/* --- Words and replies, in memory ---------------------------------------------------------- */
 
 static void check_reply(struct rpc_msg *reply) {
 	XDR our, their;
@@ -64,7 +64,9 @@ static void check_reply(struct rpc_msg *reply) {
 	ck_assert_mem_eq(ours, theirs, XDR_GETPOS(&our));
 }
 
-START_TEST(every_kind_of_answer_is_written_as_libtirpc_does) {
+CASE(all, .setup = set_up, .teardown = tear_down);
+
+TEST(every_kind_of_reply_is_written_as_libtirpc_does) {
 	static const enum accept_stat statuses[] = {SUCCESS,	  PROG_UNAVAIL, PROG_MISMATCH,
 						    PROC_UNAVAIL, GARBAGE_ARGS, SYSTEM_ERR};
 	char verifier[] = "verifier";
@@ -88,7 +90,6 @@ START_TEST(every_kind_of_answer_is_written_as_libtirpc_does) {
 	reply.rjcted_rply.rj_why = AUTH_BADCRED;
 	check_reply(&reply);
 }
-END_TEST
 
 static kv1_append_args arguments_of(char *key, u_int key_size, char *value, u_int value_size) {
 	return (kv1_append_args){
@@ -119,7 +120,7 @@ static u_int put_by_hand(char *bytes, kv1_append_args *from) {
 	return XDR_GETPOS(&xdrs);
 }
 
-START_TEST(arguments_are_read_and_written_as_libtirpc_does) {
+TEST(arguments_are_read_and_written_as_libtirpc_does) {
 	char key[] = "a key", value[] = "and value";
 
 	for (u_int key_size = 0; key_size <= 5; key_size++)
@@ -152,16 +153,15 @@ START_TEST(arguments_are_read_and_written_as_libtirpc_does) {
 				  memcmp(to.value.kv1_value_val, value, value_size) == 0);
 		}
 }
-END_TEST
 
-START_TEST(what_is_cut_short_anywhere_is_neither_read_nor_written) {
+TEST(a_message_that_is_cut_anywhere_is_neither_read_nor_written) {
 	char key[] = "key", value[] = "value";
 	kv1_append_args from = arguments_of(key, 3, value, 5);
 	u_int size = put_by_hand(theirs, &from);
 
 	for (u_int cut = 0; cut < size; cut++) {
 		kv1_append_args to = {0};
-		/* Just so large: whoever reads or writes beyond it is caught. */
+		/* Exactly as large, so that a sanitizer sees an access beyond it. */
 		char *bytes = malloc(cut + 1);
 		XDR xdrs;
 
@@ -174,9 +174,8 @@ START_TEST(what_is_cut_short_anywhere_is_neither_read_nor_written) {
 		free(bytes);
 	}
 }
-END_TEST
 
-START_TEST(a_length_that_claims_more_than_there_is_is_refused) {
+TEST(a_length_that_claims_more_than_there_is_is_refused) {
 	static const uint32_t lengths[] = {9, 0x7fffffff, 0xfffffffc, 0xffffffff};
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
@@ -190,9 +189,8 @@ START_TEST(a_length_that_claims_more_than_there_is_is_refused) {
 		ck_assert_ptr_null(bytes);
 	}
 }
-END_TEST
 
-START_TEST(a_position_can_be_asked_for_and_set) {
+TEST(a_position_can_be_asked_for_and_set) {
 	uint64_t number = 5;
 	XDR xdrs;
 
@@ -203,30 +201,29 @@ START_TEST(a_position_can_be_asked_for_and_set) {
 	ck_assert(XDR_SETPOS(&xdrs, 4) && wire_u64(&xdrs, &number));
 	ck_assert_uint_eq(XDR_GETPOS(&xdrs), 12);
 }
-END_TEST
 
 /* --- Records, on their way out ------------------------------------------------------------- */
 
-/* An answer with this value, by libtirpc, behind what is in `theirs`. Answers the new size. */
+/* A reply with this value, by libtirpc, behind what is in `theirs`. Returns the new size. */
 static size_t expect(size_t before, struct rpc_msg *reply) {
 	XDR xdrs;
 
 	xdr_mem_init(&xdrs, XDR_ENCODE, theirs + before + RECORD_MARK_SIZE,
-		  ROOM - before - RECORD_MARK_SIZE);
+		     ROOM - before - RECORD_MARK_SIZE);
 	ck_assert(xdr_replymsg(&xdrs, reply));
 	record_mark((uint8_t *)theirs + before, XDR_GETPOS(&xdrs));
 	return before + RECORD_MARK_SIZE + XDR_GETPOS(&xdrs);
 }
 
 /* Answers how many bytes the peer got. */
-static size_t send_all(struct outbox *outbox) {
+static size_t send_all(struct send_queue *send_queue) {
 	size_t size = 0;
 	bool is_sent = false;
 
 	while (!is_sent) {
 		ssize_t got;
 
-		switch (send_queue_flush(outbox, ends[0], &memory)) {
+		switch (send_queue_flush(send_queue, ends[0], &memory)) {
 		case SEND_QUEUE_EMPTY:
 			is_sent = true;
 			break;
@@ -241,9 +238,9 @@ static size_t send_all(struct outbox *outbox) {
 	return size;
 }
 
-/* `count` answers with values of this size: what goes out, whoever takes how much of it. */
+/* `count` replies with values of this size: what is sent, however much the kernel takes at once. */
 static void check_records(uint32_t value_size, unsigned count) {
-	struct outbox outbox = {0};
+	struct send_queue send_queue = {0};
 	struct buffer *buffer = buffer_make(&memory, sizeof(*buffer), value_size);
 	size_t expected = 0;
 
@@ -261,31 +258,29 @@ static void check_records(uint32_t value_size, unsigned count) {
 		reply.acpted_rply.ar_results.where = (caddr_t)&result;
 		reply.acpted_rply.ar_results.proc = XDR_OF(xdr_kv1_append_res);
 		expected = expect(expected, &reply);
-		ck_assert(send_queue_reply(&outbox, &reply, value));
-		ck_assert_uint_eq(outbox.size, expected);
+		ck_assert(send_queue_reply(&send_queue, &reply, value));
+		ck_assert_uint_eq(send_queue.size, expected);
 	}
 	view_unref(&memory, &value);
-	ck_assert_uint_eq(send_all(&outbox), expected);
+	ck_assert_uint_eq(send_all(&send_queue), expected);
 	ck_assert_mem_eq(ours, theirs, expected);
-	ck_assert(outbox.size == 0 && outbox.viewed == 0 && outbox.first == NULL);
+	ck_assert(send_queue.size == 0 && send_queue.viewed == 0 && send_queue.first == NULL);
 }
 
-START_TEST(small_answers_are_the_same_bytes_wherever_a_chunk_ends) {
+TEST(small_replies_are_the_same_bytes_wherever_a_chunk_ends) {
 	for (uint32_t size = 0; size < 1100; size++)
 		check_records(size, 24);
 }
-END_TEST
 
-START_TEST(large_values_are_the_same_bytes_held_or_copied) {
+TEST(large_values_are_the_same_bytes_referenced_or_copied) {
 	for (uint32_t size = 8 * 1024 - 9; size < 8 * 1024 + 9; size++)
 		check_records(size, 5);
 	for (uint32_t size = VALUES - 9; size < VALUES; size++)
 		check_records(size, 5);
 }
-END_TEST
 
-START_TEST(what_was_not_sent_can_be_forgotten) {
-	struct outbox outbox = {0};
+TEST(bytes_that_were_not_sent_can_be_discarded) {
+	struct send_queue send_queue = {0};
 	struct rpc_msg reply = accepted(SUCCESS);
 	kv1_get_res result = {0};
 	struct buffer *buffer = buffer_make(&memory, sizeof(*buffer), VALUES);
@@ -298,34 +293,11 @@ START_TEST(what_was_not_sent_can_be_forgotten) {
 	result.value.kv1_value_val = bytes;
 	reply.acpted_rply.ar_results.where = (caddr_t)&result;
 	reply.acpted_rply.ar_results.proc = XDR_OF(xdr_kv1_get_res);
-	ck_assert(send_queue_reply(&outbox, &reply, value) && send_queue_reply(&outbox, &reply, value));
-	ck_assert_uint_eq(outbox.viewed, 2 * VALUES);
+	ck_assert(send_queue_reply(&send_queue, &reply, value) &&
+		  send_queue_reply(&send_queue, &reply, value));
+	ck_assert_uint_eq(send_queue.viewed, 2 * VALUES);
 	view_unref(&memory, &value);
 	ck_assert_uint_gt(memory.used, VALUES);
-	send_queue_clear(&outbox, &memory);
-	ck_assert(outbox.size == 0 && outbox.viewed == 0 && outbox.first == NULL);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("outbox");
-	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tests);
-	tcase_set_timeout(tests, 60);
-	tcase_add_checked_fixture(tests, set_up, tear_down);
-	tcase_add_test(tests, every_kind_of_answer_is_written_as_libtirpc_does);
-	tcase_add_test(tests, arguments_are_read_and_written_as_libtirpc_does);
-	tcase_add_test(tests, what_is_cut_short_anywhere_is_neither_read_nor_written);
-	tcase_add_test(tests, a_length_that_claims_more_than_there_is_is_refused);
-	tcase_add_test(tests, a_position_can_be_asked_for_and_set);
-	tcase_add_test(tests, small_answers_are_the_same_bytes_wherever_a_chunk_ends);
-	tcase_add_test(tests, large_values_are_the_same_bytes_held_or_copied);
-	tcase_add_test(tests, what_was_not_sent_can_be_forgotten);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	send_queue_clear(&send_queue, &memory);
+	ck_assert(send_queue.size == 0 && send_queue.viewed == 0 && send_queue.first == NULL);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The keys of calls that came together are found, and only in the bytes that are there. */
 #include <arpa/inet.h>
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rpcsvc/kv.h>
 
 #include "rpc/prefetch.h"
+#include "test.h"
 
 enum {
 	MARK = 4, /* bytes before each record: RFC 5531, 11 */
@@ -84,7 +84,9 @@ static void assert_key(unsigned at, const char *key) {
 	ck_assert_mem_eq(keys[at].data, key, strlen(key));
 }
 
-START_TEST(the_keys_of_gets_puts_and_appends_are_found_with_any_credential) {
+CASE(prefetch, .setup = start);
+
+TEST(the_keys_of_gets_puts_and_appends_are_found_with_any_credential) {
 	add_get("a", 0);
 	add_put("some key");
 	add_close();
@@ -97,9 +99,8 @@ START_TEST(the_keys_of_gets_puts_and_appends_are_found_with_any_credential) {
 	assert_key(2, "key");
 	assert_key(3, "another key");
 }
-END_TEST
 
-START_TEST(of_many_calls_the_first_are_looked_at_and_then_the_next) {
+TEST(of_many_calls_the_first_are_looked_at_and_then_the_next) {
 	char key[16];
 
 	for (int i = 0; i < STORE_PREFETCH_MAX + 3; i++) {
@@ -113,9 +114,8 @@ START_TEST(of_many_calls_the_first_are_looked_at_and_then_the_next) {
 	ck_assert_uint_eq(prefetch_keys(rest, keys, &end), 3);
 	assert_key(0, "key 32");
 }
-END_TEST
 
-START_TEST(a_call_that_is_not_all_there_ends_the_look) {
+TEST(a_call_that_is_not_all_there_ends_the_look) {
 	add_get("a", 0);
 	size_t first = size;
 	add_put("b");
@@ -128,9 +128,8 @@ START_TEST(a_call_that_is_not_all_there_ends_the_look) {
 	ck_assert_uint_eq(foresee(), 0);
 	ck_assert_uint_eq(end, 0);
 }
-END_TEST
 
-START_TEST(a_call_of_several_fragments_ends_the_look) {
+TEST(a_call_of_several_fragments_ends_the_look) {
 	add_get("a", 0);
 	size_t first = size;
 	add_get("b", 0);
@@ -138,10 +137,9 @@ START_TEST(a_call_of_several_fragments_ends_the_look) {
 	ck_assert_uint_eq(foresee(), 1);
 	ck_assert_uint_eq(end, first);
 }
-END_TEST
 
 /* Each byte becomes each other one; a sanitizer sees a look outside of a block as large. */
-START_TEST(what_is_found_lies_in_the_bytes_whatever_they_are) {
+TEST(what_is_found_lies_in_the_bytes_whatever_they_are) {
 	add_get("a key", CREDENTIAL_SIZE);
 	add_append("another key");
 	uint8_t *copy = malloc(size);
@@ -161,24 +159,4 @@ START_TEST(what_is_found_lies_in_the_bytes_whatever_they_are) {
 		}
 	}
 	free(copy);
-}
-END_TEST
-
-int main(void) {
-	Suite *suite = suite_create("foresight");
-	TCase *tests = tcase_create("foresight");
-
-	tcase_add_checked_fixture(tests, start, NULL);
-	tcase_add_test(tests, the_keys_of_gets_puts_and_appends_are_found_with_any_credential);
-	tcase_add_test(tests, of_many_calls_the_first_are_looked_at_and_then_the_next);
-	tcase_add_test(tests, a_call_that_is_not_all_there_ends_the_look);
-	tcase_add_test(tests, a_call_of_several_fragments_ends_the_look);
-	tcase_add_test(tests, what_is_found_lies_in_the_bytes_whatever_they_are);
-	suite_add_tcase(suite, tests);
-
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -4,8 +4,11 @@
  * journal is the real one, stepped by hand; the test is the dispatcher and the snapshotter.
  */
 #include <errno.h>
+#include <limits.h>
 
-#include "storage/journal_world.h"
+#include "storage/huge_pages.h"
+#include "storage/journal_fixture.h"
+#include "test.h"
 #include "turn.h"
 
 enum { SEGMENT = 64 << 10 };
@@ -13,12 +16,16 @@ enum { SEGMENT = 64 << 10 };
 /* The dispatcher: it notes how far it may answer. */
 struct dispatch {
 	uint64_t settled;
-	struct dispatch_others others;
+	bool is_backlogged;
+	bool has_run; /* calls that waited */
+	unsigned ended_turns;
+	uint64_t waiting_due_ms;
+	struct dispatch_hooks others;
 };
 
 /* The snapshotter: it does what it is told to. */
 struct snapshotter {
-	enum snapshotter_news news; /* once, if it is one of those said once */
+	enum snapshotter_state news; /* once, if it is one of those said once */
 	bool is_due;
 	bool is_refused;
 	unsigned tries;
@@ -34,15 +41,31 @@ static struct turn *turn;
 static uint64_t now_ms;
 
 struct dispatch *dispatch_new(struct service *of, uint32_t program,
-			      const struct dispatch_others *others) {
+			      const struct dispatch_hooks *others) {
 	ck_assert_ptr_eq(of, service);
 	ck_assert_uint_eq(program, 4711);
-	dispatch = (struct dispatch){.others = *others};
+	dispatch = (struct dispatch){.others = *others, .waiting_due_ms = UINT64_MAX};
 	return &dispatch;
 }
 
 void dispatch_free(struct dispatch *freed) {
 	ck_assert_ptr_eq(freed, &dispatch);
+}
+
+bool dispatch_is_backlogged(const struct dispatch *of) {
+	return of->is_backlogged;
+}
+
+bool dispatch_run_waiting(struct dispatch *of) {
+	return of->has_run;
+}
+
+void dispatch_end_turn(struct dispatch *of) {
+	of->ended_turns++;
+}
+
+uint64_t dispatch_waiting_due(const struct dispatch *of) {
+	return of->waiting_due_ms;
 }
 
 void dispatch_set_time(struct dispatch *of, uint64_t to_ms) {
@@ -75,9 +98,9 @@ bool snapshotter_start(struct snapshotter *of, uint64_t position, uint64_t journ
 	return true;
 }
 
-enum snapshotter_news snapshotter_poll(struct snapshotter *of, uint64_t durable, uint64_t at_ms,
-				       uint64_t *position) {
-	enum snapshotter_news news = of->news;
+enum snapshotter_state snapshotter_poll(struct snapshotter *of, uint64_t durable, uint64_t at_ms,
+					uint64_t *position) {
+	enum snapshotter_state news = of->news;
 
 	(void)durable;
 	(void)at_ms;
@@ -110,8 +133,8 @@ static void open_turn(struct journal *of, struct snapshotter *by) {
 }
 
 static void start(void) {
-	const struct identity identity = {.epoch = EPOCH, .seed = 4711};
-	struct recorder recorder;
+	const struct server_identity identity = {.epoch = EPOCH, .seed = 4711};
+	struct journal_sink recorder;
 
 	now_ms = 1;
 	snapshotter = (struct snapshotter){.news = SNAPSHOTTER_IDLE};
@@ -156,7 +179,7 @@ static bool take_turn(unsigned opened) {
 		(void)run_open(++number);
 	goes_on = turn_end(turn, false);
 	if (goes_on)
-		(void)turn_expire_sessions(turn);
+		(void)turn_expire_sessions(turn, true);
 	return goes_on;
 }
 
@@ -169,7 +192,9 @@ static void step(enum journal_work expected) {
 	ck_assert_int_eq(work, expected);
 }
 
-START_TEST(nothing_is_answered_before_it_is_durable) {
+CASE(turn, .setup = start, .teardown = stop);
+
+TEST(nothing_is_answered_before_it_is_durable) {
 	ck_assert(take_turn(3));
 	ck_assert(take_turn(2));
 	ck_assert_uint_eq(dispatch.settled, 0);
@@ -182,9 +207,8 @@ START_TEST(nothing_is_answered_before_it_is_durable) {
 	ck_assert_uint_eq(dispatch.settled, 6);
 	step(JOURNAL_IDLE);
 }
-END_TEST
 
-START_TEST(a_turn_that_waits_for_the_disk_answers_at_once) {
+TEST(a_turn_that_waits_for_the_disk_answers_at_once) {
 	turn_begin(turn, ++now_ms);
 	ck_assert(!turn_has_pending(turn));
 	(void)run_open(101);
@@ -208,9 +232,8 @@ START_TEST(a_turn_that_waits_for_the_disk_answers_at_once) {
 	ck_assert(take_turn(0));
 	ck_assert_uint_eq(dispatch.settled, 4);
 }
-END_TEST
 
-START_TEST(a_disk_that_fails_while_the_turn_waits_is_the_end) {
+TEST(a_disk_that_fails_while_the_turn_waits_is_the_end) {
 	const struct fake_plan plan = {.fail_change = 2, .error = -EIO};
 
 	step(JOURNAL_IDLE);
@@ -220,13 +243,12 @@ START_TEST(a_disk_that_fails_while_the_turn_waits_is_the_end) {
 	ck_assert(!turn_end(turn, true));
 	ck_assert_uint_eq(dispatch.settled, 0);
 }
-END_TEST
 
-START_TEST(what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too) {
+TEST(what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too) {
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
 	(void)run_open(1);
-	ck_assert_uint_le(turn_expire_sessions(turn), LEASE_MS);
+	ck_assert_uint_le(turn_expire_sessions(turn, true), LEASE_MS);
 	step(JOURNAL_WROTE);
 	/* And so does the end of a lease. */
 	now_ms += 2 * LEASE_MS;
@@ -234,18 +256,33 @@ START_TEST(what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too) {
 	step(JOURNAL_WROTE);
 	ck_assert_uint_eq(journal_last_position(journal), 2);
 }
-END_TEST
 
-START_TEST(a_stop_makes_all_durable_and_answers_it) {
+TEST(leases_do_not_end_in_a_turn_that_left_calls_unread) {
+	turn_begin(turn, ++now_ms);
+	(void)run_open(1);
+	ck_assert(turn_end(turn, false));
+	(void)turn_expire_sessions(turn, true);
+	step(JOURNAL_WROTE);
+	step(JOURNAL_IDLE);
+	now_ms += 2 * LEASE_MS;
+	turn_begin(turn, now_ms);
+	ck_assert(turn_end(turn, false));
+	ck_assert(!turn_is_backlogged(turn));
+	ck_assert_uint_eq(turn_expire_sessions(turn, false), 0);
+	ck_assert_uint_eq(journal_last_position(journal), 1);
+	ck_assert_uint_eq(turn_expire_sessions(turn, true), UINT64_MAX);
+	ck_assert_uint_eq(journal_last_position(journal), 2);
+}
+
+TEST(a_stop_makes_all_durable_and_answers_it) {
 	ck_assert(take_turn(3));
 	turn_begin(turn, ++now_ms);
 	(void)run_open(100);
 	ck_assert(turn_stop(turn));
 	ck_assert_uint_eq(dispatch.settled, 4);
 }
-END_TEST
 
-START_TEST(a_disk_that_failed_is_the_end_and_nothing_more_is_answered) {
+TEST(a_disk_that_failed_is_the_end_and_nothing_more_is_answered) {
 	const struct fake_plan plan = {.fail_change = 2, .error = -EIO};
 
 	ck_assert(take_turn(1));
@@ -259,9 +296,8 @@ START_TEST(a_disk_that_failed_is_the_end_and_nothing_more_is_answered) {
 	ck_assert(!turn_stop(turn));
 	ck_assert_uint_eq(dispatch.settled, 1);
 }
-END_TEST
 
-START_TEST(a_snapshot_begins_when_it_is_due) {
+TEST(a_snapshot_begins_when_it_is_due) {
 	ck_assert(take_turn(2));
 	ck_assert_uint_eq(snapshotter.tries, 0);
 	snapshotter.is_due = true;
@@ -270,13 +306,12 @@ START_TEST(a_snapshot_begins_when_it_is_due) {
 	/* With what was recorded in that turn. */
 	ck_assert_uint_eq(snapshotter.position, 4);
 }
-END_TEST
 
-START_TEST(a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn) {
+TEST(a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn) {
 	uint64_t position = UINT64_MAX;
 
 	turn_begin(turn, ++now_ms);
-	ck_assert_int_eq(dispatch.others.want_snapshot(dispatch.others.context, &position),
+	ck_assert_int_eq(dispatch.others.want_snapshot(dispatch.others.context, true, &position),
 			 SNAPSHOT_BEGINS);
 	ck_assert_uint_eq(position, 0);
 	ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_BEGINS);
@@ -290,24 +325,22 @@ START_TEST(a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn) {
 	ck_assert(take_turn(0));
 	ck_assert_uint_eq(snapshotter.tries, 1);
 }
-END_TEST
 
-START_TEST(one_that_is_wanted_after_the_end_of_a_turn_begins_at_once) {
+TEST(one_that_is_wanted_after_the_end_of_a_turn_begins_at_once) {
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
 	ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_BEGINS);
-	ck_assert_uint_eq(turn_expire_sessions(turn), 0);
+	ck_assert_uint_eq(turn_expire_sessions(turn, true), 0);
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
 	ck_assert_uint_eq(snapshotter.tries, 1);
-	ck_assert_uint_eq(turn_expire_sessions(turn), UINT64_MAX);
+	ck_assert_uint_eq(turn_expire_sessions(turn, true), UINT64_MAX);
 }
-END_TEST
 
-START_TEST(those_wanted_while_one_is_under_way_are_one_when_it_ends) {
-	static const enum snapshotter_news meanwhile[] = {SNAPSHOTTER_WRITING, SNAPSHOTTER_WAITING,
-							  SNAPSHOTTER_PUBLISHING};
-	static const enum snapshotter_news ends[] = {SNAPSHOTTER_PUBLISHED, SNAPSHOTTER_FAILED};
+TEST(those_wanted_while_one_is_under_way_are_one_when_it_ends) {
+	static const enum snapshotter_state meanwhile[] = {SNAPSHOTTER_WRITING, SNAPSHOTTER_WAITING,
+							   SNAPSHOTTER_PUBLISHING};
+	static const enum snapshotter_state ends[] = {SNAPSHOTTER_PUBLISHED, SNAPSHOTTER_FAILED};
 
 	for (unsigned end = 0; end < 2; end++) {
 		snapshotter.tries = 0;
@@ -329,9 +362,102 @@ START_TEST(those_wanted_while_one_is_under_way_are_one_when_it_ends) {
 		ck_assert_uint_eq(snapshotter.tries, 2);
 	}
 }
-END_TEST
 
-START_TEST(one_that_cannot_begin_is_not_tried_again_and_again) {
+static enum snapshot_answer ask_for_snapshot(bool is_root) {
+	uint64_t position;
+
+	return dispatch.others.want_snapshot(dispatch.others.context, is_root, &position);
+}
+
+/* One that takes `took_ms`. */
+static void take_snapshot(uint64_t took_ms) {
+	snapshotter.tries = 0;
+	ck_assert_int_eq(ask_for_snapshot(true), SNAPSHOT_BEGINS);
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(snapshotter.tries, 1);
+	now_ms += took_ms - 1;
+	snapshotter.news = SNAPSHOTTER_PUBLISHED;
+	ck_assert(take_turn(1));
+}
+
+TEST(after_a_snapshot_the_next_one_waits_ten_times_as_long_but_for_root) {
+	enum { TOOK_MS = 100, REST_MS = SNAPSHOT_REST_FACTOR * TOOK_MS + SNAPSHOT_REST_MIN_MS };
+
+	take_snapshot(TOOK_MS);
+	uint64_t end_ms = now_ms;
+	for (unsigned i = 0; i < 5; i++) {
+		ck_assert_int_eq(ask_for_snapshot(false), SNAPSHOT_NEXT);
+		ck_assert(take_turn(1));
+		ck_assert_uint_le(turn_expire_sessions(turn, true), end_ms + REST_MS - now_ms);
+	}
+	now_ms = end_ms + REST_MS - 2;
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(snapshotter.tries, 1);
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(snapshotter.tries, 2);
+	ck_assert_uint_eq(snapshotter.position, journal_last_position(journal));
+
+	snapshotter.news = SNAPSHOTTER_FAILED;
+	ck_assert(take_turn(1));
+	ck_assert_int_eq(ask_for_snapshot(false), SNAPSHOT_NEXT);
+	ck_assert_int_eq(ask_for_snapshot(true), SNAPSHOT_BEGINS);
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(snapshotter.tries, 3);
+	/* That one was for both. */
+	snapshotter.news = SNAPSHOTTER_PUBLISHED;
+	for (unsigned i = 0; i < 10; i++) {
+		now_ms += REST_MS;
+		ck_assert(take_turn(1));
+	}
+	ck_assert_uint_eq(snapshotter.tries, 3);
+}
+
+TEST(while_one_that_rested_waits_for_large_pages_the_loop_sleeps) {
+	struct huge_pages pages = {.event = -1};
+	const struct turn_options options = {.service = service,
+					     .program = 4711,
+					     .journal = journal,
+					     .snapshotter = &snapshotter,
+					     .huge_pages = &pages};
+
+	turn_free(turn);
+	turn = turn_new(&options);
+	ck_assert_ptr_nonnull(turn);
+	take_snapshot(1);
+	ck_assert_int_eq(ask_for_snapshot(false), SNAPSHOT_NEXT);
+	now_ms += SNAPSHOT_REST_FACTOR + SNAPSHOT_REST_MIN_MS;
+	/* As if its thread was at work. */
+	pages.event = INT_MAX;
+	pages.has_thread = true;
+	ck_assert(take_turn(0));
+	ck_assert_uint_gt(turn_expire_sessions(turn, true), 0);
+	ck_assert_uint_eq(snapshotter.tries, 1);
+	pages.event = -1;
+	ck_assert(take_turn(0));
+	ck_assert_uint_eq(snapshotter.tries, 2);
+}
+
+TEST(so_many_calls_that_wait_put_the_disk_behind) {
+	ck_assert(!turn_is_backlogged(turn));
+	dispatch.is_backlogged = true;
+	ck_assert(turn_is_backlogged(turn));
+}
+
+TEST(a_turn_is_due_when_a_call_has_waited_long_enough) {
+	dispatch.waiting_due_ms = 17;
+	ck_assert(take_turn(1));
+	ck_assert_uint_eq(dispatch.ended_turns, 1);
+	ck_assert_uint_eq(turn_expire_sessions(turn, true), 17);
+	dispatch.waiting_due_ms = UINT64_MAX;
+}
+
+TEST(replies_made_by_the_end_of_a_ttl_leave_in_a_turn_that_comes_at_once) {
+	ck_assert(take_turn(1));
+	dispatch.has_run = true;
+	ck_assert_uint_eq(turn_expire_sessions(turn, true), 0);
+}
+
+TEST(one_that_cannot_begin_is_not_tried_again_and_again) {
 	snapshotter.is_refused = true;
 	(void)turn_request_snapshot(turn);
 	ck_assert(take_turn(1));
@@ -341,21 +467,19 @@ START_TEST(one_that_cannot_begin_is_not_tried_again_and_again) {
 	ck_assert(take_turn(1));
 	ck_assert_uint_eq(snapshotter.tries, 2);
 }
-END_TEST
 
-START_TEST(without_a_journal_there_are_no_snapshots_and_nothing_waits) {
+TEST(without_a_journal_there_are_no_snapshots_and_nothing_waits) {
 	turn_free(turn);
 	open_turn(NULL, NULL);
 	ck_assert_int_eq(turn_request_snapshot(turn), SNAPSHOT_NO_JOURNAL);
 	turn_begin(turn, ++now_ms);
 	ck_assert(turn_end(turn, false));
 	ck_assert(!turn_is_backlogged(turn));
-	ck_assert_uint_eq(turn_expire_sessions(turn), UINT64_MAX);
+	ck_assert_uint_eq(turn_expire_sessions(turn, true), UINT64_MAX);
 	ck_assert(turn_stop(turn));
 }
-END_TEST
 
-START_TEST(what_a_published_snapshot_holds_is_forgotten) {
+TEST(what_a_published_snapshot_holds_is_forgotten) {
 	size_t size = 0;
 	unsigned segments = 0;
 
@@ -374,32 +498,8 @@ START_TEST(what_a_published_snapshot_holds_is_forgotten) {
 	step(JOURNAL_IDLE);
 	ck_assert_ptr_null(fake_disk_bytes(world.disk, "journal-0000000000000001", &size));
 }
-END_TEST
 
-START_TEST(when_nobody_knows_what_the_disk_holds_after_a_snapshot_it_stops) {
+TEST(when_it_is_unknown_what_the_disk_holds_after_a_snapshot_it_stops) {
 	snapshotter.news = SNAPSHOTTER_BROKEN;
 	ck_assert(!take_turn(0));
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, nothing_is_answered_before_it_is_durable);
-	tcase_add_test(tests, a_turn_that_waits_for_the_disk_answers_at_once);
-	tcase_add_test(tests, a_disk_that_fails_while_the_turn_waits_is_the_end);
-	tcase_add_test(tests, what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too);
-	tcase_add_test(tests, a_stop_makes_all_durable_and_answers_it);
-	tcase_add_test(tests, a_disk_that_failed_is_the_end_and_nothing_more_is_answered);
-	tcase_add_test(tests, a_snapshot_begins_when_it_is_due);
-	tcase_add_test(tests, a_snapshot_that_is_wanted_begins_at_the_end_of_the_turn);
-	tcase_add_test(tests, one_that_is_wanted_after_the_end_of_a_turn_begins_at_once);
-	tcase_add_test(tests, those_wanted_while_one_is_under_way_are_one_when_it_ends);
-	tcase_add_test(tests, one_that_cannot_begin_is_not_tried_again_and_again);
-	tcase_add_test(tests, without_a_journal_there_are_no_snapshots_and_nothing_waits);
-	tcase_add_test(tests, what_a_published_snapshot_holds_is_forgotten);
-	tcase_add_test(tests, when_nobody_knows_what_the_disk_holds_after_a_snapshot_it_stops);
-}
-
-int main(void) {
-	return run_suite("turn", add);
 }

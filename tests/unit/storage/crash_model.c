@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "crash_model.h"
 
-#include "journal_world.h"
+#include "journal_fixture.h"
 
 const char *const model_keys[RUN_KEYS] = {"a", "b", "key", "another key", "k5", "k6"};
 
@@ -65,6 +65,11 @@ void model_apply(struct crash_model *model, const struct operation *operation, u
 	case OPERATION_PUT:
 	case OPERATION_APPEND:
 		model_write(model, operation, position, reply);
+		break;
+	case OPERATION_DELETE:
+	case OPERATION_TXN:
+	case OPERATION_END:
+		must(false, "an operation that this model knows");
 		break;
 	}
 }

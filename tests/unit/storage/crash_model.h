@@ -4,7 +4,7 @@
 
 /*
  * crash_model.h - what some keys and sessions must hold after some operations, by a few lines that
- * nobody can get wrong.
+ * cannot be wrong.
  */
 
 #include "core/operation.h"

@@ -5,11 +5,7 @@
 #include "log.h"
 
 uint64_t run_draw(struct run *run, uint64_t below) {
-	uint64_t z = run->chance += 0x9e3779b97f4a7c15;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return (z ^ (z >> 31)) % below;
+	return prng_below(&run->prng, below);
 }
 
 /* --- Predicting ------------------------------------------------------------------------------ */
@@ -72,12 +68,12 @@ static uint64_t record(void *journal, const struct operation *operation, uint64_
 
 /* NULL: no memory. */
 static struct service *make_service(struct run *run) {
-	struct identity identity = {.epoch = EPOCH, .seed = 1};
+	struct server_identity identity = {.epoch = EPOCH, .seed = 1};
 	const struct service_limits limits = {.value_max = RUN_VALUE_MAX,
 					      .memory_max = 1 << 30,
 					      .sessions_max = RUN_SESSIONS,
 					      .lease_ms = RUN_LEASE_MS};
-	const struct recorder recorder = {.journal = run, .reserve = reserve, .record = record};
+	const struct journal_sink recorder = {.journal = run, .reserve = reserve, .record = record};
 
 	memcpy(identity.store, run->recovery.store, STORE_ID_SIZE);
 	return service_new(&identity, &limits, &recorder);
@@ -205,9 +201,9 @@ bool run_answer(struct run *run) {
 
 /* For one more call in this batch. */
 static bool has_room(const struct run *run) {
-	size_t more = CODEC_HEADER_SIZE + KEY_MAX + RUN_VALUE_MAX;
+	size_t more = OPERATION_HEADER_SIZE + KEY_MAX + RUN_VALUE_MAX;
 
-	return journal_file_batch_size(run->journal.payload + more) <=
+	return batch_size(run->journal.payload + more) <=
 	       journal_file_segment_room(run->journal.file);
 }
 
@@ -223,7 +219,7 @@ bool run_go_on(struct run *run, unsigned steps) {
 		if (!has_spare)
 			return false;
 		step(run);
-		if (!snapshots_tend(run))
+		if (!snapshots_step(run))
 			return false;
 		if ((run_draw(run, 3) == 0 || !has_room(run)) && !run_answer(run))
 			return false;
@@ -268,7 +264,7 @@ static uint64_t taken_by_snapshot(struct run *run, uint64_t client_id, size_t sl
 	uint64_t position = run->recovery.snapshot.position;
 	const struct crash_model *saved = snapshots_find(run, position);
 
-	must(position == 0 || saved != NULL, "a snapshot that nobody took");
+	must(position == 0 || saved != NULL, "a snapshot that was not taken");
 	for (size_t i = 0; saved != NULL && i < RUN_SESSIONS; i++)
 		if (saved->sessions[i].client_id == client_id)
 			return saved->sessions[i].taken[slot];
@@ -277,7 +273,6 @@ static uint64_t taken_by_snapshot(struct run *run, uint64_t client_id, size_t sl
 
 /* Every entry, and every remembered reply. */
 static void assert_same_state(struct run *run, const char *complain) {
-	struct service_counters counters;
 	uint64_t sessions = 0;
 	uint64_t entries = 0;
 	struct reply reply;
@@ -318,8 +313,8 @@ static void assert_same_state(struct run *run, const char *complain) {
 
 		send_write(run, &late, complain);
 	}
-	service_get_stats(run->service, &counters);
-	if (counters.keys != entries || counters.sessions != sessions)
+	if (service_key_count(run->service) != entries ||
+	    service_session_count(run->service) != sessions)
 		ck_abort_msg("%s: other keys or sessions", complain);
 }
 
@@ -357,7 +352,7 @@ static void remember(struct run *run, const struct run *from, uint64_t count) {
 	}
 	run->durable = run->model = count == from->journal.durable ? from->durable : from->model;
 	run->journal.durable = count;
-	run->chance = from->chance;
+	run->prng.state = from->prng.state;
 	run->now_ms = from->now_ms;
 	run->next_id = from->next_id;
 	run->seq = from->seq;
@@ -411,7 +406,7 @@ struct run *run_new(uint64_t seed, uint64_t segment_size) {
 	struct run *run = calloc(1, sizeof(*run));
 
 	must(run != NULL, "run");
-	run->chance = seed;
+	run->prng.state = seed;
 	run->now_ms = 1;
 	run->next_id = 1000;
 	log_open("recovery", -1);

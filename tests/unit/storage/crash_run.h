@@ -9,7 +9,8 @@
  */
 
 #include "crash_model.h"
-#include "journal_world.h"
+#include "journal_fixture.h"
+#include "prng.h"
 #include "storage/recovery.h"
 
 enum {
@@ -33,7 +34,7 @@ struct crash_snapshots {
 		struct crash_model model;
 	} saved[RUN_SAVED];
 	size_t saved_next;
-	struct disk beside; /* the disk, while the journal's thread uses it, too */
+	struct vfs beside; /* the disk, while the journal's thread uses it, too */
 };
 
 /*
@@ -57,7 +58,7 @@ struct run {
 	 * which kvd may refuse to start. May be NULL.
 	 */
 	bool (*product)(bool begins);
-	uint64_t chance;
+	struct prng prng;
 	uint64_t now_ms;
 	uint64_t next_id;
 	uint64_t seq;

@@ -23,69 +23,69 @@ static void work(struct run *run) {
 	}
 }
 
-static const struct disk *disk_of(void *context) {
+static const struct vfs *disk_of(void *context) {
 	struct run *run = context;
 
 	work(run);
-	return &run->recovery.disk;
+	return &run->recovery.vfs;
 }
 
-static int open_file(void *context, const char *name, enum disk_mode mode) {
-	const struct disk *disk = disk_of(context);
+static int open_file(void *context, const char *name, enum vfs_mode mode) {
+	const struct vfs *disk = disk_of(context);
 
 	return disk->open(disk->context, name, mode);
 }
 
 static void close_file(void *context, int file) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	disk->close(disk->context, file);
 }
 
 static int64_t read_file(void *context, int file, void *data, size_t size, uint64_t offset) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	return disk->read(disk->context, file, data, size, offset);
 }
 
 static int write_file(void *context, int file, const void *data, size_t size, uint64_t offset) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	return disk->write(disk->context, file, data, size, offset);
 }
 
 static int sync_file(void *context, int file) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	return disk->sync(disk->context, file);
 }
 
 static int sync_names(void *context) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	return disk->sync_names(disk->context);
 }
 
 static int rename_file(void *context, const char *from, const char *to) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	return disk->rename(disk->context, from, to);
 }
 
 static int remove_file(void *context, const char *name) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	return disk->remove(disk->context, name);
 }
 
-static int list_files(void *context, disk_each *each, void *argument) {
-	const struct disk *disk = disk_of(context);
+static int list_files(void *context, vfs_each *each, void *argument) {
+	const struct vfs *disk = disk_of(context);
 
 	return disk->list(disk->context, each, argument);
 }
 
 static int64_t size_of_file(void *context, int file) {
-	const struct disk *disk = disk_of(context);
+	const struct vfs *disk = disk_of(context);
 
 	return disk->size(disk->context, file);
 }
@@ -99,17 +99,17 @@ void snapshots_begin(struct run *run, const struct run *from) {
 		memcpy(snapshots->saved, from->snapshots.saved, sizeof(snapshots->saved));
 		snapshots->saved_next = from->snapshots.saved_next;
 	}
-	snapshots->beside = (struct disk){.context = run,
-					  .open = open_file,
-					  .close = close_file,
-					  .read = read_file,
-					  .write = write_file,
-					  .sync = sync_file,
-					  .sync_names = sync_names,
-					  .rename = rename_file,
-					  .remove = remove_file,
-					  .list = list_files,
-					  .size = size_of_file};
+	snapshots->beside = (struct vfs){.context = run,
+					 .open = open_file,
+					 .close = close_file,
+					 .read = read_file,
+					 .write = write_file,
+					 .sync = sync_file,
+					 .sync_names = sync_names,
+					 .rename = rename_file,
+					 .remove = remove_file,
+					 .list = list_files,
+					 .size = size_of_file};
 }
 
 const struct crash_model *snapshots_find(const struct run *run, uint64_t position) {
@@ -164,7 +164,7 @@ static void publish(struct run *run) {
 	}
 }
 
-bool snapshots_tend(struct run *run) {
+bool snapshots_step(struct run *run) {
 	(void)run_product(run, true);
 	switch (run->snapshots.phase) {
 	case SNAPSHOT_NONE:
@@ -184,6 +184,6 @@ bool snapshots_tend(struct run *run) {
 
 void snapshots_end(struct run *run) {
 	if (run->journal.file != NULL && run->snapshots.phase == SNAPSHOT_WRITTEN)
-		(void)snapshot_discard(&run->recovery.disk);
+		(void)snapshot_discard(&run->recovery.vfs);
 	run->snapshots.phase = SNAPSHOT_NONE;
 }

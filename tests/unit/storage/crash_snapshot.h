@@ -14,7 +14,7 @@ void snapshots_begin(struct run *run, const struct run *from);
 /* The model as it was when the snapshot of that position was written. NULL: there was none. */
 const struct crash_model *snapshots_find(const struct run *run, uint64_t position);
 /* Goes on with one, or begins one now and then. False: the process must stop. */
-bool snapshots_tend(struct run *run);
+bool snapshots_step(struct run *run);
 /* Gives up the one under way. */
 void snapshots_end(struct run *run);
 

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/journal_format.h"
-#include "storage/journal_scan.h"
 #include "le.h"
+#include "storage/crc32c.h"
+#include "storage/journal_scan.h"
 #include "storage/snapshot.h"
 
 enum {
@@ -17,14 +17,18 @@ enum {
 	KIND_SNAPSHOT = 1,
 	KIND_UNFINISHED = 2,
 	KIND_SPARE = 3,
-	KINDS = 4,
+	KIND_MANIFEST = 4,
+	KINDS = 5,
 	/* See snapshot.h. */
 	SNAPSHOT_HEADER_SIZE = 64,
 	CHUNK_HEAD_SIZE = 8,
 	TOTAL_SIZE = 8,
+	/* See manifest.h. */
+	MANIFEST_RECORD_SIZE = 64,
+	MANIFEST_PLACE_SIZE = 4096,
 };
 
-static void file_name(unsigned kind, uint8_t number, char name[DISK_NAME_MAX]) {
+static void file_name(unsigned kind, uint8_t number, char name[VFS_NAME_MAX]) {
 	switch (kind) {
 	case KIND_SEGMENT:
 		segment_name(number, name);
@@ -34,6 +38,9 @@ static void file_name(unsigned kind, uint8_t number, char name[DISK_NAME_MAX]) {
 		break;
 	case KIND_UNFINISHED:
 		memcpy(name, "snapshot.tmp", sizeof("snapshot.tmp"));
+		break;
+	case KIND_MANIFEST:
+		memcpy(name, "manifest", sizeof("manifest"));
 		break;
 	default:
 		memcpy(name, "spare", sizeof("spare"));
@@ -79,6 +86,12 @@ static void mend_snapshot(uint8_t *bytes, size_t size) {
 	}
 }
 
+/* Of the two records: see manifest.h. */
+static void mend_manifest(uint8_t *bytes, size_t size) {
+	for (size_t at = 0; at + MANIFEST_RECORD_SIZE <= size; at += MANIFEST_PLACE_SIZE)
+		le_put32(bytes + at + 8, crc32c(0, bytes + at + 12, MANIFEST_RECORD_SIZE - 12));
+}
+
 /* --- Images --------------------------------------------------------------------------------- */
 
 void image_read(struct fake_disk *disk, const uint8_t *data, size_t size) {
@@ -86,7 +99,7 @@ void image_read(struct fake_disk *disk, const uint8_t *data, size_t size) {
 		unsigned kind = (data[0] & ~IMAGE_MENDED) % KINDS;
 		size_t whole = (size_t)le_get16(data + 2) * UNIT;
 		size_t stored = le_get16(data + 4);
-		char name[DISK_NAME_MAX];
+		char name[VFS_NAME_MAX];
 		uint8_t *bytes;
 		size_t there;
 
@@ -102,6 +115,8 @@ void image_read(struct fake_disk *disk, const uint8_t *data, size_t size) {
 			mend_segment(bytes, whole);
 		if ((data[0] & IMAGE_MENDED) != 0 && kind == KIND_SNAPSHOT)
 			mend_snapshot(bytes, whole);
+		if ((data[0] & IMAGE_MENDED) != 0 && kind == KIND_MANIFEST)
+			mend_manifest(bytes, whole);
 		fake_disk_add(disk, name);
 		fake_disk_poke(disk, name, 0, bytes, whole);
 		free(bytes);
@@ -131,6 +146,8 @@ static bool write_file(void *context, const char *name) {
 		kind = KIND_SNAPSHOT;
 	else if (strcmp(name, "snapshot.tmp") == 0)
 		kind = KIND_UNFINISHED;
+	else if (strcmp(name, manifest_name) == 0)
+		kind = KIND_MANIFEST;
 	bytes = fake_disk_bytes(writing->disk, name, &size);
 	stored = size;
 	while (kind != KIND_SNAPSHOT && stored > 0 && bytes[stored - 1] == 0)
@@ -148,7 +165,7 @@ static bool write_file(void *context, const char *name) {
 
 size_t image_write(struct fake_disk *disk, uint8_t to[IMAGE_MAX]) {
 	struct writing writing = {.disk = disk, .to = to};
-	struct disk *table = fake_disk_of(disk);
+	struct vfs *table = fake_disk_of(disk);
 
 	(void)table->list(table->context, write_file, &writing);
 	return writing.size;

@@ -9,8 +9,8 @@
  *	stored (2), that many bytes; the rest of the file is zeros; and so on
  *
  * Numbers are little-endian. The kind is 0 for segments, 1 for snapshots, 2 for "snapshot.tmp", 3
- * for "spare", modulo 4. With IMAGE_MENDED set the checksums are made right after the file was
- * filled, so that a fuzzer gets behind them.
+ * for "spare", 4 for "manifest", modulo 5. With IMAGE_MENDED set the checksums are made right after
+ *the file was filled, so that a fuzzer gets behind them.
  */
 
 #include "fake_disk.h"

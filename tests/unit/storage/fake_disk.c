@@ -10,16 +10,17 @@
 
 #include "fake_file.h"
 #include "fake_names.h"
+#include "prng.h"
 
 enum {
-	LAST_SIZE = 16 + 2 * DISK_NAME_MAX,
+	LAST_SIZE = 16 + 2 * VFS_NAME_MAX,
 	ROOM_WITHOUT_LIMIT = 1 << 30, /* bytes that are free */
 };
 
 struct fake_disk {
-	struct disk table;
+	struct vfs table;
 	struct fake_plan plan;
-	uint64_t chance;
+	struct prng prng;
 	uint64_t calls;
 	uint64_t changes;
 	bool has_struck;
@@ -38,15 +39,6 @@ struct fake_disk {
 	size_t open_count;
 	pthread_mutex_t mutex;
 };
-
-/* splitmix64 */
-static uint64_t draw(struct fake_disk *disk) {
-	uint64_t z = disk->chance += 0x9e3779b97f4a7c15;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
 
 /* --- Names --------------------------------------------------------------------------------------
  */
@@ -165,7 +157,7 @@ static bool happens(struct fake_disk *disk, enum fate fate) {
 	case FATE_CRASH:
 		return disk->plan.crash_bytes > 0;
 	case FATE_FAIL:
-		return !disk->plan.does_nothing && draw(disk) % 2 == 0;
+		return !disk->plan.does_nothing && prng_next(&disk->prng) % 2 == 0;
 	case FATE_DEAD:
 		break;
 	}
@@ -194,7 +186,7 @@ static bool keep_by_luck(void *context, size_t thing) {
 	struct luck *luck = context;
 
 	(void)thing;
-	return luck->mode == 1 || (luck->mode == 2 && draw(luck->disk) % 2 == 0);
+	return luck->mode == 1 || (luck->mode == 2 && prng_next(&luck->disk->prng) % 2 == 0);
 }
 
 /* Which of the things pending a sync takes in. NULL: they stay pending. */
@@ -202,11 +194,11 @@ static keep_function *sync_takes(struct fake_disk *disk, enum fate fate, struct 
 	*luck = (struct luck){.disk = disk};
 	if (fate != FATE_FAIL)
 		return happens(disk, fate) ? keep_all : NULL;
-	luck->mode = disk->plan.does_nothing ? 0 : draw(disk) % 3;
+	luck->mode = disk->plan.does_nothing ? 0 : prng_next(&disk->prng) % 3;
 	return keep_by_luck;
 }
 
-/* --- The functions of struct disk ---------------------------------------------------------------
+/* --- The functions of struct vfs ---------------------------------------------------------------
  */
 
 static const char *name_of(const struct fake_disk *disk, int handle) {
@@ -216,9 +208,9 @@ static const char *name_of(const struct fake_disk *disk, int handle) {
 	return "a file without a name";
 }
 
-static int open_file(void *context, const char *name, enum disk_mode mode) {
+static int open_file(void *context, const char *name, enum vfs_mode mode) {
 	struct fake_disk *disk = context;
-	bool creates = mode == DISK_CREATE;
+	bool creates = mode == VFS_CREATE || mode == VFS_PREALLOCATE;
 	enum fate fate = enter(disk, creates ? "create" : "open", name, creates);
 	const struct name *found = names_find(&disk->cache, name);
 	size_t handle = 0;
@@ -226,8 +218,12 @@ static int open_file(void *context, const char *name, enum disk_mode mode) {
 
 	if (fate == FATE_WORK && (creates ? found != NULL : found == NULL))
 		return leave(disk, creates ? -EEXIST : -ENOENT);
-	if (creates && found == NULL && happens(disk, fate))
-		change_names(disk, "", name, new_file(disk));
+	if (creates && found == NULL && happens(disk, fate)) {
+		size_t made = new_file(disk);
+
+		disk->files[made]->is_in_place = mode == VFS_PREALLOCATE;
+		change_names(disk, "", name, made);
+	}
 	if (fate != FATE_WORK)
 		return leave(disk, answer_of(disk, fate));
 	file = names_find(&disk->cache, name)->file;
@@ -291,7 +287,7 @@ static int write_file(void *context, int handle, const void *data, size_t size, 
 		done = disk->plan.crash_bytes < size ? disk->plan.crash_bytes : size;
 		break;
 	case FATE_FAIL:
-		done = disk->plan.does_nothing ? 0 : draw(disk) % (size + 1);
+		done = disk->plan.does_nothing ? 0 : prng_next(&disk->prng) % (size + 1);
 		break;
 	case FATE_DEAD:
 		break;
@@ -299,6 +295,8 @@ static int write_file(void *context, int handle, const void *data, size_t size, 
 	grown = offset + done > disk->files[file]->cache.size
 		    ? offset + done - disk->files[file]->cache.size
 		    : 0;
+	if (disk->plan.is_copy_on_write && !disk->files[file]->is_in_place)
+		grown = done;
 	if (disk->plan.capacity > 0 && grown > 0 && used(disk) + grown > disk->plan.capacity) {
 		done = 0;
 		answer = -ENOSPC;
@@ -357,7 +355,7 @@ static int remove_file(void *context, const char *text) {
 	return leave(disk, answer_of(disk, fate));
 }
 
-static int list_files(void *context, disk_each *each, void *argument) {
+static int list_files(void *context, vfs_each *each, void *argument) {
 	struct fake_disk *disk = context;
 	enum fate fate = enter(disk, "list", "the names", false);
 	struct names names = names_clone(&disk->cache);
@@ -389,26 +387,39 @@ static int64_t room_of_disk(void *context) {
 	return leave(disk, taken < capacity ? (int)(capacity - taken) : 0);
 }
 
+static bool is_linked(void *context, int handle, const char *name) {
+	struct fake_disk *disk = context;
+	const struct name *found;
+	bool is;
+
+	(void)pthread_mutex_lock(&disk->mutex);
+	found = names_find(&disk->cache, name);
+	is = found != NULL && found->file == disk->open[handle];
+	(void)leave(disk, 0);
+	return is;
+}
+
 /* --- The test's side ----------------------------------------------------------------------------
  */
 
-static struct fake_disk *make(uint64_t chance) {
+static struct fake_disk *make(uint64_t seed) {
 	struct fake_disk *disk = resized(NULL, sizeof(*disk));
 
 	memset(disk, 0, sizeof(*disk));
-	disk->chance = chance;
-	disk->table = (struct disk){.context = disk,
-				    .open = open_file,
-				    .close = close_file,
-				    .read = read_file,
-				    .write = write_file,
-				    .sync = sync_file,
-				    .sync_names = sync_names,
-				    .rename = rename_file,
-				    .remove = remove_file,
-				    .list = list_files,
-				    .size = size_of_file,
-				    .room = room_of_disk};
+	disk->prng.state = seed;
+	disk->table = (struct vfs){.context = disk,
+				   .open = open_file,
+				   .close = close_file,
+				   .read = read_file,
+				   .write = write_file,
+				   .sync = sync_file,
+				   .sync_names = sync_names,
+				   .rename = rename_file,
+				   .remove = remove_file,
+				   .list = list_files,
+				   .size = size_of_file,
+				   .is_linked = is_linked,
+				   .room = room_of_disk};
 	(void)pthread_mutex_init(&disk->mutex, NULL);
 	return disk;
 }
@@ -418,7 +429,7 @@ struct fake_disk *fake_disk_new(uint64_t seed) {
 }
 
 struct fake_disk *fake_disk_copy(const struct fake_disk *from) {
-	struct fake_disk *disk = make(from->chance);
+	struct fake_disk *disk = make(from->prng.state);
 	size_t changes = from->name_changes_count * sizeof(*from->name_changes);
 
 	disk->has_lost_names = from->has_lost_names;
@@ -452,7 +463,7 @@ void fake_disk_free(struct fake_disk *disk) {
 	free(disk);
 }
 
-struct disk *fake_disk_of(struct fake_disk *disk) {
+struct vfs *fake_disk_of(struct fake_disk *disk) {
 	return &disk->table;
 }
 

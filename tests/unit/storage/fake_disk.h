@@ -11,11 +11,11 @@
  * made, renamed or removed is kept or lost until the names are synced. A rename is atomic.
  *
  * A sync that fails answers -EIO. From then on what was pending counts as clean: the cache shows
- * it, no later sync writes it, and of the disk nobody knows. The same for names, but that all later
- * syncs of names fail until the process ends, as disk.h says.
+ * it, no later sync writes it, and what the disk has of it is unknown. The same for names, but that
+ * all later syncs of names fail until the process ends, as vfs.h says.
  *
  * What is left open in this picture is drawn from the disk's own chance: the same seed and the same
- * calls make the same run. Many threads may call its functions (struct disk) and fake_disk_plan();
+ * calls make the same run. Many threads may call its functions (struct vfs) and fake_disk_plan();
  * all else is for one.
  */
 
@@ -29,7 +29,7 @@ enum { FAKE_SECTOR = 512 };
 
 struct fake_disk;
 
-/* Calls are the functions of struct disk but close; changes those that are no mere reading. */
+/* Calls are the functions of struct vfs but close; changes those that are no mere reading. */
 struct fake_plan {
 	/*
 	 * This change (the first is 1) and all later calls answer -EIO, as if the process died in
@@ -53,6 +53,9 @@ struct fake_plan {
 
 	/* Bytes in all files; more is -ENOSPC. 0: no limit. */
 	uint64_t capacity;
+	/* Bytes that replace others need as much again, unless the file was made to be filled in
+	   advance (VFS_PREALLOCATE). */
+	bool is_copy_on_write;
 
 	/* Called before each change; it may copy the disk. NULL: none. */
 	void (*before)(void *context, struct fake_disk *disk, uint64_t change);
@@ -66,7 +69,7 @@ struct fake_disk *fake_disk_copy(const struct fake_disk *disk);
 void fake_disk_free(struct fake_disk *disk);
 
 /* The functions of it; they live as long as it does. */
-struct disk *fake_disk_of(struct fake_disk *disk);
+struct vfs *fake_disk_of(struct fake_disk *disk);
 
 /* Counts calls and changes anew. NULL: nothing is planned. */
 void fake_disk_plan(struct fake_disk *disk, const struct fake_plan *plan);

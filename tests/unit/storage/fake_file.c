@@ -71,6 +71,7 @@ struct body *body_own(struct body **place) {
 	if (shared->holders == 1)
 		return shared;
 	body = body_new();
+	body->is_in_place = shared->is_in_place;
 	body->cache = bytes_clone(shared->cache);
 	body->disk = bytes_clone(shared->disk);
 	body->pending_count = shared->pending_count;

@@ -29,6 +29,7 @@ struct body {
 	struct bytes disk;
 	struct pending *pending;
 	size_t pending_count;
+	bool is_in_place; /* bytes that replace others need no space, whatever the file system */
 };
 
 /* realloc() that ends the test program if there is no memory. */
@@ -37,7 +38,7 @@ void *resized(void *block, size_t size);
 struct body *body_new(void);
 /* NULL is fine. */
 void body_drop(struct body *body);
-/* *body is made one that nobody else holds. */
+/* *body is made one that has no other owner. */
 struct body *body_own(struct body **body);
 
 void body_write(struct body *body, size_t offset, const void *data, size_t size);

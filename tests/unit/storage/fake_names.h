@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "storage/vfs.h"
 #include "fake_file.h"
+#include "storage/vfs.h"
 
 struct name {
-	char text[DISK_NAME_MAX];
+	char text[VFS_NAME_MAX];
 	size_t file;
 };
 
@@ -22,8 +22,8 @@ struct names {
 
 /* `from` empty: a new name; `to` empty: one removed. */
 struct name_change {
-	char from[DISK_NAME_MAX];
-	char to[DISK_NAME_MAX];
+	char from[VFS_NAME_MAX];
+	char to[VFS_NAME_MAX];
 	size_t file;
 };
 

@@ -9,9 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <check.h>
-
 #include "storage/huge_pages.h"
+#include "test.h"
 
 enum {
 	LARGE = 2 << 20,
@@ -19,11 +18,11 @@ enum {
 	READY_MS = 100000, /* long: a machine may have much to do */
 };
 
-static struct heap heap;
+static struct huge_pages heap;
 static char *block; /* all touched */
 static char *empty; /* hardly touched */
 
-/* Whether large pages can be had, and are made for nobody who did not ask. */
+/* Whether large pages can be had, and are made only on request. */
 static bool is_able(void) {
 	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
 	char modes[64] = "";
@@ -104,7 +103,9 @@ static void await(void) {
 	ck_assert_int_eq(poll(&news, 1, 0), 0);
 }
 
-START_TEST(what_is_in_use_is_in_large_pages_when_it_is_ready) {
+CASE(huge_pages, .setup = start, .teardown = stop, .seconds = 300);
+
+TEST(what_is_in_use_is_in_large_pages_when_it_is_ready) {
 	if (!is_able())
 		return;
 	await();
@@ -113,9 +114,8 @@ START_TEST(what_is_in_use_is_in_large_pages_when_it_is_ready) {
 	for (size_t at = 4096; at < BLOCK - 4096; at += 1001)
 		ck_assert_int_eq(block[at], 1);
 }
-END_TEST
 
-START_TEST(what_is_hardly_used_takes_no_more_memory) {
+TEST(what_is_hardly_used_takes_no_more_memory) {
 	long before = field_of(empty + 4096, "Rss:");
 
 	if (!is_able())
@@ -123,9 +123,8 @@ START_TEST(what_is_hardly_used_takes_no_more_memory) {
 	await();
 	ck_assert_int_eq(field_of(empty + 4096, "Rss:"), before);
 }
-END_TEST
 
-START_TEST(pages_that_a_child_had_split_become_large_again) {
+TEST(pages_that_a_child_had_split_become_large_again) {
 	pid_t child;
 
 	if (!is_able())
@@ -144,17 +143,15 @@ START_TEST(pages_that_a_child_had_split_become_large_again) {
 	await();
 	ck_assert_int_ge(field_of(block + 4096, "AnonHugePages:"), (BLOCK - 2 * LARGE) >> 10);
 }
-END_TEST
 
-START_TEST(it_can_be_closed_while_the_thread_is_at_work) {
+TEST(it_can_be_closed_while_the_thread_is_at_work) {
 	ck_assert(!huge_pages_collapse(&heap));
 	huge_pages_destroy(&heap);
 	ck_assert_int_eq(huge_pages_fd(&heap), -1);
 	ck_assert(huge_pages_collapse(&heap));
 }
-END_TEST
 
-START_TEST(memory_that_goes_meanwhile_does_no_harm) {
+TEST(memory_that_goes_meanwhile_does_no_harm) {
 	ck_assert(!huge_pages_collapse(&heap));
 	for (unsigned i = 0; i < 200; i++) {
 		char *memory = map();
@@ -166,30 +163,4 @@ START_TEST(memory_that_goes_meanwhile_does_no_harm) {
 	while (!huge_pages_collapse(&heap))
 		;
 	huge_pages_advise(&heap);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_set_timeout(tests, 300);
-	tcase_add_test(tests, what_is_in_use_is_in_large_pages_when_it_is_ready);
-	tcase_add_test(tests, what_is_hardly_used_takes_no_more_memory);
-	tcase_add_test(tests, pages_that_a_child_had_split_become_large_again);
-	tcase_add_test(tests, it_can_be_closed_while_the_thread_is_at_work);
-	tcase_add_test(tests, memory_that_goes_meanwhile_does_no_harm);
-}
-
-int main(void) {
-	Suite *suite = suite_create("heap");
-	TCase *tests = tcase_create("heap");
-	SRunner *runner;
-	int failed;
-
-	add(tests);
-	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

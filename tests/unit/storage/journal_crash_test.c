@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "crash_run.h"
+#include "test.h"
 
 enum {
 	USUAL_STEPS = 4000,
@@ -70,7 +71,7 @@ enum {
 static struct fake_plan plan_of(const struct ending *ending, uint64_t at) {
 	uint64_t crash_at = at;
 
-	/* Who was refused a snapshot goes on, until something else happens. */
+	/* A server whose snapshot was refused goes on, until something else happens. */
 	if (ending->fails)
 		crash_at = evictions % 2 == 0 ? 0 : at + 1 + evictions / 2 % SOON;
 	/* A cache may drop what it believes to be clean at any time. */
@@ -193,7 +194,7 @@ static void end_well(struct run *run, const char *complain) {
 	run_stop(run, true);
 	next = run_take_up(run, fake_disk_copy(run->journal.disk), complain);
 	must(next != NULL, complain);
-	/* Who wrote nothing leaves no mark. */
+	/* A server that wrote nothing leaves no mark. */
 	must(next->recovery.found.was_stopped || run->journal.durable == run->borrowed,
 	     "the clean stop is not seen");
 	run_free(next);
@@ -208,7 +209,7 @@ static struct run *run_until(const struct fake_plan *plan, uint64_t segment, uns
 	fake_disk_plan(run->journal.disk, plan);
 	if (!run_go_on(run, count)) {
 		ck_assert(fake_disk_struck(run->journal.disk));
-		/* Who lives, if only to hear of an error, stops. */
+		/* A server that lives, if only to hear of an error, stops. */
 		run_stop(run, false);
 	}
 	return run;
@@ -226,7 +227,9 @@ static bool is_write(const struct fake_disk *disk) {
 	return strncmp(fake_disk_last(disk), "write", 5) == 0;
 }
 
-START_TEST(after_every_crash_all_that_was_answered_is_there_once) {
+CASE(journal_crash, .seconds = LIMIT_S);
+
+TEST(after_every_crash_all_that_was_answered_is_there_once) {
 	uint64_t changes = changes_of(SMALL_SEGMENT, SHORT_STEPS);
 
 	has_all_patterns = every != 0;
@@ -252,7 +255,6 @@ START_TEST(after_every_crash_all_that_was_answered_is_there_once) {
 	       (unsigned long long)recoveries);
 	ck_assert_uint_gt(changes, 100);
 }
-END_TEST
 
 /* --- Two events ----------------------------------------------------------------------------- */
 
@@ -273,7 +275,7 @@ static void look_after(const struct left *left, const struct run *run, const str
 	(void)snprintf(complain, sizeof(complain), "%s; %s", left->story,
 		       tell(text, disk, ending, at, aftermath));
 	suffer(found, aftermath);
-	/* Who died in recovery answered nobody. */
+	/* A server that died in recovery sent no replies. */
 	end_well(run_take_up(run != NULL ? run : left->run, found, complain), complain);
 }
 
@@ -318,7 +320,7 @@ static void all_second_events(const struct left *left, uint64_t *turn) {
 	}
 }
 
-START_TEST(after_every_pair_of_crashes_all_that_was_answered_is_there_once) {
+TEST(after_every_pair_of_crashes_all_that_was_answered_is_there_once) {
 	uint64_t changes = changes_of(SMALL_SEGMENT, (unsigned)pair_steps);
 	uint64_t turn = seed % 1000;
 
@@ -347,7 +349,6 @@ START_TEST(after_every_pair_of_crashes_all_that_was_answered_is_there_once) {
 	printf("figure: %llu places for the first event, %llu recoveries\n",
 	       (unsigned long long)changes, (unsigned long long)recoveries);
 }
-END_TEST
 
 /* --- Many events ---------------------------------------------------------------------------- */
 
@@ -404,13 +405,12 @@ static void row_of_events(unsigned events) {
 	while (last-- > 0);
 }
 
-START_TEST(after_any_row_of_events_all_that_was_answered_is_there_once) {
+TEST(after_any_row_of_events_all_that_was_answered_is_there_once) {
 	dice = seed;
 	for (uint64_t i = 0; i < rows; i++)
 		row_of_events(1 + (unsigned)draw(EVENTS_MAX));
 	printf("figure: %llu rows of up to %d events\n", (unsigned long long)rows, EVENTS_MAX + 1);
 }
-END_TEST
 
 /* --- A long run ----------------------------------------------------------------------------- */
 
@@ -441,7 +441,7 @@ static void what_if(void *context, struct fake_disk *disk, uint64_t change) {
 		what_if_so(run, disk, change, i);
 }
 
-START_TEST(a_long_run_with_snapshots_can_end_anywhere) {
+TEST(a_long_run_with_snapshots_can_end_anywhere) {
 	struct run *run = run_new(seed, SEGMENT);
 	struct fake_plan plan = {.before = what_if, .context = run};
 	uint64_t changes;
@@ -465,38 +465,15 @@ START_TEST(a_long_run_with_snapshots_can_end_anywhere) {
 	end_well(next, "at the end");
 	run_free(run);
 }
-END_TEST
 
-static void add(TCase *tests) {
-	tcase_set_timeout(tests, LIMIT_S);
-	tcase_add_test(tests, after_every_crash_all_that_was_answered_is_there_once);
-	tcase_add_test(tests, after_every_pair_of_crashes_all_that_was_answered_is_there_once);
-	tcase_add_test(tests, after_any_row_of_events_all_that_was_answered_is_there_once);
-	tcase_add_test(tests, a_long_run_with_snapshots_can_end_anywhere);
-}
-
-/* A number of the environment. */
-static void ask(const char *name, uint64_t *number) {
-	const char *text = getenv(name);
-
-	if (text != NULL)
-		*number = strtoull(text, NULL, 0);
-}
-
-int main(int argc, char **argv) {
-	seed = (uint64_t)time(NULL);
-	ask("SEED", &seed);
-	ask("STEPS", &steps);
-	ask("PAIRS", &pairs);
-	ask("PAIR_STEPS", &pair_steps);
-	ask("ROWS", &rows);
-	ask("EVERY_CRASH", &every);
-	if (argc > 1)
-		seed = strtoull(argv[1], NULL, 0);
+BEFORE_ALL {
+	seed = test_seed();
+	steps = test_number("STEPS", steps);
+	pairs = test_number("PAIRS", pairs);
+	pair_steps = test_number("PAIR_STEPS", pair_steps);
+	rows = test_number("ROWS", rows);
+	every = test_number("EVERY_CRASH", every);
 	/* Disks are copied all the time. */
 	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 20);
-	printf("SEED=%llu\n", (unsigned long long)seed);
-	(void)fflush(stdout);
-	return run_suite("crash", add);
 }

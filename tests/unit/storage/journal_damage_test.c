@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "journal_world.h"
+#include "journal_fixture.h"
+#include "refuse_memory.h"
+#include "test.h"
 
 enum { SEGMENT = SEGMENT_HEADER_SIZE + 1024, BATCHES = 14 };
 
@@ -19,32 +21,13 @@ static uint64_t written; /* bytes of batches */
 static uint64_t allocations;
 static uint64_t refuse_at; /* this one; 0: none */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
 static bool is_refused(void) {
 	return refuse_at != 0 && ++allocations == refuse_at;
 }
 
-void *__wrap_malloc(size_t size) {
-	return is_refused() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-	return is_refused() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size) {
-	return is_refused() ? NULL : __real_realloc(block, size);
-}
-
 /* --- A journal ------------------------------------------------------------------------------ */
 
-/* Batches of one to three small operations: each Put says who it is. */
+/* Batches of one to three small operations: each Put holds its number. */
 static bool put_batch(struct journal_world *journal) {
 	size_t more = journal->tape.count % 3;
 	char value[48] = "";
@@ -57,7 +40,7 @@ static bool put_batch(struct journal_world *journal) {
 		put.value = text(value);
 		world_gather(journal, &put, number);
 	}
-	written += journal_file_batch_size(journal->payload);
+	written += batch_size(journal->payload);
 	return world_append(journal);
 }
 
@@ -89,7 +72,7 @@ static uint64_t last_of(const struct fake_disk *disk) {
 }
 
 static const char *segment(uint64_t number) {
-	static char name[DISK_NAME_MAX];
+	static char name[VFS_NAME_MAX];
 
 	segment_name(number, name);
 	return name;
@@ -124,7 +107,9 @@ static size_t flip_all(const char *name, uint64_t least, uint64_t most) {
 	return unseen;
 }
 
-START_TEST(any_flipped_bit_after_a_clean_stop_is_detected_or_harmless) {
+CASE(journal_damage, .teardown = stop);
+
+TEST(any_flipped_bit_after_a_clean_stop_is_detected_or_harmless) {
 	size_t unseen = 0;
 	uint64_t all;
 	uint64_t segments;
@@ -143,9 +128,8 @@ START_TEST(any_flipped_bit_after_a_clean_stop_is_detected_or_harmless) {
 	       (unsigned)(8 * segments * SEGMENT / flip_step()),
 	       (size_t)(8 * segments * SEGMENT / flip_step()) - unseen);
 }
-END_TEST
 
-START_TEST(any_flipped_bit_after_a_crash_costs_no_more_than_the_last_batch) {
+TEST(any_flipped_bit_after_a_crash_costs_no_more_than_the_last_batch) {
 	uint64_t all;
 
 	write_journal(false);
@@ -155,12 +139,11 @@ START_TEST(any_flipped_bit_after_a_crash_costs_no_more_than_the_last_batch) {
 	/* It has at most three operations. */
 	(void)flip_all(segment(3), all - 3, all);
 }
-END_TEST
 
-START_TEST(every_prefix_of_the_last_segment_recovers) {
+TEST(every_prefix_of_the_last_segment_recovers_after_a_crash) {
 	uint64_t before = 0;
 
-	write_journal(true);
+	write_journal(false);
 	ck_assert_uint_eq(last_of(world.disk), world.tape.count);
 	ck_assert_uint_eq(world.found.segments, 3);
 	for (size_t size = 0; size <= SEGMENT; size++) {
@@ -187,11 +170,112 @@ START_TEST(every_prefix_of_the_last_segment_recovers) {
 	}
 	ck_assert_uint_eq(before, world.tape.count);
 }
-END_TEST
+
+TEST(after_a_clean_stop_an_end_that_was_cut_or_became_zeros_is_found) {
+	const uint8_t *bytes;
+	size_t end;
+
+	write_journal(true);
+	bytes = fake_disk_bytes(world.disk, segment(3), &end);
+	while (bytes[end - 1] == 0)
+		end--;
+	ck_assert_uint_gt(end, SEGMENT_HEADER_SIZE + BATCH_HEADER_SIZE);
+	for (size_t size = 0; size < end; size++) {
+		struct fake_disk *cut = fake_disk_copy(world.disk);
+		struct fake_disk *zeroed = fake_disk_copy(world.disk);
+
+		fake_disk_resize(cut, segment(3), size);
+		fake_disk_resize(zeroed, segment(3), size);
+		fake_disk_resize(zeroed, segment(3), SEGMENT);
+		ck_assert_uint_eq(last_of(cut), UINT64_MAX);
+		ck_assert_ptr_nonnull(strstr(world.why, segment(3)));
+		ck_assert_uint_eq(last_of(zeroed), UINT64_MAX);
+		ck_assert_ptr_nonnull(strstr(world.why, segment(3)));
+		fake_disk_free(cut);
+		fake_disk_free(zeroed);
+	}
+}
+
+/* Where the batches of a segment begin; answers how many, and the end of the last one. */
+static size_t find_batches(uint64_t number, size_t starts[BATCHES + 1]) {
+	struct batch_header header;
+	size_t at = SEGMENT_HEADER_SIZE;
+	size_t count = 0;
+	size_t size;
+	const uint8_t *bytes = fake_disk_bytes(world.disk, segment(number), &size);
+
+	while (at + BATCH_HEADER_SIZE <= size && batch_header_decode(bytes + at, &header)) {
+		starts[count++] = at;
+		at += (size_t)batch_size(header.payload_size);
+	}
+	starts[count] = at;
+	return count;
+}
+
+/* What becomes of a range of bytes. */
+static uint64_t last_with(size_t from, size_t to, const uint8_t *bytes) {
+	struct fake_disk *copy = fake_disk_copy(world.disk);
+	uint64_t last;
+
+	fake_disk_poke(copy, segment(3), from, bytes, to - from);
+	last = last_of(copy);
+	fake_disk_free(copy);
+	return last;
+}
+
+/*
+ * After a crash: the last batches are overwritten, from anywhere in one of them on. It is taken for
+ * a torn batch only if nothing is lost but the last batch, or all that is left is its end.
+ */
+TEST(damage_over_the_last_batches_is_no_torn_one) {
+	size_t starts[BATCHES + 1];
+	uint8_t garbage[SEGMENT];
+	uint8_t none[SEGMENT] = {0};
+	size_t count;
+	size_t end;
+
+	write_journal(false);
+	count = find_batches(3, starts);
+	ck_assert_uint_ge(count, 3);
+	end = starts[count];
+	memset(garbage, 0xa5, sizeof(garbage));
+	for (size_t from = SEGMENT_HEADER_SIZE; from < starts[count - 1]; from++) {
+		/* With other bytes, to the end or into the last batch. */
+		ck_assert_uint_eq(last_with(from, end, garbage), UINT64_MAX);
+		ck_assert_uint_eq(last_with(from, starts[count - 1] + 1, garbage), UINT64_MAX);
+		/* With zeros, as long as the header of a later batch is there. */
+		if (from < starts[count - 1] - BATCH_ALIGNMENT)
+			ck_assert_uint_eq(last_with(from, starts[count - 1], none), UINT64_MAX);
+	}
+	/* What cannot be told from a torn batch: the last one is damaged ... */
+	ck_assert_uint_ne(last_with(starts[count - 1] + BATCH_HEADER_SIZE, end, garbage),
+			  UINT64_MAX);
+	/* ... or zeros go from a batch into the last one. */
+	ck_assert_uint_ne(last_with(starts[count - 2], end - BATCH_ALIGNMENT, none), UINT64_MAX);
+	/* Its header is known, but for three numbers; and so is what comes behind it. */
+	ck_assert_uint_eq(last_with(starts[count - 1], end, garbage), UINT64_MAX);
+}
+
+TEST(bytes_behind_a_torn_batch_are_damage) {
+	static const uint8_t one = 1;
+	size_t starts[BATCHES + 1];
+	size_t count;
+	uint8_t flipped;
+
+	write_journal(false);
+	count = find_batches(3, starts);
+	flipped = fake_disk_bytes(world.disk, segment(3),
+				  &(size_t){0})[starts[count - 1] + BATCH_HEADER_SIZE] ^
+		  1;
+	fake_disk_poke(world.disk, segment(3), starts[count - 1] + BATCH_HEADER_SIZE, &flipped, 1);
+	ck_assert_uint_ne(last_of(world.disk), UINT64_MAX);
+	for (size_t at = starts[count]; at < SEGMENT; at += 41)
+		ck_assert_uint_eq(last_with(at, at + 1, &one), UINT64_MAX);
+}
 
 /* --- A value that looks like a batch -------------------------------------------------------- */
 
-/* A batch, whole and at the right place, but for the salt, which nobody outside knows. */
+/* A batch, whole and at the right place, but for the salt, which is a secret. */
 static struct kv_bytes forged(uint8_t bytes[256], uint64_t salt, uint64_t offset, uint64_t first) {
 	struct operation put = put_call(1000, 1, "key", "forged");
 	struct batch_header header = {.kind = BATCH_OPERATIONS,
@@ -222,11 +306,11 @@ static uint64_t tear_a_forger(bool knows_salt) {
 	world_start(&world);
 	ck_assert(put_batch(&world));
 	offset += batch_size(operation_encoded_size(&world.tape.operations[0]));
-	ck_assert(segment_header_decode(fake_disk_bytes(world.disk, "journal-0000000000000001", &size),
-				     &header));
+	ck_assert(segment_header_decode(
+	    fake_disk_bytes(world.disk, "journal-0000000000000001", &size), &header));
 	put = put_call(1000, 2, "keykeyke", ""); /* so that the value is aligned */
 	put.value = forged(bytes, header.salt ^ (knows_salt ? 0 : 1),
-			   offset + BATCH_HEADER_SIZE + CODEC_HEADER_SIZE + 8, 2);
+			   offset + BATCH_HEADER_SIZE + OPERATION_HEADER_SIZE + 8, 2);
 	world_gather(&world, &put, 2);
 	ck_assert(world_append(&world));
 	world_stop(&world, false);
@@ -236,13 +320,12 @@ static uint64_t tear_a_forger(bool knows_salt) {
 	return last;
 }
 
-START_TEST(a_value_like_a_batch_is_not_taken_for_one) {
+TEST(a_value_like_a_batch_is_not_taken_for_one) {
 	ck_assert_uint_eq(tear_a_forger(false), 1);
 	/* That this test could fail: with the salt it is the later batch that refuses. */
 	ck_assert_uint_eq(tear_a_forger(true), UINT64_MAX);
 	journal_world_open(&world, SEGMENT, 1);
 }
-END_TEST
 
 /* --- Errors --------------------------------------------------------------------------------- */
 
@@ -296,7 +379,7 @@ static void assert_survives(uint64_t number) {
 	}
 }
 
-START_TEST(an_error_at_any_call_of_the_disk_refuses_or_stops) {
+TEST(an_error_at_any_call_of_the_disk_refuses_or_stops) {
 	static const int errors[] = {-EIO, -ENOSPC, -EACCES};
 	uint64_t calls;
 	size_t refused = 0;
@@ -319,7 +402,6 @@ START_TEST(an_error_at_any_call_of_the_disk_refuses_or_stops) {
 	printf("figure: %zu of %zu errors refused or stopped it; the others did no harm\n", refused,
 	       (size_t)calls * 12);
 }
-END_TEST
 
 /* The failed call itself, not what the test does on the way. */
 static bool lives_without(uint64_t allocation) {
@@ -339,12 +421,13 @@ static bool lives_without(uint64_t allocation) {
 	ck_assert(world_make_spare(&world));
 	for (unsigned i = 0; i < BATCHES && goes_on; i++) {
 		struct operation put = put_call(1000, i + 1, "key", "value");
+		bool is_full;
 
 		world_gather(&world, &put, 1);
 		(void)world_make_spare(&world);
 		refuse_at = allocation > allocations ? allocation : 0;
 		goes_on = journal_file_append(world.file, world.batch, world.payload, world.count,
-					      world.why);
+					      &is_full, world.why);
 		refuse_at = 0;
 		world.durable += goes_on ? world.count : 0;
 		world.payload = world.count = 0;
@@ -354,7 +437,7 @@ static bool lives_without(uint64_t allocation) {
 	return goes_on;
 }
 
-START_TEST(an_allocation_that_fails_refuses_or_stops) {
+TEST(an_allocation_that_fails_refuses_or_stops) {
 	uint64_t at = 1;
 	uint64_t needed = 0;
 
@@ -371,7 +454,6 @@ START_TEST(an_allocation_that_fails_refuses_or_stops) {
 	/* In reading: the journal, names, positions, two segments, two batches; then appends. */
 	ck_assert_uint_ge(needed, 7);
 }
-END_TEST
 
 static bool refuse_operation(void *context, uint64_t position, const struct operation *operation,
 			     uint64_t time_ms) {
@@ -382,7 +464,7 @@ static bool refuse_operation(void *context, uint64_t position, const struct oper
 	return false;
 }
 
-START_TEST(who_hears_of_no_memory_stops_reading) {
+TEST(who_hears_of_no_memory_stops_reading) {
 	struct journal_file *file;
 
 	write_journal(true);
@@ -391,20 +473,4 @@ START_TEST(who_hears_of_no_memory_stops_reading) {
 	ck_assert_ptr_null(file);
 	ck_assert_msg(strstr(world.why, "no memory") != NULL, "%s", world.why);
 	ck_assert_uint_eq(world.found.operations, 0);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, NULL, stop);
-	tcase_add_test(tests, any_flipped_bit_after_a_clean_stop_is_detected_or_harmless);
-	tcase_add_test(tests, any_flipped_bit_after_a_crash_costs_no_more_than_the_last_batch);
-	tcase_add_test(tests, every_prefix_of_the_last_segment_recovers);
-	tcase_add_test(tests, a_value_like_a_batch_is_not_taken_for_one);
-	tcase_add_test(tests, an_error_at_any_call_of_the_disk_refuses_or_stops);
-	tcase_add_test(tests, an_allocation_that_fails_refuses_or_stops);
-	tcase_add_test(tests, who_hears_of_no_memory_stops_reading);
-}
-
-int main(void) {
-	return run_suite("damage", add);
 }

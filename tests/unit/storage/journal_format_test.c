@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The bytes of the journal: what was written by one kvd is read by every later one. */
-#include "journal_world.h"
+#include "journal_fixture.h"
+#include "storage/crc32c.h"
+#include "test.h"
 
 static const uint8_t nonce[NONCE_SIZE] = "0123456789abcdef";
+
+static const struct change sample_changes[] = {
+    {.kind = CHANGE_PUT, .key = {"key", 3}, .value = {"value", 5}, .ttl_ms = 0x4152535455},
+    {.kind = CHANGE_DELETE, .key = {"other", 5}, .value = {"", 0}},
+};
+static const struct txn sample_txn = {
+    .changes = sample_changes, .change_count = 2, .hash = 0x6162636465666768};
 
 /* One of each kind, with a number of its own in every field. */
 static struct operation sample(enum operation_kind kind) {
@@ -26,11 +35,27 @@ static struct operation sample(enum operation_kind kind) {
 		operation.key = text("key");
 		operation.value = text("value");
 		break;
+	case OPERATION_DELETE:
+		operation.slot = 5;
+		operation.seq = 0x3132333435363738;
+		operation.expected = 0x4142434445464748;
+		operation.key = text("key");
+		break;
+	case OPERATION_TXN:
+		operation.slot = 5;
+		operation.seq = 0x3132333435363738;
+		operation.txn = &sample_txn;
+		break;
+	case OPERATION_END:
+		operation.client_id = 0;
+		operation.expected = 0x4142434445464748;
+		operation.key = text("key");
+		break;
 	}
 	return operation;
 }
 
-START_TEST(an_operation_is_these_bytes) {
+TEST(an_operation_is_these_bytes) {
 	static const uint8_t append[] = {
 	    56,	  0,	0,    0,			    /* size */
 	    5,	  1,	3,    0,			    /* kind, old value wanted, key size */
@@ -60,19 +85,20 @@ START_TEST(an_operation_is_these_bytes) {
 	operation_encode(bytes, &operation, 0x0102030405060708);
 	ck_assert_mem_eq(bytes, open, sizeof(open));
 }
-END_TEST
 
-START_TEST(every_operation_is_read_as_it_was_written) {
-	for (int kind = OPERATION_OPEN; kind <= OPERATION_APPEND; kind++) {
+TEST(every_operation_is_read_as_it_was_written) {
+	for (int kind = OPERATION_OPEN; kind <= OPERATION_END; kind++) {
 		struct operation written = sample((enum operation_kind)kind);
 		struct operation read;
 		uint64_t time_ms;
+		struct decoded_txn txn;
 		uint8_t bytes[128];
 		size_t size = operation_encoded_size(&written);
 
 		operation_encode(bytes, &written, 99);
-		ck_assert_uint_eq(
-		    operation_decode((struct kv_bytes){bytes, sizeof(bytes)}, &read, &time_ms), size);
+		ck_assert_uint_eq(operation_decode((struct kv_bytes){bytes, sizeof(bytes)}, &read,
+						   &txn, &time_ms),
+				  size);
 		ck_assert(same_operation(&read, &written));
 		ck_assert_uint_eq(time_ms, 99);
 		for (size_t shorter = 0; shorter < size; shorter++) {
@@ -80,15 +106,15 @@ START_TEST(every_operation_is_read_as_it_was_written) {
 
 			ck_assert_ptr_nonnull(exact);
 			memcpy(exact, bytes, shorter);
-			ck_assert_uint_eq(
-			    operation_decode((struct kv_bytes){exact, shorter}, &read, &time_ms), 0);
+			ck_assert_uint_eq(operation_decode((struct kv_bytes){exact, shorter}, &read,
+							   &txn, &time_ms),
+					  0);
 			free(exact);
 		}
 	}
 }
-END_TEST
 
-START_TEST(what_makes_no_sense_is_no_operation) {
+TEST(what_makes_no_sense_is_no_operation) {
 	static const struct {
 		enum operation_kind kind;
 		size_t offset;
@@ -103,23 +129,28 @@ START_TEST(what_makes_no_sense_is_no_operation) {
 	    {OPERATION_OPEN, 6, 15},   /* the nonce's size */
 	    {OPERATION_CLOSE, 6, 1},   /* a key */
 	    {OPERATION_EXPIRE, 12, 1}, /* a value */
+	    {OPERATION_DELETE, 8, 64}, /* no such slot */
+	    {OPERATION_TXN, 48, 4},    /* no such change */
+	    {OPERATION_TXN, 49, 1},    /* what is zero */
+	    {OPERATION_TXN, 50, 9},    /* a key beyond the record */
+	    {OPERATION_TXN, 63, 1},    /* a ttl of more than ten years */
 	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		struct operation operation = sample(wrong[i].kind);
 		uint8_t bytes[128] = {0};
 		uint64_t time_ms;
+		struct decoded_txn txn;
 
 		operation_encode(bytes, &operation, 99);
 		bytes[wrong[i].offset] = wrong[i].byte;
-		ck_assert_msg(
-		    operation_decode((struct kv_bytes){bytes, sizeof(bytes)}, &operation, &time_ms) == 0,
-		    "number %zu", i);
+		ck_assert_msg(operation_decode((struct kv_bytes){bytes, sizeof(bytes)}, &operation,
+					       &txn, &time_ms) == 0,
+			      "number %zu", i);
 	}
 }
-END_TEST
 
-START_TEST(the_checksum_is_crc32c) {
+TEST(the_checksum_is_crc32c) {
 	uint8_t bytes[32];
 
 	/* RFC 3720, B.4 */
@@ -131,16 +162,4 @@ START_TEST(the_checksum_is_crc32c) {
 		bytes[i] = i;
 	ck_assert_uint_eq(crc32c(0, bytes, sizeof(bytes)), 0x46dd794e);
 	ck_assert_uint_eq(crc32c(crc32c(0, bytes, 5), bytes + 5, sizeof(bytes) - 5), 0x46dd794e);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_test(tests, an_operation_is_these_bytes);
-	tcase_add_test(tests, every_operation_is_read_as_it_was_written);
-	tcase_add_test(tests, what_makes_no_sense_is_no_operation);
-	tcase_add_test(tests, the_checksum_is_crc32c);
-}
-
-int main(void) {
-	return run_suite("format", add);
 }

@@ -6,8 +6,9 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 
+#include "journal_fixture.h"
 #include "storage/journal.h"
-#include "journal_world.h"
+#include "test.h"
 
 enum { SEGMENT = 256 << 10 };
 
@@ -19,7 +20,7 @@ static unsigned thread_in;
 
 static struct journal_world world;
 static struct journal *journal;
-static struct recorder recorder;
+static struct journal_sink recorder;
 
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
@@ -97,7 +98,9 @@ static void assert_found(uint64_t last) {
 	ck_assert_uint_eq(world.found.last, last);
 }
 
-START_TEST(without_memory_or_a_descriptor_there_is_no_journal) {
+CASE(journal_refused, .setup = start, .teardown = stop);
+
+TEST(without_memory_or_a_descriptor_there_is_no_journal) {
 	calloc_in = 1;
 	ck_assert_ptr_null(journal_new());
 	eventfd_in = 1;
@@ -105,9 +108,8 @@ START_TEST(without_memory_or_a_descriptor_there_is_no_journal) {
 	ck_assert_ptr_null(journal_new());
 	ck_assert_int_eq(errno, EMFILE);
 }
-END_TEST
 
-START_TEST(without_a_thread_it_does_not_start_and_the_files_are_whole) {
+TEST(without_a_thread_it_does_not_start_and_the_files_are_whole) {
 	thread_in = 1;
 	ck_assert(!journal_start(journal, world.file, 0));
 	world.file = NULL;
@@ -117,9 +119,8 @@ START_TEST(without_a_thread_it_does_not_start_and_the_files_are_whole) {
 	ck_assert(world_put(&world, 10));
 	ck_assert_uint_eq(world.found.last, 0);
 }
-END_TEST
 
-START_TEST(without_memory_for_the_batch_an_operation_is_refused_and_those_before_are_kept) {
+TEST(without_memory_for_the_batch_an_operation_is_refused_and_those_before_are_kept) {
 	begin();
 	ck_assert(put(10));
 	/* More than the batch has room for. */
@@ -134,9 +135,8 @@ START_TEST(without_memory_for_the_batch_an_operation_is_refused_and_those_before
 	ck_assert(journal_stop(journal));
 	assert_found(2);
 }
-END_TEST
 
-START_TEST(without_memory_for_the_first_batch_nothing_is_recorded) {
+TEST(without_memory_for_the_first_batch_nothing_is_recorded) {
 	begin();
 	realloc_in = 1;
 	ck_assert(!put(10));
@@ -146,9 +146,8 @@ START_TEST(without_memory_for_the_first_batch_nothing_is_recorded) {
 	ck_assert(journal_stop(journal));
 	assert_found(0);
 }
-END_TEST
 
-START_TEST(without_memory_for_a_new_segment_it_stops_and_what_was_answered_is_there) {
+TEST(without_memory_for_a_new_segment_it_stops_and_what_was_answered_is_there) {
 	begin();
 	while (put(SEGMENT / 3)) {
 		enum journal_work work;
@@ -171,20 +170,4 @@ START_TEST(without_memory_for_a_new_segment_it_stops_and_what_was_answered_is_th
 	ck_assert_uint_eq(journal_durable(journal), 2);
 	ck_assert(!journal_stop(journal));
 	assert_found(2);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, without_memory_or_a_descriptor_there_is_no_journal);
-	tcase_add_test(tests, without_a_thread_it_does_not_start_and_the_files_are_whole);
-	tcase_add_test(
-	    tests, without_memory_for_the_batch_an_operation_is_refused_and_those_before_are_kept);
-	tcase_add_test(tests, without_memory_for_the_first_batch_nothing_is_recorded);
-	tcase_add_test(tests,
-		       without_memory_for_a_new_segment_it_stops_and_what_was_answered_is_there);
-}
-
-int main(void) {
-	return run_suite("refused", add);
 }

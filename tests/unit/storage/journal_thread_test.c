@@ -8,9 +8,12 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "journal_live.h"
+#include "journal_process.h"
+#include "test.h"
 
-START_TEST(what_is_recorded_becomes_durable_in_order) {
+CASE(journal_thread, .setup = start, .teardown = stop);
+
+TEST(what_is_recorded_becomes_durable_in_order) {
 	uint64_t durable = 0;
 
 	for (unsigned i = 0; i < 400; i++) {
@@ -30,9 +33,8 @@ START_TEST(what_is_recorded_becomes_durable_in_order) {
 	ck_assert(journal_stop(journal));
 	assert_found(world.tape.count, true);
 }
-END_TEST
 
-START_TEST(one_batch_is_written_while_the_next_gathers) {
+TEST(one_batch_is_written_while_the_next_gathers) {
 	struct journal_counters counters;
 
 	gate_set(true);
@@ -46,17 +48,16 @@ START_TEST(one_batch_is_written_while_the_next_gathers) {
 	ck_assert_uint_eq(journal_durable(journal), 0);
 	journal_get_stats(journal, &counters);
 	ck_assert_uint_eq(counters.batches, 0);
-	ck_assert_uint_eq(counters.behind, 6 * (CODEC_HEADER_SIZE + 13));
+	ck_assert_uint_eq(counters.behind, 6 * (OPERATION_HEADER_SIZE + 13));
 	gate_set(false);
 	turn_until(6);
 	journal_get_stats(journal, &counters);
 	ck_assert_uint_eq(counters.batches, 2);
 	ck_assert_uint_eq(counters.behind, 0);
-	ck_assert_uint_gt(counters.bytes, 6 * (CODEC_HEADER_SIZE + 13));
+	ck_assert_uint_gt(counters.bytes, 6 * (OPERATION_HEADER_SIZE + 13));
 }
-END_TEST
 
-START_TEST(nothing_is_durable_before_the_sync_is_done) {
+TEST(nothing_is_durable_before_the_sync_is_done) {
 	struct fake_disk *now;
 
 	gate_set(true);
@@ -71,9 +72,8 @@ START_TEST(nothing_is_durable_before_the_sync_is_done) {
 	gate_set(false);
 	turn_until(1);
 }
-END_TEST
 
-START_TEST(a_stop_makes_all_durable_and_marks_the_end) {
+TEST(a_stop_makes_all_durable_and_marks_the_end) {
 	gate_set(true);
 	ck_assert(put(10));
 	journal_submit(journal);
@@ -85,16 +85,14 @@ START_TEST(a_stop_makes_all_durable_and_marks_the_end) {
 	ck_assert_uint_eq(journal_durable(journal), 51);
 	assert_found(51, true);
 }
-END_TEST
 
-START_TEST(a_stop_without_anything_to_do_is_a_stop) {
+TEST(a_stop_without_anything_to_do_is_a_stop) {
 	ck_assert(journal_stop(journal));
 	ck_assert(journal_stop(journal));
 	assert_found(0, false);
 }
-END_TEST
 
-START_TEST(a_journal_that_never_began_can_be_stopped) {
+TEST(a_journal_that_never_began_can_be_stopped) {
 	struct journal *another = journal_new();
 
 	ck_assert_ptr_nonnull(another);
@@ -102,9 +100,8 @@ START_TEST(a_journal_that_never_began_can_be_stopped) {
 	journal_free(another);
 	journal_free(NULL);
 }
-END_TEST
 
-START_TEST(a_failed_sync_is_told_and_ends_it) {
+TEST(a_failed_sync_is_told_and_ends_it) {
 	struct fake_plan plan = {.before = pass, .error = -EIO, .does_nothing = true};
 
 	/* More than half a segment, so that another such needs the spare. */
@@ -130,9 +127,8 @@ START_TEST(a_failed_sync_is_told_and_ends_it) {
 	/* The cache still shows the last. No mark says that all is well. */
 	assert_found(2, false);
 }
-END_TEST
 
-START_TEST(when_much_is_not_yet_durable_it_is_behind) {
+TEST(when_much_is_not_yet_durable_it_is_behind) {
 	stop();
 	begin(48 << 20);
 	ck_assert(journal_start(journal, world.file, 0));
@@ -154,12 +150,13 @@ START_TEST(when_much_is_not_yet_durable_it_is_behind) {
 	turn_while_behind();
 	turn_until(world.tape.count);
 }
-END_TEST
 
-START_TEST(a_batch_that_cannot_fit_into_a_segment_is_refused) {
+TEST(a_batch_that_cannot_fit_into_a_segment_is_refused) {
 	ck_assert(!put(SEGMENT));
-	ck_assert(!put(SEGMENT - SEGMENT_HEADER_SIZE - BATCH_HEADER_SIZE - CODEC_HEADER_SIZE - 2));
-	ck_assert(put(SEGMENT - SEGMENT_HEADER_SIZE - BATCH_HEADER_SIZE - CODEC_HEADER_SIZE - 3));
+	ck_assert(
+	    !put(SEGMENT - SEGMENT_HEADER_SIZE - BATCH_HEADER_SIZE - OPERATION_HEADER_SIZE - 2));
+	ck_assert(
+	    put(SEGMENT - SEGMENT_HEADER_SIZE - BATCH_HEADER_SIZE - OPERATION_HEADER_SIZE - 3));
 	ck_assert(!put(1));
 	journal_submit(journal);
 	turn_until(1);
@@ -169,10 +166,10 @@ START_TEST(a_batch_that_cannot_fit_into_a_segment_is_refused) {
 	journal_submit(journal);
 	turn_until(2);
 }
-END_TEST
 
-START_TEST(a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room) {
-	struct fake_plan full = {.before = pass, .capacity = 2 * SEGMENT + SEGMENT / 8};
+TEST(a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room) {
+	struct fake_plan full = {.before = pass,
+				 .capacity = 2 * SEGMENT + SEGMENT / 8 + MANIFEST_SIZE};
 	struct journal_counters counters;
 	size_t before;
 
@@ -188,7 +185,7 @@ START_TEST(a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room) {
 		journal_get_stats(journal, &counters);
 	while (!counters.is_disk_full);
 	(void)journal_durable(journal);
-	/* Whoever wants to read is not kept waiting. */
+	/* A reader does not wait meanwhile. */
 	ck_assert(!journal_is_backlogged(journal));
 	ck_assert(!put(1000));
 
@@ -203,9 +200,102 @@ START_TEST(a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room) {
 	ck_assert(journal_stop(journal));
 	assert_found(before + 1, true);
 }
-END_TEST
 
-START_TEST(a_large_segment_is_made_without_pauses_once_there_is_room) {
+/* Where zeros written before are no reserve, as on a file system that copies on write. */
+TEST(a_batch_that_finds_no_space_is_kept_and_others_are_refused_until_there_is) {
+	const struct fake_plan full = {.before = pass,
+				       .fail_change = 1,
+				       .error = -ENOSPC,
+				       .does_nothing = true,
+				       .is_lasting = true};
+	const struct fake_plan nothing = {.before = pass};
+	struct journal_counters counters;
+	uint64_t last = 2;
+
+	await_spare();
+	ck_assert(put(10));
+	turn_until(1);
+	fake_disk_plan(world.disk, &full);
+	ck_assert(put(10));
+	journal_submit(journal);
+	while (journal_disk_error(journal) == 0)
+		turn();
+	ck_assert_int_eq(journal_disk_error(journal), -ENOSPC);
+	ck_assert_ptr_null(journal_error(journal));
+	/* It may be the segment in reserve that found no space first. */
+	for (; put(10); last++)
+		turn();
+	ck_assert(journal_has_pending(journal));
+	journal_get_stats(journal, &counters);
+	ck_assert(counters.is_disk_full);
+	ck_assert_uint_eq(journal_durable(journal), 1);
+	fake_disk_plan(world.disk, &nothing);
+	turn_until(last);
+	while (!put(10))
+		turn();
+	turn_until(last + 1);
+	ck_assert_int_eq(journal_disk_error(journal), 0);
+	ck_assert(journal_stop(journal));
+	assert_found(last + 1, true);
+}
+
+TEST(a_stop_does_not_wait_for_space) {
+	const struct fake_plan full = {.before = pass,
+				       .fail_change = 1,
+				       .error = -EDQUOT,
+				       .does_nothing = true,
+				       .is_lasting = true};
+
+	await_spare();
+	ck_assert(put(10));
+	turn_until(1);
+	fake_disk_plan(world.disk, &full);
+	ck_assert(put(10));
+	journal_submit(journal);
+	while (journal_disk_error(journal) == 0)
+		turn();
+	ck_assert(!journal_stop(journal));
+	ck_assert_ptr_nonnull(strstr(journal_error(journal), "cannot write journal-"));
+	ck_assert_uint_eq(journal_durable(journal), 1);
+	fake_disk_kill(world.disk);
+}
+
+TEST(a_failing_disk_is_no_full_one) {
+	const struct fake_plan broken = {.before = pass,
+					 .fail_change = 1,
+					 .error = -EROFS,
+					 .does_nothing = true,
+					 .is_lasting = true};
+	struct journal_counters counters;
+
+	stop();
+	begin(SEGMENT);
+	fake_disk_plan(world.disk, &broken);
+	ck_assert(journal_start(journal, world.file, 0));
+	world.file = NULL;
+	(void)journal_durable(journal);
+	ck_assert_int_eq(journal_disk_error(journal), -EROFS);
+	journal_get_stats(journal, &counters);
+	ck_assert(!counters.is_disk_full);
+	ck_assert(!put(10));
+}
+
+TEST(a_removed_segment_is_noticed_though_nothing_is_written) {
+	struct vfs *disk = fake_disk_of(world.disk);
+	char name[VFS_NAME_MAX];
+
+	await_spare();
+	ck_assert(put(10));
+	turn_until(1);
+	segment_name(1, name);
+	ck_assert_int_eq(disk->remove(disk->context, name), 0);
+	while (journal_error(journal) == NULL)
+		turn();
+	ck_assert_ptr_nonnull(strstr(journal_error(journal), "was removed or replaced"));
+	ck_assert(!journal_stop(journal));
+}
+
+TEST(a_large_segment_is_made_without_pauses_once_there_is_room) {
 	struct fake_plan full = {.before = pass, .capacity = 100};
 	struct timespec from;
 	struct timespec to;
@@ -227,9 +317,8 @@ START_TEST(a_large_segment_is_made_without_pauses_once_there_is_room) {
 	journal_submit(journal);
 	turn_until(1);
 }
-END_TEST
 
-START_TEST(what_a_snapshot_holds_is_forgotten) {
+TEST(what_a_snapshot_holds_is_forgotten) {
 	size_t size = 1;
 
 	while (world.tape.count < 200) {
@@ -249,7 +338,6 @@ START_TEST(what_a_snapshot_holds_is_forgotten) {
 	ck_assert(world_read(&world, world.disk, 200, &world.file));
 	ck_assert_uint_eq(world.found.last, 201);
 }
-END_TEST
 
 /* --- Without a thread ---------------------------------------------------------------------------
  */
@@ -261,7 +349,7 @@ static void go_on_by_hand(void) {
 	world.file = NULL;
 }
 
-START_TEST(without_a_thread_it_does_what_each_step_says) {
+TEST(without_a_thread_it_does_what_each_step_says) {
 	unsigned prepared = 0;
 	enum journal_work work;
 
@@ -287,9 +375,8 @@ START_TEST(without_a_thread_it_does_what_each_step_says) {
 	while (work == JOURNAL_PREPARED);
 	ck_assert_int_eq(work, JOURNAL_IDLE);
 }
-END_TEST
 
-START_TEST(a_spare_that_a_batch_goes_to_is_not_another_one) {
+TEST(a_spare_that_a_batch_goes_to_is_not_another_one) {
 	const size_t large = SEGMENT / 4 * 3;
 
 	go_on_by_hand();
@@ -312,9 +399,8 @@ START_TEST(a_spare_that_a_batch_goes_to_is_not_another_one) {
 	ck_assert_int_eq(journal_step(journal), JOURNAL_WROTE);
 	ck_assert_uint_eq(journal_durable(journal), 4);
 }
-END_TEST
 
-START_TEST(without_a_thread_a_stop_makes_all_durable) {
+TEST(without_a_thread_a_stop_makes_all_durable) {
 	go_on_by_hand();
 	ck_assert(put(10));
 	journal_submit(journal);
@@ -324,9 +410,8 @@ START_TEST(without_a_thread_a_stop_makes_all_durable) {
 	ck_assert_uint_eq(journal_durable(journal), 51);
 	assert_found(51, true);
 }
-END_TEST
 
-START_TEST(without_a_thread_a_failure_is_told_and_is_the_end) {
+TEST(without_a_thread_a_failure_is_told_and_is_the_end) {
 	struct fake_plan plan = {.before = pass, .fail_change = 2, .error = -EIO};
 
 	go_on_by_hand();
@@ -345,10 +430,9 @@ START_TEST(without_a_thread_a_failure_is_told_and_is_the_end) {
 	ck_assert(!journal_stop(journal));
 	ck_assert(!journal_stop(journal));
 }
-END_TEST
 
-START_TEST(without_a_thread_a_full_disk_is_looked_at_step_by_step) {
-	struct fake_plan full = {.capacity = 2 * SEGMENT + SEGMENT / 8};
+TEST(without_a_thread_a_full_disk_is_looked_at_step_by_step) {
+	struct fake_plan full = {.capacity = 2 * SEGMENT + SEGMENT / 8 + MANIFEST_SIZE};
 	enum journal_work work = JOURNAL_IDLE;
 
 	go_on_by_hand();
@@ -367,9 +451,8 @@ START_TEST(without_a_thread_a_full_disk_is_looked_at_step_by_step) {
 	ck_assert_int_eq(journal_step(journal), JOURNAL_PREPARED);
 	ck_assert(put(1000));
 }
-END_TEST
 
-START_TEST(one_that_is_not_stopped_is_left_as_a_crash_leaves_it) {
+TEST(one_that_is_not_stopped_is_left_as_a_crash_leaves_it) {
 	go_on_by_hand();
 	ck_assert(put(10));
 	journal_submit(journal);
@@ -379,11 +462,10 @@ START_TEST(one_that_is_not_stopped_is_left_as_a_crash_leaves_it) {
 	assert_found(1, false);
 	journal = journal_new();
 }
-END_TEST
 
 /* --- A real disk ---------------------------------------------------------------------------- */
 
-static uint64_t live_on(struct disk *disk, uint64_t more) {
+static uint64_t live_on(struct vfs *disk, uint64_t more) {
 	struct reading reading = {.tape = &world.tape, .next = 1};
 	const struct journal_file_options options = {SEGMENT, world_chance};
 	struct journal_found found;
@@ -409,11 +491,11 @@ static uint64_t live_on(struct disk *disk, uint64_t more) {
 	return found.last;
 }
 
-START_TEST(it_does_the_same_on_a_real_disk) {
+TEST(it_does_the_same_on_a_real_disk) {
 	char path[] = "/tmp/kv-journal.XXXXXX";
 	char command[64];
 	char why[JOURNAL_WHY_SIZE];
-	struct disk disk;
+	struct vfs disk;
 
 	stop();
 	journal_world_open(&world, SEGMENT, 1);
@@ -427,32 +509,4 @@ START_TEST(it_does_the_same_on_a_real_disk) {
 	ck_assert_int_eq(system(command), 0);
 	journal_world_close(&world);
 	start();
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, what_is_recorded_becomes_durable_in_order);
-	tcase_add_test(tests, one_batch_is_written_while_the_next_gathers);
-	tcase_add_test(tests, nothing_is_durable_before_the_sync_is_done);
-	tcase_add_test(tests, a_stop_makes_all_durable_and_marks_the_end);
-	tcase_add_test(tests, a_stop_without_anything_to_do_is_a_stop);
-	tcase_add_test(tests, a_journal_that_never_began_can_be_stopped);
-	tcase_add_test(tests, a_failed_sync_is_told_and_ends_it);
-	tcase_add_test(tests, when_much_is_not_yet_durable_it_is_behind);
-	tcase_add_test(tests, a_batch_that_cannot_fit_into_a_segment_is_refused);
-	tcase_add_test(tests, a_full_disk_refuses_and_goes_on_by_itself_when_there_is_room);
-	tcase_add_test(tests, a_large_segment_is_made_without_pauses_once_there_is_room);
-	tcase_add_test(tests, what_a_snapshot_holds_is_forgotten);
-	tcase_add_test(tests, without_a_thread_it_does_what_each_step_says);
-	tcase_add_test(tests, a_spare_that_a_batch_goes_to_is_not_another_one);
-	tcase_add_test(tests, without_a_thread_a_stop_makes_all_durable);
-	tcase_add_test(tests, without_a_thread_a_failure_is_told_and_is_the_end);
-	tcase_add_test(tests, without_a_thread_a_full_disk_is_looked_at_step_by_step);
-	tcase_add_test(tests, one_that_is_not_stopped_is_left_as_a_crash_leaves_it);
-	tcase_add_test(tests, it_does_the_same_on_a_real_disk);
-}
-
-int main(void) {
-	return run_suite("thread", add);
 }

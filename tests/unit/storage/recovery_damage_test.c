@@ -8,6 +8,7 @@
  */
 #include "crash_run.h"
 #include "disk_image.h"
+#include "test.h"
 
 enum {
 	SEED = 1,
@@ -46,7 +47,7 @@ static void add_file(struct fake_disk *disk, const char *name, const void *bytes
  */
 static void make_directory(uint64_t seed, uint64_t crash_at) {
 	struct fake_plan plan = {.crash_at = crash_at, .crash_bytes = UINT64_MAX};
-	char name[DISK_NAME_MAX];
+	char name[VFS_NAME_MAX];
 	uint8_t older[16384];
 	const uint8_t *bytes;
 	size_t size;
@@ -71,7 +72,7 @@ static void stop(void) {
 	life = NULL;
 }
 
-/* Whoever reads what somebody damaged may refuse it. */
+/* A reader may refuse what was damaged. */
 static bool may_refuse(bool begins) {
 	(void)begins;
 	return true;
@@ -98,7 +99,7 @@ static bool starts(const struct fake_disk *disk, const char *complain) {
 }
 
 struct names {
-	char list[NAMES_MAX][DISK_NAME_MAX];
+	char list[NAMES_MAX][VFS_NAME_MAX];
 	size_t count;
 };
 
@@ -106,13 +107,13 @@ static bool add_name(void *context, const char *name) {
 	struct names *names = context;
 
 	must(names->count < NAMES_MAX, "too many names");
-	(void)snprintf(names->list[names->count++], DISK_NAME_MAX, "%s", name);
+	(void)snprintf(names->list[names->count++], VFS_NAME_MAX, "%s", name);
 	return true;
 }
 
 static struct names names_of(struct fake_disk *disk) {
 	struct names names = {.count = 0};
-	struct disk *table = fake_disk_of(disk);
+	struct vfs *table = fake_disk_of(disk);
 
 	ck_assert_int_eq(table->list(table->context, add_name, &names), 0);
 	return names;
@@ -132,7 +133,7 @@ static bool has_unanswered(void) {
 	return has;
 }
 
-/* One with some of everything; who dies leaves a last batch that nobody was answered for. */
+/* One with some of everything; a crash leaves a last batch without replies. */
 static void make_full_directory(bool dies) {
 	for (uint64_t seed = SEED; seed < SEED + SEEDS; seed++)
 		for (uint64_t at = dies ? 1 : 0; at <= (dies ? CRASHES : 0); at++) {
@@ -182,18 +183,18 @@ static void flip_everything(const char *what) {
 	ck_assert(refused > 0 && refused < flips);
 }
 
-START_TEST(any_flipped_bit_in_any_file_after_a_clean_stop_is_detected_or_harmless) {
+CASE(recovery_damage, .teardown = stop);
+
+TEST(any_flipped_bit_in_any_file_after_a_clean_stop_is_detected_or_harmless) {
 	make_full_directory(false);
 	flip_everything("after a clean stop");
 }
-END_TEST
 
 /* In the last batch it cannot be told from a tear, and this one was never answered. */
-START_TEST(any_flipped_bit_in_any_file_after_a_crash_costs_no_more_than_the_last_batch) {
+TEST(any_flipped_bit_in_any_file_after_a_crash_costs_no_more_than_the_last_batch) {
 	make_full_directory(true);
 	flip_everything("after a crash");
 }
-END_TEST
 
 static void keep_image(const char *name, const uint8_t *image, size_t size) {
 	const char *folder = getenv("CORPUS");
@@ -219,13 +220,12 @@ static void check_image(const char *name) {
 	keep_image(name, image, size);
 }
 
-START_TEST(an_image_of_a_directory_is_as_good_as_the_directory) {
+TEST(an_image_of_a_directory_is_as_good_as_the_directory) {
 	make_full_directory(false);
 	check_image("stopped");
 	make_full_directory(true);
 	check_image("crashed");
 }
-END_TEST
 
 /* --- kvd --check ---------------------------------------------------------------------------- */
 
@@ -254,8 +254,7 @@ static bool has_line(const char *all, const char *name, uint64_t number) {
 	return strstr(all, line) != NULL;
 }
 
-START_TEST(a_check_tells_files_positions_keys_and_sessions_and_changes_nothing) {
-	struct service_counters counters;
+TEST(a_check_tells_files_positions_keys_and_sessions_and_changes_nothing) {
 	struct names names;
 	char *all;
 
@@ -268,19 +267,17 @@ START_TEST(a_check_tells_files_positions_keys_and_sessions_and_changes_nothing) 
 
 		ck_assert_msg((strstr(all, names.list[i]) != NULL) == is_kept, "%s", all);
 	}
-	service_get_stats(life->service, &counters);
 	ck_assert_msg(has_line(all, "last_operation", life->journal.durable), "%s", all);
-	ck_assert_msg(has_line(all, "keys", counters.keys), "%s", all);
-	ck_assert_msg(has_line(all, "sessions", counters.sessions), "%s", all);
+	ck_assert_msg(has_line(all, "keys", service_key_count(life->service)), "%s", all);
+	ck_assert_msg(has_line(all, "sessions", service_session_count(life->service)), "%s", all);
 	ck_assert_msg(strstr(all, "\nclean_stop yes\n") != NULL, "%s", all);
 	free(all);
 }
-END_TEST
 
 /* kvd needs one snapshot only, but all that is there is to be verified. */
-START_TEST(a_check_finds_damage_in_a_snapshot_that_a_start_would_not_need) {
+TEST(a_check_finds_damage_in_a_snapshot_that_a_start_would_not_need) {
 	uint64_t positions[SNAPSHOTS_MAX];
-	char name[DISK_NAME_MAX];
+	char name[VFS_NAME_MAX];
 	uint8_t byte;
 	size_t size;
 	char *all;
@@ -295,20 +292,4 @@ START_TEST(a_check_finds_damage_in_a_snapshot_that_a_start_would_not_need) {
 	fake_disk_poke(life->journal.disk, name, size / 2, &byte, 1);
 	ck_assert(starts(life->journal.disk, "with the newer snapshot"));
 	ck_assert_ptr_null(checked());
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, NULL, stop);
-	tcase_add_test(tests,
-		       any_flipped_bit_in_any_file_after_a_clean_stop_is_detected_or_harmless);
-	tcase_add_test(tests,
-		       any_flipped_bit_in_any_file_after_a_crash_costs_no_more_than_the_last_batch);
-	tcase_add_test(tests, an_image_of_a_directory_is_as_good_as_the_directory);
-	tcase_add_test(tests, a_check_tells_files_positions_keys_and_sessions_and_changes_nothing);
-	tcase_add_test(tests, a_check_finds_damage_in_a_snapshot_that_a_start_would_not_need);
-}
-
-int main(void) {
-	return run_suite("recovery damage", add);
 }

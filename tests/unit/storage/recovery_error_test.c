@@ -8,6 +8,8 @@
 #include <errno.h>
 
 #include "crash_run.h"
+#include "refuse_memory.h"
+#include "test.h"
 
 enum {
 	SEED = 5,
@@ -22,30 +24,11 @@ static uint64_t allocations;
 static uint64_t refuse_at; /* this one; 0: none */
 static bool has_refused;
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
 static bool is_refused(void) {
 	if (depth == 0 || ++allocations != refuse_at)
 		return false;
 	has_refused = true;
 	return true;
-}
-
-void *__wrap_malloc(size_t size) {
-	return is_refused() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-	return is_refused() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size) {
-	return is_refused() ? NULL : __real_realloc(block, size);
 }
 
 static bool in_product(bool begins) {
@@ -190,7 +173,7 @@ static void refuse_all_allocations(const struct run *from) {
 	ck_assert_uint_gt(cut, 10);
 }
 
-/* Nothing yet: a run that answered nobody, and its empty disk. */
+/* Nothing yet: a run that sent no replies, and its empty disk. */
 static struct run *begin(void) {
 	struct run *run = run_new(SEED, SMALL_SEGMENT);
 
@@ -208,27 +191,25 @@ static struct run *begin_in_the_middle(void) {
 	return run;
 }
 
-START_TEST(an_error_at_any_call_from_the_first_start_to_a_stop_loses_nothing) {
+TEST(an_error_at_any_call_from_the_first_start_to_a_stop_loses_nothing) {
 	struct run *run = begin();
 
 	fail_all_calls(run);
 	run_free(run);
 }
-END_TEST
 
-START_TEST(an_error_at_any_call_of_a_later_start_loses_nothing) {
+TEST(an_error_at_any_call_of_a_later_start_loses_nothing) {
 	struct run *run = begin_in_the_middle();
 
 	fail_all_calls(run);
 	run_free(run);
 }
-END_TEST
 
 /* Only the journal knows whose store it is, and it is asked before it is read. */
-START_TEST(an_error_at_any_call_of_a_start_without_a_snapshot_makes_no_other_store) {
+TEST(an_error_at_any_call_of_a_start_without_a_snapshot_makes_no_other_store) {
 	struct run *run = begin();
-	struct disk *disk = fake_disk_of(run->journal.disk);
-	char name[DISK_NAME_MAX];
+	struct vfs *disk = fake_disk_of(run->journal.disk);
+	char name[VFS_NAME_MAX];
 
 	while (run->journal.durable == 0)
 		ck_assert(run_go_on(run, 1));
@@ -239,33 +220,17 @@ START_TEST(an_error_at_any_call_of_a_start_without_a_snapshot_makes_no_other_sto
 	fail_all_calls(run);
 	run_free(run);
 }
-END_TEST
 
-START_TEST(a_refused_allocation_from_the_first_start_to_a_stop_loses_nothing) {
+TEST(a_refused_allocation_from_the_first_start_to_a_stop_loses_nothing) {
 	struct run *run = begin();
 
 	refuse_all_allocations(run);
 	run_free(run);
 }
-END_TEST
 
-START_TEST(a_refused_allocation_in_a_later_start_loses_nothing) {
+TEST(a_refused_allocation_in_a_later_start_loses_nothing) {
 	struct run *run = begin_in_the_middle();
 
 	refuse_all_allocations(run);
 	run_free(run);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_test(tests, an_error_at_any_call_from_the_first_start_to_a_stop_loses_nothing);
-	tcase_add_test(tests, an_error_at_any_call_of_a_later_start_loses_nothing);
-	tcase_add_test(tests,
-		       an_error_at_any_call_of_a_start_without_a_snapshot_makes_no_other_store);
-	tcase_add_test(tests, a_refused_allocation_from_the_first_start_to_a_stop_loses_nothing);
-	tcase_add_test(tests, a_refused_allocation_in_a_later_start_loses_nothing);
-}
-
-int main(void) {
-	return run_suite("recovery error", add);
 }

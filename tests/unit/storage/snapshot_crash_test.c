@@ -11,8 +11,9 @@
 #include <time.h>
 
 #include "fake_disk.h"
+#include "snapshot_fixture.h"
 #include "storage/snapshot.h"
-#include "snapshot_world.h"
+#include "test.h"
 
 enum {
 	USUAL_STEPS = 20,
@@ -23,7 +24,7 @@ enum {
 static uint64_t seed;
 static uint64_t steps = USUAL_STEPS;
 
-static uint64_t state;
+static struct prng prng;
 static struct world world;
 static struct bytes states[2]; /* of the old one, the new one */
 static struct fake_disk *before;
@@ -37,7 +38,7 @@ enum outcome {
 };
 
 static void write_and_publish_old(void) {
-	struct disk *disk = fake_disk_of(before);
+	struct vfs *disk = fake_disk_of(before);
 	int error;
 
 	ck_assert_int_eq(snapshot_write(disk, world.service, OLD, NULL, NULL), 0);
@@ -45,7 +46,7 @@ static void write_and_publish_old(void) {
 }
 
 static void start(void) {
-	state = seed;
+	prng.state = seed;
 	before = fake_disk_new(seed);
 	world_open(&world, usual_limits(), false);
 	make_small(&world);
@@ -64,7 +65,7 @@ static void stop(void) {
 
 /* As a child writes it, and its parent publishes it. */
 static enum outcome take_new(struct fake_disk *fake) {
-	struct disk *disk = fake_disk_of(fake);
+	struct vfs *disk = fake_disk_of(fake);
 	int error = snapshot_write(disk, world.service, NEW, NULL, NULL);
 
 	if (error != 0) {
@@ -87,7 +88,7 @@ static enum outcome take_new(struct fake_disk *fake) {
 
 /* The start of a kvd: what is there must be one of the two. */
 static void assert_one_is_there(struct fake_disk *fake, enum outcome outcome) {
-	struct disk *disk = fake_disk_of(fake);
+	struct vfs *disk = fake_disk_of(fake);
 	struct service *service = another(world.service);
 	struct bytes found = {0};
 	struct snapshot snapshot;
@@ -119,7 +120,7 @@ static void assert_one_is_there(struct fake_disk *fake, enum outcome outcome) {
 static bool keep_by_chance(void *context, size_t thing) {
 	(void)context;
 	(void)thing;
-	return chance_of(&state) % 2 == 0;
+	return prng_next(&prng) % 2 == 0;
 }
 
 static bool keep_all(void *context, size_t thing) {
@@ -169,7 +170,9 @@ static uint64_t changes_of_one(void) {
 	return changes;
 }
 
-START_TEST(a_crash_at_any_change_leaves_one_of_both_whole) {
+CASE(snapshot_crash, .setup = start, .teardown = stop);
+
+TEST(a_crash_at_any_change_leaves_one_of_both_whole) {
 	uint64_t changes = changes_of_one();
 
 	for (uint64_t i = 1; i <= changes; i++)
@@ -186,17 +189,15 @@ START_TEST(a_crash_at_any_change_leaves_one_of_both_whole) {
 	       (size_t)steps * 2 + 2);
 	ck_assert_uint_ge(changes, 6);
 }
-END_TEST
 
-START_TEST(once_published_it_is_there_whatever_is_lost) {
+TEST(once_published_it_is_there_whatever_is_lost) {
 	struct fake_disk *fake = fake_disk_copy(before);
 
 	ck_assert_int_eq(take_new(fake), PUBLISHED);
 	try_losses(fake, PUBLISHED);
 }
-END_TEST
 
-START_TEST(a_failure_of_any_call_is_never_taken_for_success) {
+TEST(a_failure_of_any_call_is_never_taken_for_success) {
 	static const int errors[] = {-EIO, -ENOSPC};
 	struct fake_disk *fake = fake_disk_copy(before);
 	size_t outcomes[PUBLISHED + 1] = {0};
@@ -221,9 +222,8 @@ START_TEST(a_failure_of_any_call_is_never_taken_for_success) {
 	       outcomes[PUBLISHED]);
 	ck_assert(outcomes[NOT_WRITTEN] > 0 && outcomes[REFUSED] > 0 && outcomes[UNKNOWN] > 0);
 }
-END_TEST
 
-START_TEST(without_space_it_is_given_up_and_leaves_nothing_behind) {
+TEST(without_space_it_is_given_up_and_leaves_nothing_behind) {
 	for (uint64_t more = 0; more < states[1].size; more += 50) {
 		struct fake_disk *fake = fake_disk_copy(before);
 		struct fake_plan plan = {.capacity = states[0].size + 64 + 24 + more};
@@ -235,10 +235,9 @@ START_TEST(without_space_it_is_given_up_and_leaves_nothing_behind) {
 		try_losses(fake, NOT_WRITTEN);
 	}
 }
-END_TEST
 
-START_TEST(a_call_that_fails_while_reading_is_no_damage) {
-	struct disk *disk = fake_disk_of(before);
+TEST(a_call_that_fails_while_reading_is_no_damage) {
+	struct vfs *disk = fake_disk_of(before);
 	struct snapshot snapshot;
 	char why[SNAPSHOT_WHY_SIZE];
 
@@ -248,7 +247,8 @@ START_TEST(a_call_that_fails_while_reading_is_no_damage) {
 	for (uint64_t i = 1; i <= calls; i++) {
 		struct fake_plan plan = {.fail_at = i, .error = -EIO};
 		fake_disk_plan(before, &plan);
-		ck_assert_int_eq(snapshot_find_latest(disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
+		ck_assert_int_eq(snapshot_find_latest(disk, NULL, NULL, &snapshot, why),
+				 SEARCH_BAD);
 		ck_assert_msg(strstr(why, "cannot") != NULL && strstr(why, "damaged") == NULL, "%s",
 			      why);
 
@@ -261,25 +261,8 @@ START_TEST(a_call_that_fails_while_reading_is_no_damage) {
 	ck_assert_uint_eq(fake_disk_open_files(before), 0);
 	fake_disk_plan(before, NULL);
 }
-END_TEST
 
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, a_crash_at_any_change_leaves_one_of_both_whole);
-	tcase_add_test(tests, once_published_it_is_there_whatever_is_lost);
-	tcase_add_test(tests, a_failure_of_any_call_is_never_taken_for_success);
-	tcase_add_test(tests, without_space_it_is_given_up_and_leaves_nothing_behind);
-	tcase_add_test(tests, a_call_that_fails_while_reading_is_no_damage);
-}
-
-int main(int argc, char **argv) {
-	const char *wanted = argc > 1 ? argv[1] : getenv("SEED");
-	const char *how_far = getenv("STEPS");
-
-	seed = wanted != NULL ? strtoull(wanted, NULL, 0) : (uint64_t)time(NULL);
-	if (how_far != NULL)
-		steps = strtoull(how_far, NULL, 0);
-	printf("SEED=%llu\n", (unsigned long long)seed);
-	(void)fflush(stdout);
-	return run_suite("snapshot crash", add);
+BEFORE_ALL {
+	seed = test_seed();
+	steps = test_number("STEPS", steps);
 }

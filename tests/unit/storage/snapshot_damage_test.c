@@ -1,53 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Snapshot files on a real disk: whatever is not as it was written is found out. */
-#include "storage/journal_format.h"
 #include "le.h"
 #include "snapshot_place.h"
+#include "storage/crc32c.h"
+#include "test.h"
 
-enum {
-	HEADER_SIZE = 64,
-	CHUNK_MAX = 256 * 1024,
-};
+enum { HEADER_SIZE = 64 };
 
-static struct place place;
-static struct world world;
-static struct bytes file;
-static char why[SNAPSHOT_WHY_SIZE];
-
-static void start(void) {
-	place_open(&place);
-	world_open(&world, usual_limits(), false);
-}
-
-static void stop(void) {
-	bytes_free(&file);
-	world_close(&world);
-	place_close(&place);
-}
-
-static void take(uint64_t position) {
-	take_snapshot(&place, world.service, position);
-}
-
-static bool check(uint64_t position) {
-	struct snapshot snapshot;
-
-	return snapshot_check(&place.disk, position, NULL, NULL, &snapshot, why);
-}
-
-static bool loads(uint64_t position) {
-	struct service *service = another(world.service);
-	bool loaded = snapshot_load(&place.disk, position, NULL, NULL, service, why);
-
-	service_free(service);
-	return loaded;
-}
-
-static bool says(const char *what) {
-	return strstr(why, what) != NULL;
-}
-
-/* The file of position 1 is this now: nobody takes it for a snapshot. */
+/* The file of position 1 is this now: it is not taken for a snapshot. */
 static void assert_refused(const void *data, size_t size) {
 	struct snapshot snapshot;
 
@@ -60,7 +20,9 @@ static void assert_refused(const void *data, size_t size) {
 	ck_assert_int_ne(why[0], '\0');
 }
 
-START_TEST(any_single_flipped_bit_is_found) {
+CASE(snapshot_damage, .setup = start, .teardown = stop);
+
+TEST(any_single_flipped_bit_is_found) {
 	make_small(&world);
 	take(1);
 	read_snapshot(&place, 1, &file);
@@ -73,9 +35,8 @@ START_TEST(any_single_flipped_bit_is_found) {
 	ck_assert(check(1) && loads(1));
 	printf("figure: %zu bits flipped, each was found\n", 8 * file.size);
 }
-END_TEST
 
-START_TEST(every_truncation_and_every_byte_more_is_found) {
+TEST(every_truncation_and_every_byte_more_is_found) {
 	make_small(&world);
 	take(1);
 	read_snapshot(&place, 1, &file);
@@ -88,12 +49,11 @@ START_TEST(every_truncation_and_every_byte_more_is_found) {
 		assert_refused(longer, file.size + more);
 	free(longer);
 }
-END_TEST
 
 /* Of a snapshot with several full chunks. */
 enum { CHUNK = 8 + CHUNK_MAX };
 
-START_TEST(chunks_that_were_swapped_or_lost_or_repeated_are_found) {
+TEST(chunks_that_were_swapped_or_lost_or_repeated_are_found) {
 	set(&world, "long", zeros(4 * CHUNK_MAX));
 	take(1);
 	read_snapshot(&place, 1, &file);
@@ -116,9 +76,8 @@ START_TEST(chunks_that_were_swapped_or_lost_or_repeated_are_found) {
 	assert_refused(changed, file.size + CHUNK);
 	free(changed);
 }
-END_TEST
 
-START_TEST(a_chunk_of_another_snapshot_is_found) {
+TEST(a_chunk_of_another_snapshot_is_found) {
 	struct bytes other = {0};
 
 	set(&world, "long", zeros(3 * CHUNK_MAX));
@@ -132,9 +91,8 @@ START_TEST(a_chunk_of_another_snapshot_is_found) {
 	assert_refused(file.data, file.size);
 	bytes_free(&other);
 }
-END_TEST
 
-START_TEST(one_under_anothers_name_is_found) {
+TEST(one_under_anothers_name_is_found) {
 	make_small(&world);
 	take(2);
 	read_snapshot(&place, 2, &file);
@@ -142,9 +100,8 @@ START_TEST(one_under_anothers_name_is_found) {
 	assert_refused(file.data, file.size);
 	ck_assert_msg(says("under this name"), "%s", why);
 }
-END_TEST
 
-START_TEST(an_older_one_is_found_behind_a_damaged_one_and_that_is_said) {
+TEST(an_older_one_is_found_behind_a_damaged_one_and_that_is_said) {
 	struct snapshot snapshot;
 
 	make_small(&world);
@@ -153,20 +110,20 @@ START_TEST(an_older_one_is_found_behind_a_damaged_one_and_that_is_said) {
 	read_snapshot(&place, 2, &file);
 	file.data[file.size - 1] ^= 1;
 	write_snapshot(&place, 2, file.data, file.size);
-	write_snapshot(&place, 3, "rubbish", 7);
-	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	write_snapshot(&place, 3, "garbage", 7);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why),
+			 SEARCH_FOUND);
 	ck_assert_uint_eq(snapshot.position, 1);
 	ck_assert_msg(says("snapshot-0000000000000003 is damaged at offset 0: it is cut short"),
 		      "%s", why);
 }
-END_TEST
 
 /* Makes the header right again, whatever was written into it. */
 static void sign(void) {
 	le_put32(file.data + 8, crc32c(0, file.data + 12, HEADER_SIZE - 12));
 }
 
-START_TEST(no_older_one_is_taken_for_one_of_a_newer_format) {
+TEST(no_older_one_is_taken_for_one_of_a_newer_format) {
 	struct snapshot snapshot;
 
 	make_small(&world);
@@ -177,29 +134,27 @@ START_TEST(no_older_one_is_taken_for_one_of_a_newer_format) {
 	sign();
 	write_snapshot(&place, 2, file.data, file.size);
 	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
-	ck_assert_msg(says("has format 3, and this kvd knows 2"), "%s", why);
+	ck_assert_msg(says("has format 4, and this kvd knows 2 to 3"), "%s", why);
 	ck_assert(!loads(2));
-	ck_assert_msg(says("has format 3"), "%s", why);
+	ck_assert_msg(says("has format 4"), "%s", why);
 }
-END_TEST
 
-START_TEST(one_of_an_older_format_is_not_guessed_at) {
+TEST(one_of_an_older_format_is_not_guessed_at) {
 	struct snapshot snapshot;
 
 	make_small(&world);
 	take(1);
 	read_snapshot(&place, 1, &file);
-	le_put32(file.data + 12, SNAPSHOT_FORMAT - 1);
+	le_put32(file.data + 12, SNAPSHOT_FORMAT_MIN - 1);
 	sign();
 	write_snapshot(&place, 1, file.data, file.size);
 	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
-	ck_assert_msg(says("has format 1, and this kvd knows 2"), "%s", why);
+	ck_assert_msg(says("has format 1, and this kvd knows 2 to 3"), "%s", why);
 	ck_assert(!loads(1));
 }
-END_TEST
 
-START_TEST(one_of_another_store_is_not_loaded) {
-	struct identity identity = *service_identity(world.service);
+TEST(one_of_another_store_is_not_loaded) {
+	struct server_identity identity = *service_identity(world.service);
 
 	make_small(&world);
 	take(1);
@@ -209,7 +164,6 @@ START_TEST(one_of_another_store_is_not_loaded) {
 	ck_assert_msg(says("belongs to another store"), "%s", why);
 	service_free(service);
 }
-END_TEST
 
 /* Right by all checksums, but not what kvd writes: a header and these bytes as the only chunk. */
 static void write_state(const void *state, uint32_t size, uint64_t entries) {
@@ -231,30 +185,29 @@ static void write_state(const void *state, uint32_t size, uint64_t entries) {
 	ck_assert_msg(check(1), "%s", why);
 }
 
-START_TEST(bytes_that_make_no_sense_are_not_loaded_though_their_checksums_are_right) {
-	uint8_t state[40] = {0};
+TEST(bytes_that_make_no_sense_are_not_loaded_though_their_checksums_are_right) {
+	uint8_t state[48] = {0};
 
 	take(1);
 	read_snapshot(&place, 1, &file);
-	write_state(state, 32, 0);
+	write_state(state, 40, 0);
 	ck_assert_msg(loads(1), "%s", why);
-	write_state(state, 33, 0);
+	write_state(state, 41, 0);
 	ck_assert(!loads(1));
 	ck_assert_msg(says("it holds more than the state"), "%s", why);
-	write_state(state, 32, 1);
+	write_state(state, 40, 1);
 	ck_assert(!loads(1));
 	ck_assert_msg(says("its header does not fit what it holds"), "%s", why);
-	write_state(state, 31, 0);
+	write_state(state, 39, 0);
 	ck_assert(!loads(1));
 	ck_assert_msg(says("makes no sense"), "%s", why);
-	state[8] = 1;
+	state[16] = 1;
 	write_state(state, 40, 1);
 	ck_assert(!loads(1));
 	ck_assert_msg(says("makes no sense"), "%s", why);
 }
-END_TEST
 
-START_TEST(without_memory_that_is_said_and_nothing_about_damage) {
+TEST(without_memory_that_is_said_and_nothing_about_damage) {
 	make_small(&world);
 	take(1);
 	struct service *service = another(world.service);
@@ -262,25 +215,4 @@ START_TEST(without_memory_that_is_said_and_nothing_about_damage) {
 	ck_assert(!snapshot_load(&place.disk, 1, NULL, NULL, service, why));
 	ck_assert_msg(says("Cannot allocate memory") && !says("damaged"), "%s", why);
 	service_free(service);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, any_single_flipped_bit_is_found);
-	tcase_add_test(tests, every_truncation_and_every_byte_more_is_found);
-	tcase_add_test(tests, chunks_that_were_swapped_or_lost_or_repeated_are_found);
-	tcase_add_test(tests, a_chunk_of_another_snapshot_is_found);
-	tcase_add_test(tests, one_under_anothers_name_is_found);
-	tcase_add_test(tests, an_older_one_is_found_behind_a_damaged_one_and_that_is_said);
-	tcase_add_test(tests, no_older_one_is_taken_for_one_of_a_newer_format);
-	tcase_add_test(tests, one_of_an_older_format_is_not_guessed_at);
-	tcase_add_test(tests, one_of_another_store_is_not_loaded);
-	tcase_add_test(tests,
-		       bytes_that_make_no_sense_are_not_loaded_though_their_checksums_are_right);
-	tcase_add_test(tests, without_memory_that_is_said_and_nothing_about_damage);
-}
-
-int main(void) {
-	return run_suite("snapshot damage", add);
 }

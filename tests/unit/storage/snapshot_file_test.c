@@ -1,62 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Snapshot files on a real disk: what was written is found and loaded, and quickly.
+ * Snapshot files on a real disk: what was written is found and loaded. How long that takes is a
+ * figure.
  *
  * $KEYS says how many keys the large one has.
  */
-#include <time.h>
-
 #include "clock.h"
 #include "snapshot_place.h"
+#include "test.h"
 
-enum {
-	USUAL_KEYS = 1000000,
-	LOAD_MS = 2000, /* for so many, of the processor's time: others may use it too */
-	CHUNK_MAX = 256 * 1024,
-};
-
-static struct place place;
-static struct world world;
-static struct bytes file;
-static char why[SNAPSHOT_WHY_SIZE];
-
-static void start(void) {
-	place_open(&place);
-	world_open(&world, usual_limits(), false);
-}
-
-static void stop(void) {
-	bytes_free(&file);
-	world_close(&world);
-	place_close(&place);
-}
-
-static void take(uint64_t position) {
-	take_snapshot(&place, world.service, position);
-}
-
-static bool check(uint64_t position) {
-	struct snapshot snapshot;
-
-	return snapshot_check(&place.disk, position, NULL, NULL, &snapshot, why);
-}
-
-static bool loads(uint64_t position) {
-	struct service *service = another(world.service);
-	bool loaded = snapshot_load(&place.disk, position, NULL, NULL, service, why);
-
-	service_free(service);
-	return loaded;
-}
-
-static bool says(const char *what) {
-	return strstr(why, what) != NULL;
-}
+enum { USUAL_KEYS = 1000000 };
 
 /* --- What is right ------------------------------------------------------------------------------
  */
 
-START_TEST(a_snapshot_that_was_published_is_found_and_loaded) {
+CASE(snapshot_file, .setup = start, .teardown = stop);
+
+TEST(a_snapshot_that_was_published_is_found_and_loaded) {
 	struct snapshot snapshot;
 
 	make_small(&world);
@@ -65,7 +25,8 @@ START_TEST(a_snapshot_that_was_published_is_found_and_loaded) {
 	take(0x1234);
 	ck_assert(is_there(&place, "snapshot-0000000000001234"));
 	ck_assert(!is_there(&place, "snapshot.tmp"));
-	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why),
+			 SEARCH_FOUND);
 	ck_assert_str_eq(why, "");
 	ck_assert_uint_eq(snapshot.position, 0x1234);
 	ck_assert_uint_eq(snapshot.time_ms, 777);
@@ -83,9 +44,8 @@ START_TEST(a_snapshot_that_was_published_is_found_and_loaded) {
 	ck_assert_uint_eq(service_time(loaded.service), 777);
 	world_close(&loaded);
 }
-END_TEST
 
-START_TEST(a_value_longer_than_a_chunk_comes_back_whole) {
+TEST(a_value_longer_than_a_chunk_comes_back_whole) {
 	struct reply reply;
 	size_t size = 3 * CHUNK_MAX + 17;
 	unsigned char *bytes = malloc(size);
@@ -104,14 +64,13 @@ START_TEST(a_value_longer_than_a_chunk_comes_back_whole) {
 	service_free(service);
 	free(bytes);
 }
-END_TEST
 
-START_TEST(a_state_that_fills_its_chunks_to_the_last_byte_is_whole) {
+TEST(a_state_that_fills_its_chunks_to_the_last_byte_is_whole) {
 	struct bytes state = {0};
 
 	for (size_t more = 0; more < 3; more++) {
-		/* 32 bytes, and 16 and the key of an entry, stand beside the value. */
-		set(&world, "long", zeros(CHUNK_MAX - 32 - 16 - 4 - 1 + more));
+		/* 40 bytes, and 16 and the key of an entry, stand beside the value. */
+		set(&world, "long", zeros(CHUNK_MAX - 40 - 16 - 4 - 1 + more));
 		save(world.service, &state);
 		ck_assert_uint_eq(state.size, CHUNK_MAX - 1 + more);
 		take(1);
@@ -119,22 +78,21 @@ START_TEST(a_state_that_fills_its_chunks_to_the_last_byte_is_whole) {
 	}
 	bytes_free(&state);
 }
-END_TEST
 
-START_TEST(an_empty_directory_has_no_snapshot) {
+TEST(an_empty_directory_has_no_snapshot) {
 	struct snapshot snapshot;
 	uint64_t positions[SNAPSHOTS_MAX];
 
-	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_NONE);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why),
+			 SEARCH_NONE);
 	ck_assert_int_eq(snapshot_list(&place.disk, positions), 0);
 	ck_assert_int_eq(snapshot_discard(&place.disk), 0);
 	ck_assert_int_eq(snapshot_remove_others(&place.disk, 1), 0);
 	ck_assert(!check(1));
 	ck_assert_msg(says("cannot read snapshot-0000000000000001"), "%s", why);
 }
-END_TEST
 
-START_TEST(names_that_are_no_snapshot_are_left_alone) {
+TEST(names_that_are_no_snapshot_are_left_alone) {
 	static const char *const names[] = {
 	    "snapshot-",
 	    "snapshot-123",
@@ -159,9 +117,8 @@ START_TEST(names_that_are_no_snapshot_are_left_alone) {
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		ck_assert(is_there(&place, names[i]));
 }
-END_TEST
 
-START_TEST(the_newest_are_listed_first_and_all_others_are_removed) {
+TEST(the_newest_are_listed_first_and_all_others_are_removed) {
 	uint64_t positions[SNAPSHOTS_MAX];
 
 	for (uint64_t i = 0; i < 3 * SNAPSHOTS_MAX; i++)
@@ -173,9 +130,8 @@ START_TEST(the_newest_are_listed_first_and_all_others_are_removed) {
 	ck_assert_int_eq(snapshot_list(&place.disk, positions), 1);
 	ck_assert_uint_eq(positions[0], 5);
 }
-END_TEST
 
-START_TEST(one_at_the_same_position_takes_the_place_of_the_other) {
+TEST(one_at_the_same_position_takes_the_place_of_the_other) {
 	set(&world, "key", text("one"));
 	take(7);
 	set(&world, "key", text("two"));
@@ -185,9 +141,8 @@ START_TEST(one_at_the_same_position_takes_the_place_of_the_other) {
 	assert_holds(&loaded, "key", "two", 2);
 	world_close(&loaded);
 }
-END_TEST
 
-START_TEST(one_is_due_when_the_journal_is_longer_than_it_and_64_mib) {
+TEST(one_is_due_when_the_journal_is_longer_than_it_and_64_mib) {
 	uint64_t least = 64 << 20;
 
 	ck_assert(!snapshot_is_due(0, 0));
@@ -196,27 +151,27 @@ START_TEST(one_is_due_when_the_journal_is_longer_than_it_and_64_mib) {
 	ck_assert(!snapshot_is_due(3 * least, 3 * least));
 	ck_assert(snapshot_is_due(3 * least + 1, 3 * least));
 }
-END_TEST
 
 /* What other versions of kvd rely on. */
-START_TEST(the_layout_of_an_empty_one_is_this) {
+TEST(the_layout_of_an_empty_one_is_this) {
 	static const char expected[] = "6b7664736e617031" /* magic, checksum, format */
-				       "1e272796"
-				       "02000000"
+				       "b4d34932"
+				       "03000000"
 				       "00000000000000000000000000000000" /* store */
 				       "0700000000000000" /* position, time, entries, sessions */
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
-				       "20000000" /* a chunk */
-				       "0100f335"
+				       "28000000" /* a chunk */
+				       "ed3ea022"
+				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "00000000" /* the end */
-				       "938cc82e"
-				       "2000000000000000";
+				       "bdd2b4d5"
+				       "2800000000000000";
 	char text[2 * 256 + 1];
 
 	take(7);
@@ -226,7 +181,6 @@ START_TEST(the_layout_of_an_empty_one_is_this) {
 		(void)snprintf(text + 2 * i, 3, "%02x", file.data[i]);
 	ck_assert_str_eq(text, expected);
 }
-END_TEST
 
 struct seen {
 	uint64_t done;
@@ -241,7 +195,7 @@ static void see(void *context, uint64_t done, uint64_t size) {
 	*seen = (struct seen){.done = done, .size = size, .times = seen->times + 1};
 }
 
-START_TEST(progress_is_told_up_to_the_end) {
+TEST(progress_is_told_up_to_the_end) {
 	struct seen seen = {0};
 	struct snapshot snapshot;
 	int error;
@@ -258,7 +212,6 @@ START_TEST(progress_is_told_up_to_the_end) {
 	ck_assert_uint_eq(seen.size, file.size);
 	ck_assert_uint_ge(seen.times, 5);
 }
-END_TEST
 
 /* --- How long it takes --------------------------------------------------------------------------
  */
@@ -271,7 +224,7 @@ static uint64_t keys_wanted(void) {
 	return is_slowed_down() ? USUAL_KEYS / 20 : USUAL_KEYS;
 }
 
-START_TEST(a_million_keys_are_loaded_in_less_than_two_seconds) {
+TEST(a_million_keys_come_back) {
 	uint64_t keys = keys_wanted();
 	struct operation put = put_call(0, 0, "", "");
 	struct snapshot snapshot;
@@ -290,13 +243,12 @@ START_TEST(a_million_keys_are_loaded_in_less_than_two_seconds) {
 	uint64_t saved_ns = clock_ns();
 	ck_assert_int_eq(snapshot_publish(&place.disk, 1, &error), PUBLISH_DONE);
 	struct service *service = another(world.service);
-	clock_t before = clock();
 	uint64_t searching_ns = clock_ns();
-	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_FOUND);
+	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why),
+			 SEARCH_FOUND);
 	uint64_t found_ns = clock_ns();
 	ck_assert_msg(snapshot_load(&place.disk, 1, NULL, NULL, service, why), "%s", why);
 	uint64_t loaded_ns = clock_ns();
-	clock_t worked = clock() - before;
 	printf("figure: %llu keys, %llu MB: written and synced in %llu ms, verified in %llu ms, "
 	       "loaded in %llu ms\n",
 	       (unsigned long long)keys, (unsigned long long)snapshot.size / 1000000,
@@ -306,27 +258,5 @@ START_TEST(a_million_keys_are_loaded_in_less_than_two_seconds) {
 	ck_assert_uint_eq(snapshot.entries, keys);
 	/* Other keys share a bucket there. */
 	ck_assert_uint_le(service_memory(service)->used, used(&world) + used(&world) / 1000);
-	if (!is_slowed_down() && keys <= USUAL_KEYS)
-		ck_assert_int_lt(worked / (CLOCKS_PER_SEC / 1000), LOAD_MS);
 	service_free(service);
-}
-END_TEST
-
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, a_snapshot_that_was_published_is_found_and_loaded);
-	tcase_add_test(tests, a_value_longer_than_a_chunk_comes_back_whole);
-	tcase_add_test(tests, a_state_that_fills_its_chunks_to_the_last_byte_is_whole);
-	tcase_add_test(tests, an_empty_directory_has_no_snapshot);
-	tcase_add_test(tests, names_that_are_no_snapshot_are_left_alone);
-	tcase_add_test(tests, the_newest_are_listed_first_and_all_others_are_removed);
-	tcase_add_test(tests, one_at_the_same_position_takes_the_place_of_the_other);
-	tcase_add_test(tests, one_is_due_when_the_journal_is_longer_than_it_and_64_mib);
-	tcase_add_test(tests, the_layout_of_an_empty_one_is_this);
-	tcase_add_test(tests, progress_is_told_up_to_the_end);
-	tcase_add_test(tests, a_million_keys_are_loaded_in_less_than_two_seconds);
-}
-
-int main(void) {
-	return run_suite("snapshot file", add);
 }

@@ -6,8 +6,9 @@
  */
 #include <time.h>
 
-#include "core/world.h"
-#include "snapshot_world.h"
+#include "core/fixture.h"
+#include "snapshot_fixture.h"
+#include "test.h"
 
 enum {
 	USUAL_STEPS = 30000,
@@ -21,7 +22,7 @@ enum {
 static uint64_t seed;
 static uint64_t steps = USUAL_STEPS;
 
-static uint64_t state;
+static struct prng prng;
 static struct world original;
 static struct world copy;
 static struct bytes saved;
@@ -31,7 +32,7 @@ static unsigned char value_bytes[VALUE_BYTES];
 static struct operation last[NONCES][SLOTS_USED];
 
 static uint64_t chance(void) {
-	return chance_of(&state);
+	return prng_next(&prng);
 }
 
 static uint64_t below(uint64_t limit) {
@@ -45,7 +46,7 @@ static bool once_in(uint64_t times) {
 static void start(void) {
 	struct service_limits limits = *usual_limits();
 
-	state = seed;
+	prng.state = seed;
 	for (size_t i = 0; i < VALUE_BYTES; i++)
 		value_bytes[i] = (unsigned char)chance();
 	limits.sessions_max = SESSIONS;
@@ -197,7 +198,9 @@ static size_t compare_all(void) {
 	return replayed;
 }
 
-START_TEST(any_state_saved_and_loaded_goes_on_as_the_one_that_was_not) {
+CASE(snapshot_state, .setup = start, .teardown = stop);
+
+TEST(any_state_saved_and_loaded_goes_on_as_the_one_that_was_not) {
 	size_t replayed = 0;
 	size_t passes = 0;
 
@@ -213,18 +216,19 @@ START_TEST(any_state_saved_and_loaded_goes_on_as_the_one_that_was_not) {
 	       replayed);
 	ck_assert(steps < USUAL_STEPS || replayed > passes);
 }
-END_TEST
 
 /* --- What is shared -----------------------------------------------------------------------------
  */
 
-START_TEST(old_values_share_the_bytes_of_their_entry_again) {
+TEST(old_values_share_the_bytes_of_their_entry_again) {
 	enum { CLIENTS = 10, APPENDS = 64, PIECE = 1000 };
+	uint64_t clients[CLIENTS];
 	struct operation call;
 
+	for (uint32_t i = 0; i < CLIENTS; i++)
+		clients[i] = open_session(&original, i);
 	for (uint64_t i = 0; i < (uint64_t)CLIENTS * APPENDS; i++) {
-		uint64_t client = open_session(&original, (uint32_t)(i % CLIENTS));
-		call = append_call(client, 1, "key", "");
+		call = append_call(clients[i % CLIENTS], 1, "key", "");
 		call.slot = (uint32_t)(i / CLIENTS);
 		call.value = (struct kv_bytes){.data = value_bytes, .size = PIECE};
 		ck_assert_int_eq(status_of(&original, &call), KV_OK);
@@ -234,14 +238,13 @@ START_TEST(old_values_share_the_bytes_of_their_entry_again) {
 	ck_assert_uint_lt(used(&copy), CLIENTS * APPENDS * (PIECE + 200));
 
 	/* And the entry can still grow without them. */
-	call = append_call(open_session(&copy, 1), 2, "key", "x");
+	call = append_call(clients[1], 2, "key", "x");
 	struct reply reply = run(&copy, &call);
 	ck_assert_uint_eq(view_bytes(reply.value).size, CLIENTS * APPENDS * PIECE);
 	drop(&copy, &reply);
 }
-END_TEST
 
-START_TEST(an_old_value_that_no_entry_holds_is_kept_as_far_as_it_is_seen) {
+TEST(an_old_value_that_no_entry_holds_is_kept_as_far_as_it_is_seen) {
 	uint64_t client = open_session(&original, 1);
 	struct operation call = append_call(client, 1, "key", "first ");
 
@@ -258,14 +261,13 @@ START_TEST(an_old_value_that_no_entry_holds_is_kept_as_far_as_it_is_seen) {
 	ck_assert_uint_eq(reply.current, 2);
 	drop(&copy, &reply);
 	assert_holds(&copy, "key", "new", 3);
-	/* "second" is seen by nobody. */
+	/* "second" is not visible in any snapshot. */
 	save(copy.service, &saved);
 	for (size_t i = 0; i + 6 <= saved.size; i++)
 		ck_assert(memcmp(saved.data + i, "second", 6) != 0);
 }
-END_TEST
 
-START_TEST(an_answer_on_its_way_is_no_part_of_the_state) {
+TEST(an_answer_on_its_way_is_no_part_of_the_state) {
 	struct reply held;
 
 	set(&original, "key", text("value"));
@@ -274,9 +276,8 @@ START_TEST(an_answer_on_its_way_is_no_part_of_the_state) {
 	drop(&original, &held);
 	assert_holds(&copy, "key", "value", 1);
 }
-END_TEST
 
-START_TEST(what_was_loaded_counts_as_durable) {
+TEST(what_was_loaded_counts_as_durable) {
 	struct world recording;
 	struct reply reply;
 
@@ -291,16 +292,49 @@ START_TEST(what_was_loaded_counts_as_durable) {
 	drop(&copy, &reply);
 	world_close(&recording);
 }
-END_TEST
 
-START_TEST(an_empty_state_is_a_state) {
+TEST(ended_keys_ttls_and_transactions_are_remembered) {
+	uint64_t client = open_session(&original, 1);
+	struct operation end = put_call(client, 2, "gone", "");
+	const struct change changes[] = {
+	    {.kind = CHANGE_PUT, .key = text("lease"), .value = text("v"), .ttl_ms = 1000},
+	    {.kind = CHANGE_APPEND, .key = text("log"), .value = text("line")},
+	};
+	const struct txn txn = {.changes = changes, .change_count = 2, .hash = 77};
+	const struct operation call = {
+	    .kind = OPERATION_TXN, .client_id = client, .slot = 1, .seq = 1, .txn = &txn};
+	struct operation put = put_call(client, 1, "gone", "a");
+
+	ck_assert_int_eq(status_of(&original, &put), KV_OK);
+	end.kind = OPERATION_DELETE;
+	ck_assert_int_eq(status_of(&original, &end), KV_OK);
+	struct reply first = run(&original, &call);
+	ck_assert_int_eq(first.status, KV_OK);
 	pass_on(&original, &copy);
-	ck_assert_uint_eq(saved.size, 32);
+	assert_missing(&copy, "gone");
+	assert_holds(&copy, "lease", "v", 3);
+	ck_assert_uint_eq(service_end_ttls(copy.service, 9, copy.now_ms), 1000);
+	struct reply again = run(&copy, &call);
+	ck_assert_int_eq(again.status, KV_OK);
+	ck_assert_uint_eq(again.current, first.current);
+	ck_assert_uint_eq(again.value.size, 16);
+	ck_assert_mem_eq(view_bytes(again.value).data, view_bytes(first.value).data, 16);
+	drop(&original, &first);
+	drop(&copy, &again);
+	put.seq = 3;
+	struct reply made = run(&copy, &put);
+	ck_assert_uint_eq(made.current, 3);
+	ck_assert_uint_eq(service_end_ttls(copy.service, 9, 5000), UINT64_MAX);
+	assert_missing(&copy, "lease");
+}
+
+TEST(an_empty_state_is_a_state) {
+	pass_on(&original, &copy);
+	ck_assert_uint_eq(saved.size, 40);
 	ck_assert_uint_eq(counters(&copy).keys, 0);
 }
-END_TEST
 
-START_TEST(limits_of_today_do_not_matter_to_what_was_saved) {
+TEST(limits_of_today_do_not_matter_to_what_was_saved) {
 	struct service_limits small = {.value_max = 1, .memory_max = 1, .sessions_max = 1};
 
 	set(&original, "key", text("longer than one"));
@@ -313,27 +347,8 @@ START_TEST(limits_of_today_do_not_matter_to_what_was_saved) {
 	ck_assert_uint_eq(counters(&copy).sessions, 2);
 	assert_holds(&copy, "key", "longer than one", 1);
 }
-END_TEST
 
-static void add(TCase *tests) {
-	tcase_add_checked_fixture(tests, start, stop);
-	tcase_add_test(tests, any_state_saved_and_loaded_goes_on_as_the_one_that_was_not);
-	tcase_add_test(tests, old_values_share_the_bytes_of_their_entry_again);
-	tcase_add_test(tests, an_old_value_that_no_entry_holds_is_kept_as_far_as_it_is_seen);
-	tcase_add_test(tests, an_answer_on_its_way_is_no_part_of_the_state);
-	tcase_add_test(tests, what_was_loaded_counts_as_durable);
-	tcase_add_test(tests, an_empty_state_is_a_state);
-	tcase_add_test(tests, limits_of_today_do_not_matter_to_what_was_saved);
-}
-
-int main(int argc, char **argv) {
-	const char *wanted = argc > 1 ? argv[1] : getenv("SEED");
-	const char *how_far = getenv("STEPS");
-
-	seed = wanted != NULL ? strtoull(wanted, NULL, 0) : (uint64_t)time(NULL);
-	if (how_far != NULL)
-		steps = strtoull(how_far, NULL, 0);
-	printf("SEED=%llu\n", (unsigned long long)seed);
-	(void)fflush(stdout);
-	return run_suite("state", add);
+BEFORE_ALL {
+	seed = test_seed();
+	steps = test_number("STEPS", steps);
 }

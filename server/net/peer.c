@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "net/peer.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- Names --------------------------------------------------------------------------------- */
+
+struct peer_name peer_name_local(int fd) {
+	struct peer_name name = {.kind = ADDRESS_LOCAL, .uid = (uid_t)-1};
+	struct ucred user;
+	socklen_t size = sizeof(user);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &size) == 0) {
+		name.uid = user.uid;
+		name.pid = user.pid;
+	}
+	return name;
+}
+
+const char *peer_transport(const struct peer_name *name) {
+	return name->kind == ADDRESS_LOCAL ? "local" : name->kind == ADDRESS_UDP ? "udp" : "tcp";
+}
+
+const char *peer_name_format(const struct peer_name *name, char text[PEER_TEXT_MAX]) {
+	char host[INET6_ADDRSTRLEN] = "?";
+	char zone[16] = "";
+
+	if (name->kind == ADDRESS_LOCAL) {
+		(void)snprintf(text, PEER_TEXT_MAX, "uid %d pid %d", (int)name->uid,
+			       (int)name->pid);
+	} else if (name->address.family == AF_INET6) {
+		const struct sockaddr_in6 *inet6 = &name->address.inet6;
+
+		(void)inet_ntop(AF_INET6, &inet6->sin6_addr, host, sizeof(host));
+		if (inet6->sin6_scope_id != 0)
+			(void)snprintf(zone, sizeof(zone), "%%%u", inet6->sin6_scope_id);
+		(void)snprintf(text, PEER_TEXT_MAX, "[%s%s]:%u", host, zone,
+			       ntohs(inet6->sin6_port));
+	} else {
+		(void)inet_ntop(AF_INET, &name->address.inet.sin_addr, host, sizeof(host));
+		(void)snprintf(text, PEER_TEXT_MAX, "%s:%u", host,
+			       ntohs(name->address.inet.sin_port));
+	}
+	return text;
+}
+
+/* --- Peers --------------------------------------------------------------------------------- */
+
+static uint64_t key_of(const struct peer_name *name) {
+	uint64_t key = name->uid;
+
+	if (name->kind == ADDRESS_LOCAL)
+		return key;
+	if (name->address.family != AF_INET6)
+		return name->address.inet.sin_addr.s_addr;
+	memcpy(&key, &name->address.inet6.sin6_addr, sizeof(key));
+	return key;
+}
+
+static sa_family_t family_of(const struct peer_name *name) {
+	return name->kind == ADDRESS_LOCAL ? AF_UNIX : name->address.family;
+}
+
+static size_t chain_of(uint64_t key) {
+	return key * 0x9e3779b97f4a7c15 >> 54; /* Fibonacci hashing; 10 bits: PEER_CHAINS */
+}
+
+static struct peer *find(const struct peers *peers, const struct peer_name *name) {
+	uint64_t key = key_of(name);
+	struct peer *peer = peers->chains[chain_of(key)];
+
+	while (peer != NULL && (peer->key != key || peer->family != family_of(name)))
+		peer = peer->next;
+	return peer;
+}
+
+static void append(struct peer *peer, struct peer_member *member) {
+	member->peer = peer;
+	member->next = NULL;
+	member->previous = peer->last;
+	if (peer->last != NULL)
+		peer->last->next = member;
+	else
+		peer->first = member;
+	peer->last = member;
+}
+
+static void detach(struct peer_member *member) {
+	struct peer *peer = member->peer;
+
+	if (member->previous != NULL)
+		member->previous->next = member->next;
+	else
+		peer->first = member->next;
+	if (member->next != NULL)
+		member->next->previous = member->previous;
+	else
+		peer->last = member->previous;
+}
+
+bool peers_join(struct peers *peers, struct peer_member *member, const struct peer_name *name) {
+	struct peer *peer = find(peers, name);
+
+	if (peer == NULL) {
+		struct peer **chain = &peers->chains[chain_of(key_of(name))];
+
+		peer = calloc(1, sizeof(*peer));
+		if (peer == NULL)
+			return false;
+		peer->key = key_of(name);
+		peer->family = family_of(name);
+		peer->next = *chain;
+		*chain = peer;
+	}
+	append(peer, member);
+	peer->connections++;
+	return true;
+}
+
+void peers_leave(struct peers *peers, struct peer_member *member) {
+	struct peer *peer = member->peer;
+	struct peer **link = &peers->chains[chain_of(peer->key)];
+
+	detach(member);
+	member->peer = NULL;
+	if (--peer->connections > 0)
+		return;
+	while (*link != peer)
+		link = &(*link)->next;
+	*link = peer->next;
+	free(peer);
+}
+
+void peer_rotate(struct peer_member *member) {
+	detach(member);
+	append(member->peer, member);
+}
+
+unsigned peers_connections(const struct peers *peers, const struct peer_name *name) {
+	const struct peer *peer = find(peers, name);
+
+	return peer != NULL ? peer->connections : 0;
+}
+
+static size_t connections_of(const struct peer *peer) {
+	return peer->connections;
+}
+
+static size_t held_of(const struct peer *peer) {
+	return peer->held;
+}
+
+static struct peer *max_by(const struct peers *peers, size_t (*value_of)(const struct peer *)) {
+	struct peer *max = NULL;
+
+	for (size_t i = 0; i < PEER_CHAINS; i++)
+		for (struct peer *peer = peers->chains[i]; peer != NULL; peer = peer->next)
+			if (max == NULL || value_of(peer) > value_of(max))
+				max = peer;
+	return max;
+}
+
+struct peer *peers_max_connections(const struct peers *peers) {
+	return max_by(peers, connections_of);
+}
+
+struct peer *peers_max_held(const struct peers *peers) {
+	return max_by(peers, held_of);
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* streams.c - all connections: which are accepted, and which are dropped for the others. */
+#include <assert.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "core/stats.h"
+#include "log.h"
+#include "net/stream_private.h"
+
+enum {
+	DRAIN_ROUND_MS = 10,
+	PEER_SAMPLE = 64, /* connections of a peer that are looked at for one to drop */
+};
+
+struct streams *streams_new(int epoll, const struct stream_limits *limits,
+			    struct dispatch *dispatch, struct service *service) {
+	struct streams *streams = calloc(1, sizeof(*streams));
+
+	if (streams == NULL)
+		return NULL;
+	streams->epoll = epoll;
+	streams->limits = *limits;
+	streams->dispatch = dispatch;
+	streams->service = service;
+	streams->memory = service_memory(service);
+	return streams;
+}
+
+/* Calls without a reply still name their stream. */
+static void free_closed(struct streams *streams) {
+	struct stream **link = &streams->closed;
+
+	while (*link != NULL) {
+		struct stream *stream = *link;
+
+		if (stream->pending > 0) {
+			link = &stream->closed_next;
+			continue;
+		}
+		*link = stream->closed_next;
+		free(stream);
+	}
+}
+
+void streams_flush(struct streams *streams) {
+	assert(streams->recv_batch.count == 0); /* streams_run_received() comes first */
+	while (streams->flushing != NULL) {
+		struct stream *stream = streams->flushing;
+
+		streams->flushing = stream->flushing_next;
+		stream->is_flushing = false;
+		if (stream->is_closed)
+			continue;
+		stream_flush(stream);
+		stream_resume(stream); /* may put it on the list again */
+		stream_update(stream);
+	}
+	free_closed(streams);
+}
+
+void streams_pause(struct streams *streams, bool is_paused) {
+	/* Connections notice it when they receive: see stream_update(). */
+	streams->is_paused = is_paused;
+	for (struct stream *stream = streams->all; stream != NULL && !is_paused;) {
+		struct stream *next = stream->next;
+
+		stream_resume(stream);
+		stream_update(stream);
+		stream = next;
+	}
+}
+
+bool streams_are_paused(const struct streams *streams) {
+	return streams->is_paused;
+}
+
+bool streams_took_all(struct streams *streams) {
+	bool took_all = !streams->has_unread && !streams->is_paused;
+
+	streams->has_unread = false;
+	return took_all;
+}
+
+/* --- Which connections there are ------------------------------------------------------------ */
+
+static struct stream *of_member(struct peer_member *member) {
+	return (struct stream *)(void *)((char *)member - offsetof(struct stream, member));
+}
+
+static struct stream *of_timeout(struct timeout_entry *timeout) {
+	return (struct stream *)(void *)((char *)timeout - offsetof(struct stream, timeout));
+}
+
+static void log_full(struct streams *streams) {
+	if (streams->is_full)
+		return;
+	streams->is_full = true;
+	log_warn("%u connections are open: for new ones idle ones are closed, or the new ones are "
+		 "(raise --max-connections)",
+		 streams->limits.connections_max);
+}
+
+static void log_not_full(struct streams *streams) {
+	if (!streams->is_full || streams->connections >= streams->limits.connections_max -
+							     streams->limits.connections_max / 8)
+		return;
+	streams->is_full = false;
+	log_info("connections are no longer full: %llu are open",
+		 (unsigned long long)streams->connections);
+}
+
+void streams_remove(struct stream *stream) {
+	struct streams *streams = stream->streams;
+
+	peers_leave(&streams->peers, &stream->member);
+	if (stream->previous != NULL)
+		stream->previous->next = stream->next;
+	else
+		streams->all = stream->next;
+	if (stream->next != NULL)
+		stream->next->previous = stream->previous;
+	streams->connections--;
+	log_not_full(streams);
+	/* An event of this turn may still name it. */
+	stream->closed_next = streams->closed;
+	streams->closed = stream;
+}
+
+/*
+ * Closes a connection of the peer that has most, so that one of `name` can be added: the first that
+ * is idle, or, if `name` has fewer, one without calls. Looks at PEER_SAMPLE connections, at others
+ * each time, so that a peer that opens many does not make it slow. False: none can be closed.
+ */
+static bool make_room(struct streams *streams, const struct peer_name *name) {
+	struct peer *most = peers_max_connections(&streams->peers);
+	bool has_fewer =
+	    most != NULL && peers_connections(&streams->peers, name) + 1 < most->connections;
+	struct stream *without_calls = NULL;
+
+	for (unsigned i = 0; most != NULL && i < most->connections && i < PEER_SAMPLE; i++) {
+		struct stream *stream = of_member(most->first);
+
+		peer_rotate(&stream->member);
+		if (stream->pending > 0 || stream->send_queue.size > 0 || stream->unparsed != NULL)
+			continue;
+		if (!record_is_partial(&stream->record) && stream->parked == NULL &&
+		    streams->now_ms - stream->active_ms >= STREAM_IDLE_MS) {
+			stream_drop(stream, "it is idle, and there are too many connections");
+			return true;
+		}
+		if (without_calls == NULL)
+			without_calls = stream;
+	}
+	if (!has_fewer || without_calls == NULL)
+		return false;
+	stream_drop(without_calls, "there are too many connections, most of them from there");
+	return true;
+}
+
+/* Root and the user that runs kvd can always look what is wrong. */
+static bool is_administrator(const struct peer_name *name) {
+	return name->kind == ADDRESS_LOCAL && (name->uid == 0 || name->uid == geteuid());
+}
+
+static bool is_accepted(struct streams *streams, const struct peer_name *name) {
+	uint64_t max = streams->limits.connections_max;
+
+	if (streams->connections < max)
+		return true;
+	log_full(streams);
+	if (is_administrator(name) && streams->connections < max + STREAM_RESERVE)
+		return true;
+	return make_room(streams, name);
+}
+
+static struct stream *stream_new(struct streams *streams, int fd, const struct peer_name *name) {
+	struct stream *stream = calloc(1, sizeof(*stream));
+	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP};
+
+	if (stream == NULL)
+		return NULL;
+	stream->handler = (struct event_handler){.fd = fd, .ready = stream_ready};
+	stream->streams = streams;
+	stream->name = *name;
+	stream->events = EPOLLIN | EPOLLRDHUP;
+	stream->is_administrator = is_administrator(name);
+	stream->active_ms = streams->now_ms;
+	event.data.ptr = &stream->handler;
+	if (peers_join(&streams->peers, &stream->member, name)) {
+		if (epoll_ctl(streams->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+			return stream;
+		peers_leave(&streams->peers, &stream->member);
+	}
+	free(stream);
+	return NULL;
+}
+
+void streams_add(struct streams *streams, int fd, const struct peer_name *name) {
+	bool is_room = is_accepted(streams, name);
+	struct stream *stream = is_room ? stream_new(streams, fd, name) : NULL;
+	char text[PEER_TEXT_MAX];
+
+	if (stream == NULL) {
+		streams->connections_refused++;
+		log_verbose("refused %s connection from %s: %s", peer_transport(name),
+			    peer_name_format(name, text),
+			    is_room ? "no memory for it" : "there are too many connections");
+		(void)close(fd);
+		return;
+	}
+	stream->next = streams->all;
+	if (streams->all != NULL)
+		streams->all->previous = stream;
+	streams->all = stream;
+	streams->has_unread = true;
+	streams->connections++;
+	streams->connections_made++;
+	log_verbose("%s connection from %s, %llu are open", peer_transport(name),
+		    peer_name_format(name, text), (unsigned long long)streams->connections);
+}
+
+void streams_set_time(struct streams *streams, uint64_t now_ms) {
+	streams->now_ms = now_ms;
+}
+
+/* --- Memory and time ------------------------------------------------------------------------ */
+
+/*
+ * The connection of a peer that goes first when connections hold too much: the one that has not
+ * moved for longest, if for a second; else all move, and it is the one that holds most. Looks at
+ * PEER_SAMPLE connections, at others each time.
+ */
+static struct stream *worst_of(const struct streams *streams, struct peer *peer) {
+	struct stream *stalled = NULL;
+	struct stream *largest = NULL;
+
+	for (unsigned i = 0; i < peer->connections && (i < PEER_SAMPLE || largest->held == 0);
+	     i++) {
+		struct stream *stream = of_member(peer->first);
+
+		peer_rotate(&stream->member);
+		if (largest == NULL || stream->held > largest->held)
+			largest = stream;
+		if (stream->held > 0 && stream->timeout.is_listed &&
+		    streams->now_ms - stream->timeout.since_ms >= STREAM_PRESSURE_TIMEOUT_MS &&
+		    (stalled == NULL || stream->timeout.since_ms < stalled->timeout.since_ms))
+			stalled = stream;
+	}
+	return stalled != NULL ? stalled : largest;
+}
+
+void streams_enforce_held_max(struct streams *streams) {
+	while (streams->held > streams->limits.held_max) {
+		struct peer *peer = peers_max_held(&streams->peers);
+		struct stream *worst = peer != NULL ? worst_of(streams, peer) : NULL;
+
+		if (worst == NULL)
+			return;
+		stream_drop(worst, "unfinished records and unsent replies hold too much memory, "
+				   "most of it from there");
+	}
+}
+
+/* Whether the store's memory is nearly full, or was too full for a call. */
+static bool is_short(const struct mem_account *memory) {
+	return memory->used > memory->limit - memory->limit / 16 ||
+	       (memory->wanted > 0 && memory->used > memory->limit - memory->wanted);
+}
+
+/*
+ * A value that a peer does not take stays in the store's memory, even if the key has another one by
+ * now. When that memory is short, connections that have not moved go, if they have such values: the
+ * one that has not moved for longest first.
+ */
+static void relieve(struct streams *streams) {
+	struct timeout_entry *timeout = streams->timeouts.first;
+
+	while (timeout != NULL && is_short(streams->memory) &&
+	       streams->now_ms - timeout->since_ms >= STREAM_PRESSURE_TIMEOUT_MS) {
+		struct timeout_entry *next = timeout->next;
+
+		if (of_timeout(timeout)->send_queue.viewed > 0)
+			stream_drop(of_timeout(timeout),
+				    "it does not take values, and memory is short");
+		timeout = next;
+	}
+	/* A call that comes later, when other connections may go, is refused once more at most. */
+	streams->memory->wanted = 0;
+}
+
+uint64_t streams_expire(struct streams *streams) {
+	relieve(streams);
+	while (streams->timeouts.first != NULL) {
+		uint64_t due_ms = streams->timeouts.first->since_ms + STREAM_STALL_TIMEOUT_MS;
+
+		if (due_ms > streams->now_ms)
+			return due_ms - streams->now_ms;
+		stream_drop(of_timeout(streams->timeouts.first),
+			    "it has been too slow to finish a record or to take replies");
+	}
+	return UINT64_MAX;
+}
+
+/* --- The end --------------------------------------------------------------------------------- */
+
+/*
+ * Sends what the kernel takes. Returns whether the kernel has all of it, and sent it: closing a tcp
+ * connection with calls unread discards what is still in its queue.
+ */
+static bool drain(struct stream *stream) {
+	int unsent = 0;
+
+	switch (
+	    send_queue_flush(&stream->send_queue, stream->handler.fd, stream->streams->memory)) {
+	case SEND_QUEUE_ERROR:
+		return true;
+	case SEND_QUEUE_BLOCKED:
+		return false;
+	case SEND_QUEUE_EMPTY:
+		break;
+	}
+	/* Only tcp knows; for others `unsent` stays 0. */
+	(void)ioctl(stream->handler.fd, SIOCOUTQNSD, &unsent);
+	return unsent == 0;
+}
+
+void streams_drain(struct streams *streams, uint64_t wait_ms) {
+	uint64_t end_ms = clock_ms() + wait_ms;
+	bool is_drained;
+
+	streams_flush(streams);
+	/* Each is tried in every round, so that one that does not move does not hold up others. */
+	do {
+		is_drained = true;
+		for (struct stream *stream = streams->all; stream != NULL; stream = stream->next)
+			is_drained = drain(stream) && is_drained;
+	} while (!is_drained && clock_ms() < end_ms && poll(NULL, 0, DRAIN_ROUND_MS) == 0);
+}
+
+void streams_add_stats(const struct streams *streams, struct stats *stats) {
+	stats_add(stats, "connections", streams->connections);
+	stats_add(stats, "connections_made", streams->connections_made);
+	stats_add(stats, "connections_refused", streams->connections_refused);
+	stats_add(stats, "connections_dropped", streams->connections_dropped);
+	stats_add(stats, "receive_buffer_bytes", streams->held);
+	stats_add(stats, "send_queue_bytes", streams->unsent);
+}
+
+void streams_free(struct streams *streams) {
+	if (streams == NULL)
+		return;
+	while (streams->all != NULL)
+		stream_close(streams->all, "the server stops");
+	/* Calls without a reply get none any more. */
+	while (streams->closed != NULL) {
+		struct stream *stream = streams->closed;
+
+		streams->closed = stream->closed_next;
+		free(stream);
+	}
+	free(streams);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PROCEDURES_H
+#define PROCEDURES_H
+
+/*
+ * procedures.h - the procedures of the program: arguments from the wire to operations, replies to
+ * results on the wire.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rpcsvc/kv.h>
+
+#include "rpc/change_ring.h"
+#include "rpc/dispatch.h"
+#include "rpc/parking.h"
+#include "rpc/wire_lists.h"
+
+struct call;
+
+/* What procedures run with; owned by dispatch. */
+struct procedure_context {
+	struct service *service;
+	struct parking *parking;
+	struct dispatch_hooks hooks;
+	struct change_ring *changes;
+	uint64_t now_ms;
+	size_t waiting_count; /* calls that wait for the journal ... */
+	size_t waiting_bytes; /* ... and what they and their replies alone hold */
+	size_t waiting_bytes_max;
+	struct stats stats; /* of the last STATUS */
+	kv1_counter counters[STATS_MAX];
+	struct wire_lists lists; /* of the call that is decoded or answered */
+};
+
+/* NULL: there is none of this number. */
+const struct procedure *procedure_find(uint32_t number);
+const char *procedure_name(const struct procedure *procedure);
+
+/*
+ * Decodes the arguments of a call, whose procedure is set, and runs it: fills in call->reply.
+ * False: it was refused with an error of RPC and is gone, or it is parked.
+ */
+bool procedure_run(struct procedure_context *context, struct call *call);
+
+/* Encodes and sends the reply. The call is gone then. */
+void procedure_reply(struct procedure_context *context, struct call *call);
+
+#endif

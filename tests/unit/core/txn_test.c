@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* DELETE, TXN, LIST and ttls: what each changes, refuses, returns and remembers. */
+#include "fixture.h"
+#include "le.h"
+#include "test.h"
+
+static struct world world;
+static uint64_t client;
+
+static void start(void) {
+	world_open(&world, usual_limits(), true);
+	client = open_session(&world, 1);
+}
+
+static void stop(void) {
+	world_close(&world);
+}
+
+static struct operation delete_call(uint64_t seq, const char *key, uint64_t expected) {
+	struct operation operation = put_call(client, seq, key, "");
+
+	operation.kind = OPERATION_DELETE;
+	operation.expected = expected;
+	return operation;
+}
+
+static struct reply call(const struct operation *operation) {
+	struct reply reply = run(&world, operation);
+
+	drop(&world, &reply);
+	return reply;
+}
+
+static uint64_t put(uint64_t seq, const char *key, const char *value) {
+	const struct operation operation = put_call(client, seq, key, value);
+	struct reply reply = call(&operation);
+
+	ck_assert_int_eq(reply.status, KV_OK);
+	return reply.current;
+}
+
+static struct change change(enum change_kind kind, const char *key, const char *value,
+			    uint64_t ttl_ms) {
+	return (struct change){
+	    .kind = kind, .key = text(key), .value = text(value), .ttl_ms = ttl_ms};
+}
+
+/* A TXN of up to three of each; counts are of those with a key. */
+struct sample {
+	struct condition conditions[3];
+	struct change changes[3];
+	struct txn txn;
+};
+
+static struct operation txn_call(struct sample *sample, uint64_t seq) {
+	struct txn *txn = &sample->txn;
+
+	*txn = (struct txn){.conditions = sample->conditions, .changes = sample->changes};
+	while (txn->condition_count < 3 && sample->conditions[txn->condition_count].key.size > 0)
+		txn->condition_count++;
+	while (txn->change_count < 3 && sample->changes[txn->change_count].key.size > 0)
+		txn->change_count++;
+	txn->hash = txn_hash(txn);
+	return (struct operation){
+	    .kind = OPERATION_TXN, .client_id = client, .seq = seq, .txn = txn};
+}
+
+static struct reply run_txn(struct sample *sample, uint64_t seq) {
+	const struct operation operation = txn_call(sample, seq);
+
+	return run(&world, &operation);
+}
+
+static enum kv_status txn_status(struct sample *sample, uint64_t seq) {
+	struct reply reply = run_txn(sample, seq);
+
+	drop(&world, &reply);
+	return reply.status;
+}
+
+static uint64_t version_in(const struct reply *reply, size_t at) {
+	struct kv_bytes versions = view_bytes(reply->value);
+
+	ck_assert_uint_ge(versions.size, (at + 1) * 8);
+	return le_get64((const uint8_t *)versions.data + at * 8);
+}
+
+/* The keys with this prefix, with a blank before each. */
+static const char *keys(const char *prefix, const char *after, uint32_t limit) {
+	static char line[4096];
+	const struct list_request request = {
+	    .prefix = text(prefix), .after = text(after), .limit = limit, .reply_max = ALL};
+	struct list_key key;
+	struct reply reply;
+	size_t size = 0;
+
+	service_list(world.service, EPOCH, &request, &reply);
+	ck_assert_int_eq(reply.status, KV_OK);
+	struct kv_bytes page = view_bytes(reply.value);
+	line[0] = '\0';
+	while (list_page_next(&page, &key))
+		size += (size_t)snprintf(line + size, sizeof(line) - size, " %.*s",
+					 (int)key.key.size, (const char *)key.key.data);
+	if (reply.more)
+		(void)snprintf(line + size, sizeof(line) - size, " ...");
+	drop(&world, &reply);
+	return line;
+}
+
+/* --- DELETE: SEMANTICS 2 ------------------------------------------------------------------- */
+
+CASE(delete, .setup = start, .teardown = stop);
+
+TEST(a_delete_spends_a_version_and_the_key_begins_again_above_it) {
+	struct operation operation = delete_call(3, "k", VERSION_ANY);
+
+	ck_assert_uint_eq(put(1, "k", "a"), 1);
+	ck_assert_uint_eq(put(2, "k", "b"), 2);
+	struct reply reply = call(&operation);
+	ck_assert_int_eq(reply.status, KV_OK);
+	ck_assert_uint_eq(reply.current, 3);
+	assert_missing(&world, "k");
+	ck_assert_uint_eq(put(4, "k", "c"), 4);
+	/* The floor is that of the store: another key begins above it, too. */
+	ck_assert_uint_eq(put(5, "other", "d"), 4);
+}
+
+TEST(a_delete_follows_the_version_table) {
+	static const struct {
+		uint64_t expected;
+		enum kv_status existing, missing;
+	} rows[] = {
+	    {VERSION_ANY, KV_OK, KV_NOKEY},
+	    {0, KV_VERSION, KV_NOKEY},
+	    {1, KV_OK, KV_NOKEY},
+	    {2, KV_VERSION, KV_NOKEY},
+	};
+	uint64_t seq = 1;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct operation operation = delete_call(seq++, "missing", rows[i].expected);
+
+		ck_assert_int_eq(status_of(&world, &operation), rows[i].missing);
+		stop();
+		start();
+		put(seq++, "k", "a");
+		operation = delete_call(seq++, "k", rows[i].expected);
+		ck_assert_int_eq(status_of(&world, &operation), rows[i].existing);
+	}
+}
+
+TEST(a_copy_of_a_delete_is_answered_alike_though_the_key_was_made_again) {
+	struct operation operation = delete_call(2, "k", VERSION_ANY);
+
+	put(1, "k", "a");
+	operation.slot = 1;
+	struct reply first = call(&operation);
+	put(3, "k", "b");
+	struct reply copy = call(&operation);
+	ck_assert_int_eq(copy.status, first.status);
+	ck_assert_uint_eq(copy.current, first.current);
+	assert_holds(&world, "k", "b", 3);
+}
+
+TEST(a_missing_key_waits_for_the_delete_that_made_it_so) {
+	struct operation operation = delete_call(2, "k", VERSION_ANY);
+	struct reply reply;
+
+	put(1, "k", "a");
+	ck_assert_int_eq(status_of(&world, &operation), KV_OK);
+	service_get(world.service, EPOCH, text("k"), ALL, &reply);
+	ck_assert_uint_eq(reply.position, world.tape.count);
+	service_get(world.service, EPOCH, text("never"), ALL, &reply);
+	ck_assert_uint_eq(reply.position, 0);
+}
+
+TEST(a_stateless_delete_names_its_version) {
+	struct operation operation = delete_call(0, "k", VERSION_ANY);
+
+	operation.client_id = 0;
+	set(&world, "k", text("a"));
+	ck_assert_int_eq(status_of(&world, &operation), KV_INVALID);
+	operation.expected = 0;
+	ck_assert_int_eq(status_of(&world, &operation), KV_INVALID);
+	operation.expected = 1;
+	ck_assert_int_eq(status_of(&world, &operation), KV_OK);
+}
+
+TEST(a_full_store_that_is_emptied_serves_again_and_gives_its_memory_back) {
+	struct service_limits limits = *usual_limits();
+	char key[32];
+	uint64_t seq = 1;
+	int made = 0;
+
+	stop();
+	limits.memory_max = 1 << 20;
+	world_open(&world, &limits, true);
+	client = open_session(&world, 1);
+	size_t before = used(&world);
+	for (;; made++) {
+		(void)snprintf(key, sizeof(key), "key %d", made);
+		const struct operation operation = put_call(client, seq++, key, "some value");
+		if (status_of(&world, &operation) != KV_OK)
+			break;
+	}
+	ck_assert_int_gt(made, 1000);
+	for (int i = 0; i < made; i++) {
+		(void)snprintf(key, sizeof(key), "key %d", i);
+		const struct operation operation = delete_call(seq++, key, VERSION_ANY);
+		ck_assert_int_eq(status_of(&world, &operation), KV_OK);
+	}
+	ck_assert_uint_lt(used(&world), before + 16384);
+	put(seq, "again", "value");
+}
+
+/* --- TXN: SEMANTICS 3 ---------------------------------------------------------------------- */
+
+CASE(txn, .setup = start, .teardown = stop);
+
+TEST(a_txn_does_all_of_its_changes_in_one_record) {
+	struct sample sample = {.changes = {change(CHANGE_PUT, "a", "1", 0),
+					    change(CHANGE_APPEND, "b", "2", 0),
+					    change(CHANGE_DELETE, "c", "", 0)}};
+
+	put(1, "b", "x");
+	put(2, "c", "y");
+	size_t records = world.tape.count;
+	struct reply reply = run_txn(&sample, 3);
+	ck_assert_int_eq(reply.status, KV_OK);
+	ck_assert_uint_eq(world.tape.count, records + 1);
+	ck_assert_uint_eq(reply.current, world.tape.count);
+	ck_assert_uint_eq(version_in(&reply, 0), 1);
+	ck_assert_uint_eq(version_in(&reply, 1), 2);
+	ck_assert_uint_eq(version_in(&reply, 2), 2);
+	drop(&world, &reply);
+	assert_holds(&world, "a", "1", 1);
+	assert_holds(&world, "b", "x2", 2);
+	assert_missing(&world, "c");
+}
+
+TEST(each_condition_is_tested) {
+	static const struct {
+		enum condition_test test;
+		const char *key, *value;
+		uint64_t version;
+		bool holds;
+	} rows[] = {
+	    {CONDITION_AT, "k", "", 1, true},	    {CONDITION_AT, "k", "", 2, false},
+	    {CONDITION_AT, "k", "", 0, false},	    {CONDITION_AT, "no", "", 0, true},
+	    {CONDITION_AT, "no", "", 1, false},	    {CONDITION_EXISTS, "k", "", 0, true},
+	    {CONDITION_EXISTS, "no", "", 0, false}, {CONDITION_HOLDS, "k", "v", 0, true},
+	    {CONDITION_HOLDS, "k", "w", 0, false},  {CONDITION_HOLDS, "no", "", 0, false},
+	    {CONDITION_FREE, "k", "v", 0, true},    {CONDITION_FREE, "k", "", 0, false},
+	    {CONDITION_FREE, "no", "x", 0, true},
+	};
+
+	put(1, "k", "v");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct sample sample = {.conditions = {{CONDITION_AT, 1, text("k"), text("")},
+						       {rows[i].test, rows[i].version,
+							text(rows[i].key), text(rows[i].value)}},
+					.changes = {change(CHANGE_PUT, "out", "x", 0)}};
+		struct reply reply = run_txn(&sample, 2 + i);
+
+		ck_assert_int_eq(reply.status, rows[i].holds ? KV_OK : KV_UNMET);
+		if (!rows[i].holds) {
+			ck_assert_uint_eq(reply.which, 1);
+			ck_assert_uint_eq(reply.current, rows[i].key[0] == 'k' ? 1 : 0);
+		}
+		drop(&world, &reply);
+	}
+}
+
+TEST(a_txn_that_is_refused_changes_nothing_and_takes_its_slot) {
+	struct sample sample = {
+	    .conditions = {{CONDITION_AT, 7, text("a"), text("")}},
+	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_DELETE, "b", "", 0)}};
+
+	put(1, "b", "x");
+	ck_assert_int_eq(txn_status(&sample, 2), KV_UNMET);
+	assert_missing(&world, "a");
+	assert_holds(&world, "b", "x", 1);
+	put(3, "z", "");
+	ck_assert_int_eq(txn_status(&sample, 2), KV_STALE);
+}
+
+TEST(a_copy_of_a_txn_gets_the_same_versions_and_one_of_a_refusal_the_same_refusal) {
+	struct sample done = {.changes = {change(CHANGE_APPEND, "a", "1", 0)}};
+	struct sample refused = {.conditions = {{CONDITION_AT, 0, text("a"), text("")},
+						{CONDITION_EXISTS, 0, text("no"), text("")}},
+				 .changes = {change(CHANGE_PUT, "b", "1", 0)}};
+	const struct operation operation = txn_call(&done, 1);
+	struct reply first = run(&world, &operation);
+	struct reply copy = run(&world, &operation);
+
+	ck_assert_int_eq(copy.status, KV_OK);
+	ck_assert_uint_eq(copy.current, first.current);
+	ck_assert_uint_eq(version_in(&copy, 0), version_in(&first, 0));
+	drop(&world, &first);
+	drop(&world, &copy);
+	assert_holds(&world, "a", "1", 1);
+
+	struct reply refusal = run_txn(&refused, 2);
+	struct operation delete = delete_call(3, "a", VERSION_ANY);
+	delete.slot = 1;
+	ck_assert_int_eq(status_of(&world, &delete), KV_OK);
+	copy = run_txn(&refused, 2);
+	ck_assert_int_eq(copy.status, KV_UNMET);
+	ck_assert_uint_eq(copy.which, refusal.which);
+	ck_assert_uint_eq(copy.current, refusal.current);
+}
+
+TEST(another_txn_with_the_same_seq_is_a_false_retry) {
+	struct sample one = {.changes = {change(CHANGE_PUT, "a", "1", 5000)}};
+	struct sample other = {.changes = {change(CHANGE_PUT, "a", "1", 5001)}};
+
+	ck_assert_int_eq(txn_status(&one, 1), KV_OK);
+	ck_assert_int_eq(txn_status(&other, 1), KV_FALSE_RETRY);
+	ck_assert_int_eq(txn_status(&one, 1), KV_OK);
+}
+
+TEST(deletes_and_touches_need_their_key_and_the_refusal_says_which) {
+	struct sample sample = {
+	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_TOUCH, "no", "", 1000)}};
+	struct reply reply = run_txn(&sample, 1);
+
+	ck_assert_int_eq(reply.status, KV_NOKEY);
+	ck_assert_uint_eq(reply.which, 1);
+	sample.changes[1].kind = CHANGE_DELETE;
+	ck_assert_int_eq(txn_status(&sample, 2), KV_NOKEY);
+	assert_missing(&world, "a");
+}
+
+TEST(txns_that_make_no_sense_are_invalid) {
+	struct sample none = {.conditions = {{CONDITION_AT, 0, text("a"), text("")}}};
+	struct sample twice = {
+	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_PUT, "a", "2", 0)}};
+	struct sample no_ttl = {.changes = {change(CHANGE_TOUCH, "a", "", 0)}};
+	struct sample long_ttl = {.changes = {change(CHANGE_PUT, "a", "", TTL_MAX_MS + 1)}};
+	struct sample no_kind = {.changes = {change((enum change_kind)9, "a", "", 0)}};
+	struct sample no_test = {.conditions = {{(enum condition_test)9, 0, text("a"), text("")}},
+				 .changes = {change(CHANGE_PUT, "a", "", 0)}};
+	struct sample no_session = {.changes = {change(CHANGE_PUT, "a", "1", 0)}};
+
+	ck_assert_int_eq(txn_status(&none, 1), KV_INVALID);
+	ck_assert_int_eq(txn_status(&twice, 2), KV_INVALID);
+	ck_assert_int_eq(txn_status(&no_ttl, 3), KV_INVALID);
+	ck_assert_int_eq(txn_status(&long_ttl, 4), KV_INVALID);
+	ck_assert_int_eq(txn_status(&no_kind, 5), KV_INVALID);
+	ck_assert_int_eq(txn_status(&no_test, 6), KV_INVALID);
+	client = 0;
+	ck_assert_int_eq(txn_status(&no_session, 7), KV_INVALID);
+}
+
+TEST(a_txn_of_64_changes_is_done_and_one_of_65_is_invalid) {
+	static char names[CHANGES_MAX + 1][16];
+	static struct change changes[CHANGES_MAX + 1];
+	struct txn txn = {.changes = changes, .change_count = CHANGES_MAX + 1};
+	struct operation operation = {
+	    .kind = OPERATION_TXN, .client_id = client, .seq = 1, .txn = &txn};
+
+	for (int i = 0; i <= CHANGES_MAX; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "key %02d", i);
+		changes[i] = change(CHANGE_PUT, names[i], "v", 60000);
+	}
+	ck_assert_int_eq(status_of(&world, &operation), KV_INVALID);
+	txn.change_count = CHANGES_MAX;
+	operation.seq = 2;
+	ck_assert_int_eq(status_of(&world, &operation), KV_OK);
+	assert_holds(&world, "key 63", "v", 1);
+}
+
+TEST(a_txn_that_finds_no_memory_changes_nothing) {
+	unsigned refused = 0;
+
+	put(1, "b", "x");
+	size_t before = used(&world);
+	for (unsigned i = 1; i < 40; i++) {
+		struct sample sample = {
+		    .changes = {change(CHANGE_PUT, "a", "1", 1000),
+				change(CHANGE_APPEND, "b", "yyyyyyyyyyyyyyyyyyyy", 0),
+				change(CHANGE_PUT, "c", "3", 0)}};
+
+		service_memory(world.service)->fail_in = i;
+		enum kv_status status = txn_status(&sample, 1 + i);
+		service_memory(world.service)->fail_in = 0;
+		if (status == KV_OK)
+			break;
+		refused++;
+		assert_missing(&world, "a");
+		assert_holds(&world, "b", "x", 1);
+		ck_assert_str_eq(keys("", "", 9), " b");
+		ck_assert_uint_lt(used(&world), before + 8192);
+	}
+	ck_assert_uint_gt(refused, 2);
+	ck_assert_str_eq(keys("", "", 9), " a b c");
+}
+
+TEST(a_txn_that_finds_no_room_in_the_journal_changes_nothing) {
+	struct sample sample = {
+	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_PUT, "b", "2", 0)}};
+
+	world.tape.is_full = true;
+	ck_assert_int_eq(txn_status(&sample, 1), KV_FULL);
+	ck_assert_str_eq(keys("", "", 9), "");
+}
+
+/* --- LIST: SEMANTICS 2.3 to 2.5 ------------------------------------------------------------ */
+
+CASE(list, .setup = start, .teardown = stop);
+
+TEST(a_page_has_the_keys_of_the_prefix_in_byte_order) {
+	static const char *const names[] = {"b", "a/2", "a/10", "a", "a0", "c/1", "a/"};
+
+	for (size_t i = 0; i < 7; i++)
+		put(1 + i, names[i], "");
+	ck_assert_str_eq(keys("", "", 0), " a a/ a/10 a/2 a0 b c/1");
+	ck_assert_str_eq(keys("a/", "", 0), " a/ a/10 a/2");
+	ck_assert_str_eq(keys("a/", "a/", 0), " a/10 a/2");
+	ck_assert_str_eq(keys("a/", "a/1", 1), " a/10 ...");
+	ck_assert_str_eq(keys("a/", "a/2", 9), "");
+	ck_assert_str_eq(keys("a/", "zzz", 9), "");
+	ck_assert_str_eq(keys("a/", "A", 2), " a/ a/10 ...");
+	ck_assert_str_eq(keys("d", "", 2), "");
+}
+
+TEST(pages_one_after_the_other_have_each_key_once) {
+	char key[32], after[32] = "";
+	const char *page;
+	unsigned seen = 0;
+
+	for (unsigned i = 0; i < 2500; i++) {
+		(void)snprintf(key, sizeof(key), "k%04u", i * 7919 % 2500);
+		put(1 + i, key, "");
+	}
+	for (;;) {
+		page = keys("k", after, 100);
+		for (const char *at = page; sscanf(at, " k%4s", key) == 1 && at[1] == 'k';
+		     at += 6) {
+			ck_assert_uint_eq((unsigned)atoi(key), seen);
+			seen++;
+		}
+		if (strstr(page, "...") == NULL)
+			break;
+		(void)snprintf(after, sizeof(after), "k%04u", seen - 1);
+	}
+	ck_assert_uint_eq(seen, 2500);
+}
+
+TEST(a_limit_above_the_largest_page_is_that_of_the_page) {
+	struct list_request request = {.limit = UINT32_MAX, .reply_max = ALL};
+	char key[32];
+	struct reply reply;
+	struct list_key listed;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < LIST_PAGE_MAX + 1; i++) {
+		(void)snprintf(key, sizeof(key), "k%04u", i);
+		put(1 + i, key, "");
+	}
+	service_list(world.service, EPOCH, &request, &reply);
+	ck_assert(reply.more);
+	ck_assert_uint_eq(reply.current, world.tape.count);
+	ck_assert_uint_eq(reply.position, world.tape.count);
+	struct kv_bytes page = view_bytes(reply.value);
+	while (list_page_next(&page, &listed))
+		count++;
+	ck_assert_uint_eq(count, LIST_PAGE_MAX);
+	drop(&world, &reply);
+	request.reply_max = 100;
+	service_list(world.service, EPOCH, &request, &reply);
+	ck_assert_int_eq(reply.status, KV_OK);
+	ck_assert(reply.more);
+	drop(&world, &reply);
+	request.reply_max = 10;
+	service_list(world.service, EPOCH, &request, &reply);
+	ck_assert_int_eq(reply.status, KV_TOOBIG);
+	request.prefix = zeros(KEY_MAX + 1);
+	service_list(world.service, EPOCH, &request, &reply);
+	ck_assert_int_eq(reply.status, KV_TOOBIG);
+	service_list(world.service, EPOCH + 1, &request, &reply);
+	ck_assert_int_eq(reply.status, KV_EPOCH);
+}
+
+/* --- ttl: SEMANTICS 5 ---------------------------------------------------------------------- */
+
+CASE(ttl, .setup = start, .teardown = stop);
+
+static void put_ttl(uint64_t seq, const char *key, uint64_t ttl_ms) {
+	struct sample sample = {.changes = {change(CHANGE_PUT, key, "v", ttl_ms)}};
+
+	ck_assert_int_eq(txn_status(&sample, seq), KV_OK);
+}
+
+TEST(the_end_of_a_ttl_is_an_operation_and_until_it_the_key_is_there) {
+	put_ttl(1, "k", 1000);
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, 900), 101);
+	assert_holds(&world, "k", "v", 1);
+	world.now_ms = 5000;
+	put(2, "other", "");
+	assert_holds(&world, "k", "v", 1);
+	size_t records = world.tape.count;
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, 5000), UINT64_MAX);
+	ck_assert_uint_eq(world.tape.count, records + 1);
+	ck_assert_int_eq(world.tape.operations[records].kind, OPERATION_END);
+	ck_assert_uint_eq(world.tape.operations[records].expected, 1);
+	assert_missing(&world, "k");
+	ck_assert_uint_eq(put(3, "k", ""), 3);
+}
+
+TEST(a_touch_moves_the_end_to_a_later_time_only_and_keeps_the_version) {
+	struct sample later = {.changes = {change(CHANGE_TOUCH, "k", "", 5000)}};
+	struct sample earlier = {.changes = {change(CHANGE_TOUCH, "k", "", 10)}};
+
+	put_ttl(1, "k", 1000);
+	ck_assert_int_eq(txn_status(&earlier, 2), KV_OK);
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, 1), 1000);
+	ck_assert_int_eq(txn_status(&later, 3), KV_OK);
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, 1), 5000);
+	assert_holds(&world, "k", "v", 1);
+}
+
+TEST(a_put_without_ttl_keeps_the_key_and_an_append_keeps_the_ttl) {
+	struct operation append = append_call(client, 3, "a", "x");
+
+	put_ttl(1, "k", 1000);
+	put_ttl(2, "a", 1000);
+	ck_assert_int_eq(status_of(&world, &append), KV_OK);
+	put(4, "k", "for good");
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, 2000), UINT64_MAX);
+	ck_assert_str_eq(keys("", "", 0), " k");
+}
+
+TEST(ends_come_in_slices_the_earliest_first) {
+	char key[16];
+
+	for (unsigned i = 0; i < 20; i++) {
+		(void)snprintf(key, sizeof(key), "k%02u", i);
+		put_ttl(1 + i, key, 100 + i * 7 % 20);
+	}
+	ck_assert_uint_eq(service_end_ttls(world.service, 5, 1000), 0);
+	ck_assert_str_eq(keys("", "", 0),
+			 " k01 k02 k04 k05 k07 k08 k10 k11 k13 k14 k15 k16 k17 k18 k19");
+}
+
+TEST(without_room_in_the_journal_a_key_stays) {
+	put_ttl(1, "k", 100);
+	world.tape.is_full = true;
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, 1000), 1000);
+	assert_holds(&world, "k", "v", 1);
+	world.tape.is_full = false;
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, 1000), UINT64_MAX);
+	assert_missing(&world, "k");
+}
+
+TEST(an_end_that_is_replayed_removes_its_version_only) {
+	const struct operation end = {.kind = OPERATION_END, .key = text("k"), .expected = 7};
+
+	put(1, "k", "a");
+	ck_assert(service_apply(world.service, &end, 1, NULL));
+	assert_holds(&world, "k", "a", 1);
+}
+
+TEST(a_listed_key_that_was_replaced_is_listed_as_it_is) {
+	struct list_request request = {.reply_max = ALL};
+	struct list_key listed;
+	struct reply reply;
+
+	put(1, "k", "a");
+	put(2, "k", "a value that is much longer, so that another entry takes its place");
+	service_list(world.service, EPOCH, &request, &reply);
+	struct kv_bytes page = view_bytes(reply.value);
+	ck_assert(list_page_next(&page, &listed));
+	ck_assert_uint_eq(listed.version, 2);
+	ck_assert_uint_gt(listed.size, 60);
+	drop(&world, &reply);
+}
