@@ -483,12 +483,13 @@ static void await_own_message(struct conn *conn, struct pending_call *me) {
 
 /* True: it was served and removed from the lists; the mutex is not held then. */
 static bool sleep_until_woken(struct conn *conn, struct pending_call *me) {
+	const uint64_t until_ms = pending_call_until_ms(me);
 	bool is_woken;
 
 	me->is_asleep = true;
 	me->is_removed = false;
 	unlock(conn);
-	is_woken = pending_call_sleep(me);
+	is_woken = pending_call_sleep(me, until_ms);
 	if (is_woken && me->is_removed)
 		return true;
 	lock(conn);

@@ -115,9 +115,11 @@ void pending_calls_wake(struct pending_call *woken) {
 	}
 }
 
-bool pending_call_sleep(struct pending_call *me) {
-	const uint64_t until_ms =
-	    me->interrupted_ms == NULL ? me->deadline_ms : me->now_ms + pending_call_left_ms(me);
+uint64_t pending_call_until_ms(const struct pending_call *me) {
+	return me->interrupted_ms == NULL ? me->deadline_ms : me->now_ms + pending_call_left_ms(me);
+}
+
+bool pending_call_sleep(struct pending_call *me, uint64_t until_ms) {
 	const struct timespec until = {
 	    .tv_sec = (time_t)(until_ms / 1000),
 	    .tv_nsec = (long)(until_ms % 1000) * 1000000,

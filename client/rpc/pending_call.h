@@ -91,12 +91,15 @@ struct pending_call *pending_call_mark_wake(struct pending_call *woken, struct p
 /* Wakes all of them. Without the mutex: each would wait for that first otherwise. */
 void pending_calls_wake(struct pending_call *woken);
 
+/* When pending_call_left_ms() is over: what is sent decides it too, so ask under the mutex. */
+uint64_t pending_call_until_ms(const struct pending_call *me);
+
 /*
  * Sleeps, without the mutex, after is_asleep was set under it, until another thread is to wake this
- * thread (true), or it has been waited for for pending_call_left_ms() (false: then see under the
- * mutex whether is_asleep still references; if not, pending_call_wait()).
+ * thread (true), or `until_ms` is over (false: then see under the mutex whether is_asleep is still
+ * set; if not, pending_call_wait()).
  */
-bool pending_call_sleep(struct pending_call *me);
+bool pending_call_sleep(struct pending_call *me, uint64_t until_ms);
 
 /* Waits for a wake-up that is sure to come. Without the mutex. */
 void pending_call_wait(struct pending_call *me);
