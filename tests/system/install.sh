@@ -46,6 +46,7 @@ unit_starts_kvd() {
 	[ "${line%% *}" = /usr/sbin/kvd ] && [ -x "$root${line%% *}" ] || { echo "$line" && return 1; }
 	# Its options are looked at before the last one, which ends it.
 	options=${line#* }
+	options=${options/'$KVD_OPTIONS'/$(sed -n 's/^Environment="KVD_OPTIONS=\(.*\)"$/\1/p' "$unit")}
 	# shellcheck disable=SC2086
 	"$usr/sbin/kvd" $options --version || return 1
 	command -v systemd-analyze || return 0
