@@ -20,6 +20,7 @@ struct child {
 	bool has_ended;
 	int status;   /* once it has */
 	bool is_told; /* SIGTERM was sent */
+	struct process_tree tree;
 };
 
 /* The child: gets the signal mask that kvctl was started with. Returns only if it cannot run. */
@@ -81,7 +82,7 @@ static void reap(struct child *child) {
 
 /* To COMMAND and its descendants. Returns how many are left. */
 static unsigned signal_all(const struct child *child, int number) {
-	unsigned count = process_tree_signal(number);
+	unsigned count = process_tree_signal(&child->tree, number);
 	/* Without /proc it is COMMAND alone. */
 	if (count == 0 && !child->has_ended)
 		count = kill(child->pid, number) == 0;
@@ -107,21 +108,15 @@ static int report_absent(const char *command, const char *program, int error) {
 			    may_be_builtin ? " (if the shell has it: sh -c '...')" : "");
 }
 
-int child_run(const char *command, char *const argv[], const struct signals *signals,
-	      struct lease *lease) {
-	struct child child = {.has_ended = false};
-	if (lease != NULL)
-		process_tree_adopt();
-	int error = spawn(argv, signals, &child.pid);
-	if (error != 0)
-		return report_absent(command, argv[0], error);
-
+/* COMMAND runs. Returns its exit code once it, and for a lease that ended all of its tree, is gone.
+ */
+static int await(struct child *child, const struct signals *signals, struct lease *lease) {
 	for (;;) {
 		enum lease_state state = lease != NULL ? lease_look(lease) : LEASE_HELD;
-		reap(&child);
-		unsigned left = state != LEASE_HELD ? end_all(&child, state) : 0;
-		if (child.has_ended && left == 0)
-			return exit_code(child.status);
+		reap(child);
+		unsigned left = state != LEASE_HELD ? end_all(child, state) : 0;
+		if (child->has_ended && left == 0)
+			return exit_code(child->status);
 
 		bool from_terminal = false;
 		int number = signals_wait(
@@ -129,9 +124,21 @@ int child_run(const char *command, char *const argv[], const struct signals *sig
 		if (lease != NULL && lease_look(lease) == LEASE_OVER)
 			continue;
 		/* Not waited for yet, so the number is still the child's. */
-		if (number != 0 && number != SIGCHLD && !child.has_ended &&
-		    !(from_terminal && is_in_our_group(child.pid)))
-			(void)kill(child.pid, number);
+		if (number != 0 && number != SIGCHLD && !child->has_ended &&
+		    !(from_terminal && is_in_our_group(child->pid)))
+			(void)kill(child->pid, number);
 		signals_stop(number);
 	}
+}
+
+int child_run(const char *command, char *const argv[], const struct signals *signals,
+	      struct lease *lease) {
+	struct child child = {.has_ended = false};
+	if (lease != NULL && !process_tree_begin(&child.tree))
+		return error_report(CODE_FAILED, command, "no memory");
+	int error = spawn(argv, signals, &child.pid);
+	int code =
+	    error != 0 ? report_absent(command, argv[0], error) : await(&child, signals, lease);
+	process_tree_free(&child.tree);
+	return code;
 }

@@ -13,7 +13,8 @@
  * It gets SIGKILL when kvctl dies; called by the first thread, because the kernel counts its end.
  *
  * When the lease (NULL: none) comes to its end, COMMAND and all that descends from it get SIGTERM,
- * and when it is over SIGKILL, and it is returned only when all of them are gone.
+ * and when it is over SIGKILL, and it is returned only when all of them are gone. Children that
+ * kvctl had before, of a shell that became kvctl by exec, are left alone.
  *
  * Returns COMMAND's exit code, CODE_SIGNAL + n if signal n ended it, or, after an error line in the
  * name of `command`, CODE_CANNOT_RUN, CODE_NOT_FOUND or CODE_FAILED.

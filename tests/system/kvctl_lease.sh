@@ -123,6 +123,34 @@ a_daemon_that_outlives_the_term_is_killed_before_kvctl_ends() {
 	is_gone "$(cat "$dir/all")" || complain "the daemon is alive"
 }
 
+# A shell that becomes kvctl by exec leaves it its children: one that sleeps, and one that has a child
+# later, in another session.
+children_that_the_shell_had_before_are_left_alone() {
+	local before
+	command_that_lives
+	cat >"$dir/shell" <<-'END'
+	sleep 60 &
+	echo $! >"$1/before"
+	(until [ -s "$1/running" ]; do sleep 0.02; done; setsid sleep 60 & echo $! >>"$1/before"; sleep 60) &
+	echo $! >>"$1/before"
+	exec "$2" -s "$3" lock left --ttl 3 -- bash "$1/command" "$1"
+	END
+	rm -f "$dir/running"
+	bash "$dir/shell" "$dir" "$kvctl" "$server" >"$dir/holder.out" 2>"$dir/holder.err" &
+	holder=$!
+	until_true test -s "$dir/running" || complain "the holder does not start"
+	until_true eval '[ "$(wc -l <"$dir/before")" -eq 3 ]' || complain "the late child is missing"
+	kill -STOP "$server_pid"
+	holder_ends
+	kill -CONT "$server_pid"
+	exits 123; says '(exit code 9)'
+	every_process_is_gone "$dir/running"
+	while read -r before; do
+		is_gone "$before" && complain "process $before is gone"
+		kill "$before"
+	done <"$dir/before"
+}
+
 a_command_that_ends_leaves_its_daemons_alone() {
 	local daemon
 	kv lock L --wait 60 -- sh -c "(setsid sleep 60 >$dir/ignored 2>&1 & echo \$! >$dir/daemon)"
@@ -458,6 +486,7 @@ check a_lease_that_cannot_be_renewed_ends_the_command
 check term_reaches_what_the_command_started
 check all_that_the_command_started_is_killed_when_the_lease_is_over
 check a_daemon_that_outlives_the_term_is_killed_before_kvctl_ends
+check children_that_the_shell_had_before_are_left_alone
 check a_command_that_ends_leaves_its_daemons_alone
 check a_kvctl_that_was_stopped_beyond_its_lease_ends_the_command_at_once
 check a_kvctl_that_is_killed_takes_the_command_with_it_and_the_lock_is_free_again
