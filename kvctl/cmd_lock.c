@@ -117,7 +117,7 @@ const struct command lock_command = {
 	"                   died\n"
 	"      --list       print the locks that are held and begin with PREFIX, one a line, with\n"
 	"                   tabs: name, token, seconds of lease left (- without one), how many\n"
-	"                   wait, the holder's id, its note\n"
+	"                   wait, the holder's id, its note, since when (UTC)\n"
 	"      --check      exit with 0 if the lock is still held with TOKEN, with 4 if not\n"
 	"  -h, --help       print this\n"
 	"\n"

@@ -18,7 +18,6 @@
 #include "child.h"
 #include "errors.h"
 #include "escape.h"
-#include "holder_note.h"
 #include "lease.h"
 #include "signals.h"
 #include "status_line.h"
@@ -503,7 +502,6 @@ static int run_command(struct holder *holder) {
 /* The handle of the lock, with its lease and note. */
 static enum kv_status open_lock(struct holder *holder) {
 	const struct lock_request *request = holder->request;
-	char own_note[HOLDER_NOTE_SIZE];
 	struct kv_bytes note = request->note;
 	enum kv_status status = kv_lock_open(holder->client, request->key, &holder->lock);
 
@@ -511,9 +509,8 @@ static enum kv_status open_lock(struct holder *holder) {
 		status = kv_lock_set_ttl(holder->lock, request->ttl_ms);
 	if (status != KV_OK)
 		return status;
-	if (note.data == NULL)
-		note = holder_note(request->command[0], own_note);
-	status = kv_lock_set_note(holder->lock, note);
+	status = note.data != NULL ? kv_lock_set_note(holder->lock, note)
+				   : kv_lock_describe(holder->lock, request->command[0]);
 	/* Its key would be too long. */
 	return status == KV_INVALID && request->note.data == NULL ? KV_OK : status;
 }

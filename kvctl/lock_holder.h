@@ -18,7 +18,7 @@ struct lock_request {
 	const char *name;
 	struct kv_bytes key;
 	char **command;	       /* ends in NULL */
-	struct kv_bytes note;  /* data NULL: holder_note() */
+	struct kv_bytes note;  /* data NULL: kv_lock_describe() */
 	const char *fence_env; /* variable for NAME:TOKEN; NULL: none */
 	unsigned ttl_ms;       /* 0: no lease */
 	unsigned kill_after_ms;

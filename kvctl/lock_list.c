@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <kv/lock.h>
 
@@ -12,6 +13,7 @@
 
 enum {
 	ID_SIZE = sizeof(((struct kv_lock_info *)0)->id) - 1,
+	TIME_SIZE = 32,
 	NOTE_TEXT_SIZE = 4 * KV_LOCK_NOTE_MAX + ESCAPE_SIZE_MIN
 };
 
@@ -32,10 +34,21 @@ static json_t *json_lock(struct kv_bytes name, const struct kv_lock_info *info) 
 	     output_add_number(object, "ttl_left_ms", info->ttl_left_ms)) &&
 	    output_add_number(object, "waiting", info->waiting) &&
 	    output_add_bytes(object, "holder", (struct kv_bytes){info->id, strlen(info->id)}) &&
+	    (info->since_ms == 0 || output_add_number(object, "since_ms", info->since_ms)) &&
 	    (note.size == 0 || output_add_bytes(object, "note", note)))
 		return object;
 	json_decref(object);
 	return NULL;
+}
+
+/* In UTC, or "-". */
+static void tell_since(const struct kv_lock_info *info, char text[TIME_SIZE]) {
+	const time_t since = (time_t)(info->since_ms / 1000);
+	struct tm parts;
+
+	if (info->since_ms == 0 || gmtime_r(&since, &parts) == NULL ||
+	    strftime(text, TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+		(void)snprintf(text, TIME_SIZE, "-");
 }
 
 static int print_lock(const struct settings *settings, struct kv_bytes name,
@@ -43,6 +56,7 @@ static int print_lock(const struct settings *settings, struct kv_bytes name,
 	char shown[4 * KV_KEY_MAX + ESCAPE_SIZE_MIN];
 	char note[NOTE_TEXT_SIZE];
 	char left[24] = "-";
+	char since[TIME_SIZE];
 
 	if (settings->format == FORMAT_JSON)
 		return output_json(json_lock(name, info));
@@ -51,8 +65,9 @@ static int print_lock(const struct settings *settings, struct kv_bytes name,
 			   sizeof(note));
 	if (info->ttl_left_ms > 0)
 		(void)snprintf(left, sizeof(left), "%.1f", (double)info->ttl_left_ms / 1e3);
-	return output_text("%s\t%llu\t%s\t%u\t%s\t%s\n", shown, (unsigned long long)info->token,
-			   left, info->waiting, info->id, note[0] != '\0' ? note : "-");
+	tell_since(info, since);
+	return output_text("%s\t%llu\t%s\t%u\t%s\t%s\t%s\n", shown, (unsigned long long)info->token,
+			   left, info->waiting, info->id, note[0] != '\0' ? note : "-", since);
 }
 
 /* A lock that is held has an id's size; whether it is one, its value says. */

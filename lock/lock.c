@@ -160,7 +160,8 @@ static enum kv_status take(struct kv_lock *lock, struct use *use) {
 }
 
 /*
- * Renews a lease of which less than half is left, so that "held" holds for a while. KV_OK: held;
+ * Renews a lease of which less than half is left, so that "held" holds for a while, and a note that
+ * was written before a wait. KV_OK: held;
  * KV_BUSY: it was lost; KV_MAYBE: it may have been, and is to be resolved.
  */
 static enum kv_status refresh(struct kv_lock *lock, const struct time_limit *limit) {

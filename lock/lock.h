@@ -66,14 +66,21 @@ enum kv_status kv_lock_set_ttl(struct kv_lock *lock, unsigned ttl_ms);
 
 /*
  * Gives the lock a note of its holder, for people (kv_lock_inspect()), which the next acquire or
- * try writes under the key NAME "/__note" and the release deletes; copied. `data` NULL: one of
- * host, process, user, program and time, as they are now. `data` and size 0: none, as at first, and
- * no second key. A note needs a session; without one (and with an older server) none is written.
+ * try writes under the key NAME "/__note" and the release deletes; copied. With it stands since
+ * when the lock is held. `data` NULL: as kv_lock_describe(lock, NULL). `data` and size 0: none, as
+ * at first, and no second key. A note needs a session; without one (and with an older server) none
+ * is written.
  *
  * KV_INVALID: longer than KV_LOCK_NOTE_MAX, or the key would be longer than KV_KEY_MAX, or as
  * kv_lock_set_ttl().
  */
 enum kv_status kv_lock_set_note(struct kv_lock *lock, struct kv_bytes note);
+
+/*
+ * Gives the lock a note of host, process, user, the program that it is held for (a path; NULL: this
+ * one) and the time, as they are now. Returns what kv_lock_set_note() does.
+ */
+enum kv_status kv_lock_describe(struct kv_lock *lock, const char *program);
 
 /*
  * Takes the lock, waiting for it at most timeout_ms (0 = for ever). KV_OK: held, kv_lock_token() is
@@ -155,6 +162,8 @@ struct kv_lock_info {
 	uint64_t token;			 /* version of the key: the holder's token if it is held */
 	uint64_t ttl_left_ms;		 /* about; 0: no lease */
 	uint32_t waiting;		 /* handles that wait for it on the server */
+	uint64_t since_ms;		 /* since when it is held, by the holder's calendar, in ms
+					    since 1970; 0: the holder left no note */
 	size_t note_size;		 /* 0: the holder left no note */
 	char note[KV_LOCK_NOTE_MAX + 1]; /* a NUL follows; may hold any bytes */
 };

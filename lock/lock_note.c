@@ -5,36 +5,74 @@
 
 #include "lock_platform.h"
 
-struct kv_bytes lock_note_text(const struct kv_value *value, const char *id) {
-	const size_t head = LOCK_ID_DIGITS + 1;
+enum { SINCE_AT = LOCK_ID_DIGITS + 1 };
+
+/* The time of thirteen digits lasts until the year 2286. */
+void lock_note_stamp(struct kv_lock *lock) {
+	uint64_t since_ms = lock_platform_calendar_ms();
+
+	for (size_t i = LOCK_SINCE_DIGITS; i > 0; i--) {
+		lock->note_bytes[SINCE_AT + i - 1] = (char)('0' + since_ms % 10);
+		since_ms /= 10;
+	}
+}
+
+/* Of a note at `data`; 0: these are no digits. */
+static uint64_t read_since(const char *data) {
+	uint64_t since_ms = 0;
+
+	for (size_t i = SINCE_AT; i < SINCE_AT + LOCK_SINCE_DIGITS; i++) {
+		if (data[i] < '0' || data[i] > '9')
+			return 0;
+		since_ms = 10 * since_ms + (uint64_t)(data[i] - '0');
+	}
+	return since_ms;
+}
+
+/* Writes to *info what the value says if it is a note of the holder with that id. */
+static void read_text(const struct kv_value *value, struct kv_lock_info *info) {
 	const char *data = value->data;
 
-	if (value->size <= head || value->size > head + KV_LOCK_NOTE_MAX ||
-	    memcmp(data, id, LOCK_ID_DIGITS) != 0 || data[LOCK_ID_DIGITS] != ' ')
-		return (struct kv_bytes){0};
-	return (struct kv_bytes){data + head, value->size - head};
+	if (value->size <= LOCK_NOTE_HEAD || value->size > LOCK_NOTE_HEAD + KV_LOCK_NOTE_MAX ||
+	    memcmp(data, info->id, LOCK_ID_DIGITS) != 0 || data[LOCK_ID_DIGITS] != ' ' ||
+	    data[LOCK_NOTE_HEAD - 1] != ' ')
+		return;
+	info->since_ms = read_since(data);
+	info->note_size = value->size - LOCK_NOTE_HEAD;
+	memcpy(info->note, data + LOCK_NOTE_HEAD, info->note_size);
+}
+
+static bool may_change(const struct kv_lock *lock) {
+	return kv_is_owner(lock->view) && lock->state != LOCK_HELD && !lock_state_is_unknown(lock);
+}
+
+static void set_head(struct kv_lock *lock, size_t text_size) {
+	memcpy(lock->note_bytes, lock->id, LOCK_ID_DIGITS);
+	lock->note_bytes[LOCK_ID_DIGITS] = lock->note_bytes[LOCK_NOTE_HEAD - 1] = ' ';
+	lock->note = (struct kv_bytes){lock->note_bytes, LOCK_NOTE_HEAD + text_size};
 }
 
 enum kv_status kv_lock_set_note(struct kv_lock *lock, struct kv_bytes note) {
-	const size_t head = LOCK_ID_DIGITS + 1;
 	const bool is_none = note.data != NULL && note.size == 0;
-	char *text = lock->note_bytes + head;
 
-	if (!kv_is_owner(lock->view) || lock->state == LOCK_HELD || lock_state_is_unknown(lock) ||
-	    (note.data == NULL && note.size > 0) || note.size > KV_LOCK_NOTE_MAX ||
+	if (note.data == NULL && note.size == 0)
+		return kv_lock_describe(lock, NULL);
+	if (!may_change(lock) || note.data == NULL || note.size > KV_LOCK_NOTE_MAX ||
 	    (!is_none && lock->note_key.size == 0))
 		return KV_INVALID;
-	if (is_none) {
-		lock->note = (struct kv_bytes){0};
+	lock->note = (struct kv_bytes){0};
+	if (is_none)
 		return KV_OK;
-	}
-	if (note.data == NULL)
-		note = (struct kv_bytes){text, lock_platform_describe(text, KV_LOCK_NOTE_MAX)};
-	else
-		memcpy(text, note.data, note.size);
-	memcpy(lock->note_bytes, lock->id, LOCK_ID_DIGITS);
-	lock->note_bytes[LOCK_ID_DIGITS] = ' ';
-	lock->note = (struct kv_bytes){lock->note_bytes, head + note.size};
+	memcpy(lock->note_bytes + LOCK_NOTE_HEAD, note.data, note.size);
+	set_head(lock, note.size);
+	return KV_OK;
+}
+
+enum kv_status kv_lock_describe(struct kv_lock *lock, const char *program) {
+	if (!may_change(lock) || lock->note_key.size == 0)
+		return KV_INVALID;
+	set_head(lock, lock_platform_describe(program, lock->note_bytes + LOCK_NOTE_HEAD,
+					      KV_LOCK_NOTE_MAX));
 	return KV_OK;
 }
 
@@ -61,7 +99,6 @@ static enum kv_status read_note(struct kv_client *client, struct kv_bytes name,
 				struct kv_lock_info *info) {
 	unsigned char key[KV_KEY_MAX];
 	struct kv_value value;
-	struct kv_bytes text;
 	enum kv_status status;
 
 	if (!info->is_held || name.size + LOCK_NOTE_SUFFIX_SIZE > sizeof(key))
@@ -71,10 +108,7 @@ static enum kv_status read_note(struct kv_client *client, struct kv_bytes name,
 	status = kv_get(client, (struct kv_bytes){key, name.size + LOCK_NOTE_SUFFIX_SIZE}, &value);
 	if (status != KV_OK)
 		return status == KV_NOKEY ? KV_OK : status;
-	text = lock_note_text(&value, info->id);
-	if (text.size > 0)
-		memcpy(info->note, text.data, text.size);
-	info->note_size = text.size;
+	read_text(&value, info);
 	kv_value_free(&value);
 	return KV_OK;
 }

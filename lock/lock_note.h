@@ -3,8 +3,8 @@
 #define LOCK_NOTE_H
 
 /*
- * lock_note.h - the note of a lock's holder, under a key of its own: the holder's id, a space, and
- * text.
+ * lock_note.h - the note of a lock's holder, under a key of its own: the holder's id, since when it
+ * holds the lock, and text, with a space between them.
  */
 
 #include "lock_state.h"
@@ -14,7 +14,7 @@
 
 enum { LOCK_NOTE_SUFFIX_SIZE = sizeof(LOCK_NOTE_SUFFIX) - 1 };
 
-/* The text if the value is a note of the holder with this id, else empty; borrowed from it. */
-struct kv_bytes lock_note_text(const struct kv_value *value, const char *id);
+/* Notes that the lock is held since now. Not without a note. */
+void lock_note_stamp(struct kv_lock *lock);
 
 #endif

@@ -4,17 +4,19 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { NS_IN_MS = 1000 * 1000, MS_IN_S = 1000 };
+enum { HOST_SIZE = 128, USER_SIZE = 64, PROGRAM_MAX = 128, TIME_SIZE = 32, ENTRY_SIZE = 1024 };
 
 static uint64_t time_ms(clockid_t clock) {
 	struct timespec now = {0};
 
-	/* Both clocks are there on every Linux; the call has no other way to fail. */
+	/* The clocks are there on every Linux; the call has no other way to fail. */
 	(void)clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * MS_IN_S + (uint64_t)now.tv_nsec / NS_IN_MS;
 }
@@ -25,6 +27,10 @@ uint64_t lock_platform_now_ms(void) {
 
 uint64_t lock_platform_boot_ms(void) {
 	return time_ms(CLOCK_BOOTTIME);
+}
+
+uint64_t lock_platform_calendar_ms(void) {
+	return time_ms(CLOCK_REALTIME);
 }
 
 void lock_platform_sleep_ms(uint64_t pause_ms) {
@@ -47,22 +53,36 @@ bool lock_platform_random(void *data, size_t size) {
 	return got == (ssize_t)size;
 }
 
-size_t lock_platform_describe(char *text, size_t size) {
-	char host[64] = "", time_text[32] = "", entries[1024];
-	const struct passwd *user = NULL;
+static void name_user(char *text, size_t size) {
+	char entries[ENTRY_SIZE];
 	struct passwd entry;
+	struct passwd *user = NULL;
+
+	(void)getpwuid_r(geteuid(), &entry, entries, sizeof(entries), &user);
+	if (user != NULL)
+		(void)snprintf(text, size, "%s", user->pw_name);
+	else
+		(void)snprintf(text, size, "%u", (unsigned)geteuid());
+}
+
+size_t lock_platform_describe(const char *program, char *text, size_t size) {
+	char host[HOST_SIZE] = "?";
+	char user[USER_SIZE];
+	char start[TIME_SIZE] = "?";
 	const time_t now = time(NULL);
 	struct tm utc;
 	int length;
 
-	/* What is not known, and what does not fit, is left out. */
+	if (program == NULL)
+		program = program_invocation_short_name;
+	else if (strrchr(program, '/') != NULL)
+		program = strrchr(program, '/') + 1;
 	(void)gethostname(host, sizeof(host) - 1);
+	name_user(user, sizeof(user));
 	if (gmtime_r(&now, &utc) != NULL)
-		(void)strftime(time_text, sizeof(time_text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	(void)getpwuid_r(geteuid(), &entry, entries, sizeof(entries), (struct passwd **)&user);
-	length =
-	    snprintf(text, size, "%s pid %ld user %s program %s start %s", host, (long)getpid(),
-		     user != NULL ? user->pw_name : "?", program_invocation_short_name, time_text);
+		(void)strftime(start, sizeof(start), "%Y-%m-%dT%H:%M:%SZ", &utc);
+	length = snprintf(text, size, "%s pid %ld user %s program %.*s start %s", host,
+			  (long)getpid(), user, PROGRAM_MAX, program, start);
 	if (length < 0)
 		return 0;
 	if ((size_t)length >= size)

@@ -18,6 +18,10 @@ enum {
 	LOCK_ID_BYTES = 16,
 	LOCK_ID_DIGITS = 2 * LOCK_ID_BYTES,
 
+	/* Of a note: id, space, since when the lock is held, space. */
+	LOCK_SINCE_DIGITS = 13,
+	LOCK_NOTE_HEAD = LOCK_ID_DIGITS + 1 + LOCK_SINCE_DIGITS + 1,
+
 	/* How often one operation goes on at once after a write that was refused or is unknown. */
 	LOCK_STEPS_MAX = 8,
 };
@@ -67,9 +71,10 @@ struct kv_lock {
 	unsigned held_ttl_ms; /* HELD, TXN_UNKNOWN: of this one */
 	uint64_t lease_ms;    /* ... counted from there, on the clock of lock_platform_boot_ms() */
 
-	struct kv_bytes note; /* of the next acquire: id, space, text; in note_bytes */
+	struct kv_bytes note; /* of the next acquire: head and text; in note_bytes */
 	bool has_note;	      /* HELD: it was written */
-	char note_bytes[LOCK_ID_DIGITS + 1 + KV_LOCK_NOTE_MAX];
+	bool is_note_old;     /* ... but not since when the lock is held */
+	char note_bytes[LOCK_NOTE_HEAD + KV_LOCK_NOTE_MAX];
 
 	char id[LOCK_ID_DIGITS + 1];
 	struct kv_bytes name;	  /* the bytes behind the struct */

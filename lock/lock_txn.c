@@ -4,10 +4,14 @@
 #include <limits.h>
 #include <string.h>
 
+#include "lock_note.h"
 #include "lock_platform.h"
 
 /* Clocks may differ by so much of a lease, and the holder counts on less than there is. */
 enum { MARGIN_PART = 8 };
+
+/* After so long a wait it is written anew since when the lock is held. */
+enum { NOTE_OLD_MS = 1000 };
 
 unsigned lock_txn_left_ms(const struct kv_lock *lock) {
 	const uint64_t ttl_ms = lock->held_ttl_ms;
@@ -20,7 +24,7 @@ unsigned lock_txn_left_ms(const struct kv_lock *lock) {
 }
 
 bool lock_txn_is_stale(const struct kv_lock *lock) {
-	return (uint64_t)lock_txn_left_ms(lock) * 2 < lock->held_ttl_ms;
+	return lock->is_note_old || (uint64_t)lock_txn_left_ms(lock) * 2 < lock->held_ttl_ms;
 }
 
 static struct kv_condition at_token(const struct kv_lock *lock) {
@@ -58,6 +62,9 @@ enum kv_status lock_txn_take(struct kv_lock *lock, const struct time_limit *limi
 	lock->lease_ms = lock_platform_boot_ms();
 	lock->held_ttl_ms = lock->ttl_ms;
 	lock->has_note = lock->note.size > 0;
+	lock->is_note_old = false;
+	if (lock->has_note)
+		lock_note_stamp(lock);
 	status = lock_state_heard(lock, kv_txn(lock->view, &txn));
 	if (status == KV_OK || status == KV_UNMET)
 		lock->polls = false;
@@ -65,6 +72,10 @@ enum kv_status lock_txn_take(struct kv_lock *lock, const struct time_limit *limi
 		lock->state = LOCK_HELD;
 		lock->version = changes[0].version;
 		lock->is_lock = true;
+		lock->is_note_old =
+		    lock->has_note && lock_platform_boot_ms() >= lock->lease_ms + NOTE_OLD_MS;
+		if (lock->is_note_old)
+			lock_note_stamp(lock);
 	} else if (status == KV_MAYBE) {
 		lock->state = LOCK_TXN_UNKNOWN;
 	} else if (status == KV_UNMET || status == KV_BADSESSION) {
@@ -75,18 +86,19 @@ enum kv_status lock_txn_take(struct kv_lock *lock, const struct time_limit *limi
 
 enum kv_status lock_txn_renew(struct kv_lock *lock, const struct time_limit *limit) {
 	const struct kv_condition at = at_token(lock);
-	struct kv_change changes[2] = {
-	    {.kind = KV_CHANGE_TOUCH, .key = lock->name, .ttl_ms = lock->held_ttl_ms},
-	    put_note(lock, lock->held_ttl_ms)};
-	struct kv_txn txn = {.conditions = &at,
-			     .condition_count = 1,
-			     .changes = changes,
-			     .change_count = lock->has_note ? 2 : 1};
+	struct kv_change changes[2];
+	struct kv_txn txn = {.conditions = &at, .condition_count = 1, .changes = changes};
 	uint64_t began_ms;
 	enum kv_status status;
 
 	if (!lock_state_limit_call(lock, limit))
 		return KV_TIMEOUT;
+	if (lock->held_ttl_ms > 0)
+		changes[txn.change_count++] = (struct kv_change){
+		    .kind = KV_CHANGE_TOUCH, .key = lock->name, .ttl_ms = lock->held_ttl_ms};
+	if (lock->has_note)
+		changes[txn.change_count++] = put_note(lock, lock->held_ttl_ms);
+	lock->is_note_old = false;
 	began_ms = lock_platform_boot_ms();
 	status = lock_state_heard(lock, kv_txn(lock->view, &txn));
 	if (status == KV_OK)

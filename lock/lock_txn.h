@@ -35,7 +35,7 @@ bool lock_txn_release(struct kv_lock *lock, const struct time_limit *limit, enum
 /* As kv_lock_left_ms(), for a lock that is HELD. */
 unsigned lock_txn_left_ms(const struct kv_lock *lock);
 
-/* Whether less than half of the lease is left. */
+/* Whether less than half of the lease is left, or the note was written before a wait. */
 bool lock_txn_is_stale(const struct kv_lock *lock);
 
 #endif

@@ -108,7 +108,12 @@ uint64_t lock_platform_boot_ms(void) {
 	return clock_ms();
 }
 
-size_t lock_platform_describe(char *text, size_t size) {
+uint64_t lock_platform_calendar_ms(void) {
+	return clock_ms();
+}
+
+size_t lock_platform_describe(const char *program, char *text, size_t size) {
+	(void)program;
 	return (size_t)snprintf(text, size, "a task");
 }
 

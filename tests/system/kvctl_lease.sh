@@ -306,12 +306,12 @@ list_shows_who_holds_what() {
 	kv lock --list list/
 	exits 0; is_silent
 	[ "$(wc -l <"$dir/out")" -eq 2 ] || complain "not two lines: $(cat "$dir/out")"
-	grep -Eq $'^list/a\\\\x09b\t[0-9]+\t-\t0\t[0-9a-f]{32}\ttwo\\\\x0alines$' "$dir/out" ||
+	grep -Eq $'^list/a\\\\x09b\t[0-9]+\t-\t0\t[0-9a-f]{32}\ttwo\\\\x0alines\t20[0-9T:-]+Z$' "$dir/out" ||
 		complain "no list/a: $(cat "$dir/out")"
-	grep -Eq $'^list/c\t[0-9]+\t[0-9.]+\t0\t[0-9a-f]{32}\t'"$host pid $holder user $user program bash start 20[0-9T:-]+Z\$" "$dir/out" ||
+	grep -Eq $'^list/c\t[0-9]+\t[0-9.]+\t0\t[0-9a-f]{32}\t'"$host pid $holder user $user program bash start 20[0-9T:-]+Z"$'\t20[0-9T:-]+Z$' "$dir/out" ||
 		complain "no list/c: $(cat "$dir/out")"
 	kv -o json lock --list list/c
-	grep -Eq '^\{"name":"list/c","token":[0-9]+,"ttl_left_ms":[0-9]+,"waiting":0,"holder":"[0-9a-f]{32}","note":".*"\}$' "$dir/out" ||
+	grep -Eq '^\{"name":"list/c","token":[0-9]+,"ttl_left_ms":[0-9]+,"waiting":0,"holder":"[0-9a-f]{32}","since_ms":1[0-9]{12},"note":".*"\}$' "$dir/out" ||
 		complain "printed $(cat "$dir/out")"
 	kill -TERM "$first" "$holder"
 	ends "$first"

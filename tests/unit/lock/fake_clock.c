@@ -93,8 +93,12 @@ uint64_t lock_platform_boot_ms(void) {
 	return fake_boot_ms();
 }
 
-size_t lock_platform_describe(char *text, size_t size) {
-	return (size_t)snprintf(text, size, "host h pid 1");
+uint64_t lock_platform_calendar_ms(void) {
+	return 1700000000000U + fake_boot_ms();
+}
+
+size_t lock_platform_describe(const char *program, char *text, size_t size) {
+	return (size_t)snprintf(text, size, "host h program %s", program != NULL ? program : "own");
 }
 
 void lock_platform_sleep_ms(uint64_t pause_ms) {

@@ -204,7 +204,8 @@ static void change_as_txn(struct entry *entry, enum kv_change_kind kind, const c
 
 /* KV_UNMET if the condition does not hold. */
 static enum kv_status run_txn(const struct fake_call *call, uint64_t *version) {
-	struct entry *entry = entry_of(call->key);
+	const struct entry *entry = entry_of(call->key);
+	struct entry *changed = entry_of(call->change_key);
 	bool is_free = entry->version == 0 || strcmp(entry->text, "__unlocked") == 0;
 
 	if (call->test == KV_FREE ? !is_free : entry->version != call->expected)
@@ -212,11 +213,11 @@ static enum kv_status run_txn(const struct fake_call *call, uint64_t *version) {
 	if (call->note_key[0] != '\0' && call->note_change == KV_CHANGE_DELETE &&
 	    entry_of(call->note_key)->version == 0)
 		return KV_NOKEY;
-	change_as_txn(entry, call->change, call->text, call->ttl_ms);
+	change_as_txn(changed, call->change, call->text, call->ttl_ms);
 	if (call->note_key[0] != '\0')
 		change_as_txn(entry_of(call->note_key), call->note_change, call->note,
 			      call->ttl_ms);
-	*version = entry->version;
+	*version = changed->version;
 	return KV_OK;
 }
 
@@ -448,6 +449,7 @@ enum kv_status kv_txn(struct kv_client *client, struct kv_txn *txn) {
 	call.test = condition->test;
 	call.expected = condition->version;
 	call.change = first->kind;
+	copy_text(call.change_key, first->key);
 	call.ttl_ms = first->ttl_ms;
 	call.wait_ms = txn->wait_ms;
 	copy_text(call.text, first->value);

@@ -37,6 +37,7 @@ struct fake_call {
 	/* Of a TXN; `expected` too if the condition is KV_AT, and `text` if it puts the key. */
 	enum kv_test test;
 	enum kv_change_kind change;
+	char change_key[FAKE_TEXT_MAX + 1];
 	uint64_t ttl_ms;
 	unsigned wait_ms;
 	enum kv_change_kind note_change;

@@ -2,6 +2,7 @@
 /* The note of a lock's holder, and kv_lock_inspect(). */
 #include <kv/lock.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,10 +51,11 @@ CASE(note, .setup = set_up, .teardown = tear_down);
 
 static struct kv_lock_info info;
 
-static void note_of_a(char text[FAKE_TEXT_MAX + 1], const char *note) {
-	strcpy(text, kv_lock_id(a));
-	strcat(text, " ");
-	strcat(text, note);
+static const uint64_t epoch_ms = 1700000000000; /* of fake_clock.h */
+
+static void note_of_a(char text[FAKE_TEXT_MAX + 1], uint64_t since_ms, const char *note) {
+	(void)snprintf(text, FAKE_TEXT_MAX + 1, "%s %llu %s", kv_lock_id(a),
+		       (unsigned long long)(epoch_ms + since_ms), note);
 }
 
 TEST(a_note_is_written_with_the_lock_and_goes_with_it) {
@@ -61,7 +63,7 @@ TEST(a_note_is_written_with_the_lock_and_goes_with_it) {
 
 	ck_assert_int_eq(kv_lock_set_note(a, KV_STR("the night shift")), KV_OK);
 	take(a);
-	note_of_a(text, "the night shift");
+	note_of_a(text, 0, "the night shift");
 	ck_assert(fake_holds("lock/__note", text, 1));
 	ck_assert_int_eq(kv_lock_inspect(client, name, &info), KV_OK);
 	ck_assert_str_eq(info.note, "the night shift");
@@ -69,8 +71,14 @@ TEST(a_note_is_written_with_the_lock_and_goes_with_it) {
 	ck_assert(fake_holds("lock/__note", "", 0));
 	ck_assert_int_eq(kv_lock_set_note(a, (struct kv_bytes){NULL, 0}), KV_OK);
 	take(a);
-	note_of_a(text, "host h pid 1");
+	note_of_a(text, 0, "host h program own");
 	ck_assert(fake_holds("lock/__note", text, 3));
+	give(a);
+	ck_assert_int_eq(kv_lock_describe(a, "make"), KV_OK);
+	fake_pass(700);
+	take(a);
+	note_of_a(text, 700, "host h program make");
+	ck_assert(fake_holds("lock/__note", text, 5));
 	give(a);
 	ck_assert_int_eq(kv_lock_set_note(a, KV_STR("")), KV_OK);
 	take(a);
@@ -157,10 +165,49 @@ TEST(inspect_shows_no_note_of_another_holder) {
 	char text[FAKE_TEXT_MAX + 1];
 
 	take(b);
-	note_of_a(text, "a was here");
+	note_of_a(text, 0, "a was here");
 	fake_write("lock/__note", text);
 	ck_assert_int_eq(kv_lock_inspect(client, name, &info), KV_OK);
 	ck_assert_str_eq(info.id, kv_lock_id(b));
+	ck_assert_uint_eq(info.note_size, 0);
+	ck_assert_uint_eq(info.since_ms, 0);
+}
+
+static void give_a(void) {
+	give(a);
+}
+
+/* Not since when it was waited for: with a lease, and without one. */
+TEST(inspect_shows_since_when_the_lock_is_held) {
+	for (unsigned ttl_ms = 0; ttl_ms <= 60000; ttl_ms += 60000) {
+		const uint64_t since_ms = fake_now_ms() + 1500;
+
+		take(a);
+		ck_assert_int_eq(kv_lock_set_ttl(b, ttl_ms), KV_OK);
+		ck_assert_int_eq(kv_lock_set_note(b, KV_STR("me")), KV_OK);
+		fake_at(since_ms, give_a);
+		ck_assert_int_eq(kv_lock_acquire(b, 5000), KV_OK);
+		fake_pass(300);
+		ck_assert_int_eq(kv_lock_renew(b), KV_OK);
+		ck_assert_int_eq(kv_lock_inspect(client, name, &info), KV_OK);
+		ck_assert_str_eq(info.note, "me");
+		ck_assert_uint_ge(info.since_ms, epoch_ms + since_ms);
+		ck_assert_uint_le(info.since_ms, epoch_ms + since_ms + 10);
+		give(b);
+	}
+}
+
+TEST(a_note_without_its_time_is_none) {
+	char text[FAKE_TEXT_MAX + 1];
+
+	take(a);
+	(void)snprintf(text, sizeof(text), "%s 170000000000x it", kv_lock_id(a));
+	fake_write("lock/__note", text);
+	ck_assert_int_eq(kv_lock_inspect(client, name, &info), KV_OK);
+	ck_assert_uint_eq(info.since_ms, 0);
+	(void)snprintf(text, sizeof(text), "%s 1700000000000", kv_lock_id(a));
+	fake_write("lock/__note", text);
+	ck_assert_int_eq(kv_lock_inspect(client, name, &info), KV_OK);
 	ck_assert_uint_eq(info.note_size, 0);
 }
 
