@@ -311,22 +311,6 @@ enum kv_status kv_lock_try(struct kv_lock *lock) {
 	return finish(lock, &use, status);
 }
 
-/* Without a lease there is nothing to renew. */
-static enum kv_status look_whether_held(struct kv_lock *lock, const struct time_limit *limit) {
-	struct kv_value value = {0};
-	enum kv_status status;
-
-	if (!lock_state_limit_call(lock, limit))
-		return KV_TIMEOUT;
-	status = lock_state_heard(lock, kv_get(lock->view, lock->name, &value));
-	if (status == KV_NOKEY || (status == KV_OK && value.version != lock->version))
-		status = KV_NOTHELD;
-	kv_value_free(&value);
-	if (status == KV_NOTHELD || status == KV_BADSESSION)
-		lock->state = LOCK_UNKNOWN;
-	return status;
-}
-
 enum kv_status kv_lock_renew(struct kv_lock *lock) {
 	const struct time_limit own = {.is_for_ever = true};
 
@@ -337,14 +321,15 @@ enum kv_status kv_lock_renew(struct kv_lock *lock) {
 		return KV_MAYBE;
 	if (lock->state != LOCK_HELD)
 		return KV_NOTHELD;
-	return lock->held_ttl_ms > 0 ? lock_txn_renew(lock, &own) : look_whether_held(lock, &own);
+	/* Without a lease there is nothing to renew. */
+	return lock->held_ttl_ms > 0 ? lock_txn_renew(lock, &own) : lock_state_look(lock, &own);
 }
 
 /* Of a lock that is HELD. */
 static enum kv_status release(struct kv_lock *lock, const struct time_limit *limit) {
-	enum kv_status status;
+	enum kv_status status = lock->is_doubted ? lock_state_look(lock, limit) : KV_OK;
 
-	if (lock_txn_release(lock, limit, &status))
+	if (status != KV_OK || lock_txn_release(lock, limit, &status))
 		return status;
 	status = lock_state_put(lock, limit, lock_state_unlocked);
 	/* Its lease ended, or the lock was broken: no other write moves the key on. */

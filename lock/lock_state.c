@@ -13,6 +13,7 @@
  *  - Read before writing. The outcome may be unknown because the server was replaced by one with
  *    another store, where lock->version is the version of something else. So a handle with an
  *    unknown write reads first, and writes only over what it expects there.
+ *    So does one whose renewal is in doubt.
  *  - Settle before reading. A transaction that takes the lock expects no version, so a read proves
  *    nothing about one that may still run: kv_settle() makes sure that it does not.
  */
@@ -107,7 +108,7 @@ bool lock_state_is_unknown(const struct kv_lock *lock) {
 static void hold_without_ttl(struct kv_lock *lock) {
 	lock->state = LOCK_HELD;
 	lock->held_ttl_ms = 0;
-	lock->has_note = false;
+	lock->has_note = lock->is_doubted = false;
 }
 
 /* Applies what a Get showed. Not called in FREE and HELD, where nothing is read. */
@@ -121,6 +122,7 @@ static void observe(struct kv_lock *lock, enum content content, uint64_t version
 			      : content == CONTENT_FREE ? LOCK_FREE
 							: LOCK_UNKNOWN;
 		lock->version = version;
+		lock->is_doubted = false;
 		return;
 	}
 
@@ -214,6 +216,22 @@ enum kv_status lock_state_read(struct kv_lock *lock, const struct time_limit *li
 	if (content == CONTENT_OTHER_ID)
 		lock_backoff_contended(&lock->backoff, lock->version);
 	return content == CONTENT_INVALID ? KV_INVALID : KV_BUSY;
+}
+
+enum kv_status lock_state_look(struct kv_lock *lock, const struct time_limit *limit) {
+	struct kv_value value = {0};
+	enum kv_status status = get(lock, limit, &value);
+
+	if (status == KV_NOKEY ||
+	    (status == KV_OK && (value.version != lock->version ||
+				 lock_state_content(&value, lock->id) != CONTENT_ID)))
+		status = KV_NOTHELD;
+	kv_value_free(&value);
+	if (status == KV_OK)
+		lock->is_doubted = false;
+	else if (status == KV_NOTHELD || status == KV_BADSESSION)
+		lock->state = LOCK_UNKNOWN;
+	return status;
 }
 
 bool lock_state_has_changed(enum kv_status status) {

@@ -72,6 +72,7 @@ struct kv_lock {
 	uint64_t lease_ms;    /* ... counted from there, on the clock of lock_platform_boot_ms() */
 
 	struct kv_bytes note; /* of the next acquire: head and text; in note_bytes */
+	bool is_doubted;      /* HELD: a renewal is in doubt, so the store may be another */
 	bool has_note;	      /* HELD: it was written */
 	bool is_note_old;     /* ... but not since when the lock is held */
 	char note_bytes[LOCK_NOTE_HEAD + KV_LOCK_NOTE_MAX];
@@ -131,6 +132,12 @@ enum kv_status lock_state_make_free(struct kv_lock *lock, const struct time_limi
  * lock writes; else why it could not be read.
  */
 enum kv_status lock_state_read(struct kv_lock *lock, const struct time_limit *limit);
+
+/*
+ * Reads the key of a lock that is HELD. KV_OK: it has the id at the token; KV_NOTHELD: it has not,
+ * and the handle holds the lock no longer; else why it could not be read.
+ */
+enum kv_status lock_state_look(struct kv_lock *lock, const struct time_limit *limit);
 
 /*
  * Resolves an unknown write: finds that the key has moved on, spends the version on "__unlocked",

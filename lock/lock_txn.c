@@ -62,7 +62,7 @@ enum kv_status lock_txn_take(struct kv_lock *lock, const struct time_limit *limi
 	lock->lease_ms = lock_platform_boot_ms();
 	lock->held_ttl_ms = lock->ttl_ms;
 	lock->has_note = lock->note.size > 0;
-	lock->is_note_old = false;
+	lock->is_note_old = lock->is_doubted = false;
 	if (lock->has_note)
 		lock_note_stamp(lock);
 	status = lock_state_heard(lock, kv_txn(lock->view, &txn));
@@ -89,8 +89,10 @@ enum kv_status lock_txn_renew(struct kv_lock *lock, const struct time_limit *lim
 	struct kv_change changes[2];
 	struct kv_txn txn = {.conditions = &at, .condition_count = 1, .changes = changes};
 	uint64_t began_ms;
-	enum kv_status status;
+	enum kv_status status = lock->is_doubted ? lock_state_look(lock, limit) : KV_OK;
 
+	if (status != KV_OK)
+		return status;
 	if (!lock_state_limit_call(lock, limit))
 		return KV_TIMEOUT;
 	if (lock->held_ttl_ms > 0)
@@ -101,6 +103,7 @@ enum kv_status lock_txn_renew(struct kv_lock *lock, const struct time_limit *lim
 	lock->is_note_old = false;
 	began_ms = lock_platform_boot_ms();
 	status = lock_state_heard(lock, kv_txn(lock->view, &txn));
+	lock->is_doubted = status == KV_MAYBE;
 	if (status == KV_OK)
 		lock->lease_ms = began_ms;
 	else if (status == KV_UNMET || status == KV_NOKEY || status == KV_BADSESSION)

@@ -191,6 +191,37 @@ TEST(rule_7_1_a_lease_counts_from_before_the_first_sending_less_an_eighth) {
 	ck_assert_uint_eq(kv_lock_token(a), 1);
 }
 
+/* Of the new store a's token is that of b. */
+TEST(a_renewal_in_doubt_is_not_believed_of_another_store) {
+	take_with_ttl(a, 1600);
+	fake_plan_act(fake_exchange);
+	ck_assert_int_eq(kv_lock_renew(a), KV_MAYBE);
+	take_with_ttl(b, 1600);
+	ck_assert_uint_eq(kv_lock_token(a), kv_lock_token(b));
+	ck_assert_int_eq(kv_lock_renew(a), KV_NOTHELD);
+	ck_assert_uint_eq(kv_lock_token(a), 0);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 1));
+}
+
+TEST(a_release_after_a_renewal_in_doubt_gives_back_no_other_holders) {
+	take_with_ttl(a, 1600);
+	fake_plan_act(fake_exchange);
+	ck_assert_int_eq(kv_lock_renew(a), KV_MAYBE);
+	take_with_ttl(b, 1600);
+	ck_assert_int_eq(kv_lock_release(a), KV_NOTHELD);
+	ck_assert(fake_holds("lock", kv_lock_id(b), 1));
+}
+
+TEST(a_renewal_in_doubt_of_the_same_store_can_be_made_again) {
+	take_with_ttl(a, 1600);
+	fake_plan(FATE_LOST);
+	ck_assert_int_eq(kv_lock_renew(a), KV_MAYBE);
+	fake_pass(500);
+	ck_assert_int_eq(kv_lock_renew(a), KV_OK);
+	ck_assert_uint_eq(kv_lock_left_ms(a), 1600 - 200);
+	give(a);
+}
+
 TEST(rule_7_1_a_lease_goes_on_while_the_machine_sleeps) {
 	take_with_ttl(a, 1600);
 	fake_suspend(1000);
