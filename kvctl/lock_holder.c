@@ -291,10 +291,15 @@ static void describe_holder(const struct holder *holder, char text[REASON_SIZE])
 
 	if (!holder->settings->is_quiet)
 		(void)kv_lock_inspect(holder->client, holder->request->key, &info);
+	/* The lock is ours while we wait for shares to end. */
+	const bool is_own = strcmp(info.id, kv_lock_id(holder->lock)) == 0;
 	if (info.note_size > 0)
 		escape_word((struct kv_bytes){info.note, info.note_size}, note);
 	const char *comma = note[0] != '\0' ? "; " : "";
-	if (info.is_held && info.ttl_left_ms > 0)
+	if (is_own || (!info.is_held && info.token > 0))
+		(void)snprintf(text, REASON_SIZE, "others share it: kvctl lock --list %s",
+			       holder->name);
+	else if (info.is_held && info.ttl_left_ms > 0)
 		(void)snprintf(text, REASON_SIZE, "%s%sif that process is dead it ends in %.0f s",
 			       note, comma, (double)info.ttl_left_ms / 1e3 + 0.5);
 	else
@@ -386,7 +391,7 @@ static bool can_do_without(const struct holder *holder, enum kv_status status) {
 	struct lock_request *request = holder->request;
 
 	if (status != KV_UNAVAILABLE || request->ttl_ms == 0 || request->has_ttl ||
-	    request->needs_note)
+	    request->needs_note || request->is_shared)
 		return false;
 	request->ttl_ms = 0;
 	notice(holder->settings, holder->label,
@@ -465,12 +470,15 @@ static int acquire(const struct holder *holder) {
 static bool set_environment(const struct holder *holder) {
 	const struct settings *settings = holder->settings;
 	const struct lock_request *request = holder->request;
+	const struct kv_condition held = kv_lock_fence(holder->lock);
+	char name[KV_KEY_MAX + 1];
 	char fence[KV_KEY_MAX + 32];
 	char program[32];
-	(void)snprintf(fence, sizeof(fence), "%s:%llu", request->name,
-		       (unsigned long long)kv_lock_token(holder->lock));
+	/* Of a share it is the key of its own, that the token is of. */
+	(void)snprintf(name, sizeof(name), "%.*s", (int)held.key.size, (const char *)held.key.data);
+	(void)snprintf(fence, sizeof(fence), "%s:%llu", name, (unsigned long long)held.version);
 	(void)snprintf(program, sizeof(program), "%u", (unsigned)settings->program);
-	return setenv("KV_LOCK_NAME", request->name, 1) == 0 &&
+	return setenv("KV_LOCK_NAME", name, 1) == 0 &&
 	       setenv("KV_LOCK_TOKEN", strrchr(fence, ':') + 1, 1) == 0 &&
 	       (request->fence_env == NULL || setenv(request->fence_env, fence, 1) == 0) &&
 	       (settings->server == NULL || setenv("KV_SERVER", settings->server, 1) == 0) &&
@@ -505,6 +513,9 @@ static enum kv_status open_lock(struct holder *holder) {
 	struct kv_bytes note = request->note;
 	enum kv_status status = kv_lock_open(holder->client, request->key, &holder->lock);
 
+	if (status == KV_OK)
+		status = kv_lock_set_mode(holder->lock,
+					  request->is_shared ? KV_LOCK_SHARED : KV_LOCK_EXCLUSIVE);
 	if (status == KV_OK && request->ttl_ms != 0)
 		status = kv_lock_set_ttl(holder->lock, request->ttl_ms);
 	if (status != KV_OK)

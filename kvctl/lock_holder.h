@@ -24,6 +24,7 @@ struct lock_request {
 	unsigned kill_after_ms;
 	bool has_ttl;	 /* it was asked for: not without it */
 	bool needs_note; /* not without it */
+	bool is_shared;	 /* others that share it may hold it, too */
 	bool has_wait;
 	unsigned wait_ms;
 	unsigned release_ms; /* how long the release is tried; 0: forever */

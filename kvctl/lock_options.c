@@ -17,6 +17,7 @@ enum {
 	OPTION_KILL_AFTER,
 	OPTION_NOTE,
 	OPTION_FENCE_ENV,
+	OPTION_SHARED,
 	OPTION_COUNT,
 	OPTION_ACTION, /* and the action */
 
@@ -33,6 +34,7 @@ static const struct option lock_table[] = {
     {"kill-after", required_argument, NULL, OPTION_KILL_AFTER},
     {"note", required_argument, NULL, OPTION_NOTE},
     {"fence-env", required_argument, NULL, OPTION_FENCE_ENV},
+    {"shared", no_argument, NULL, OPTION_SHARED},
     {"break", no_argument, NULL, OPTION_ACTION + LOCK_BREAK},
     {"list", no_argument, NULL, OPTION_ACTION + LOCK_LIST},
     {"check", no_argument, NULL, OPTION_ACTION + LOCK_CHECK},
@@ -115,6 +117,9 @@ static bool read_option(struct lock_options *options, int option) {
 		return read_note(verb, request);
 	case OPTION_FENCE_ENV:
 		return read_fence_env(verb, request);
+	case OPTION_SHARED:
+		request->is_shared = true;
+		return true;
 	case OPTION_COUNT:
 		return args_number(verb, "--count", optarg, 1, UINT64_MAX, &options->count);
 	default:

@@ -14,6 +14,7 @@
 
 #include "lock_note.h"
 #include "lock_platform.h"
+#include "lock_share.h"
 #include "lock_state.h"
 #include "lock_txn.h"
 
@@ -100,8 +101,13 @@ static enum kv_status begin_to_poll(struct kv_lock *lock, struct use *use) {
 
 /* Why it is not free: KV_OK: it was not, and may be now; KV_BUSY: another holds it; or an error. */
 static enum kv_status look_why(struct kv_lock *lock, const struct use *use) {
-	enum kv_status status = lock->is_lock ? KV_BUSY : lock_state_read(lock, &use->limit);
+	enum kv_status status;
 
+	if (lock->is_lock)
+		return KV_BUSY;
+	if (lock->mode == KV_LOCK_SHARED)
+		return lock_share_look_why(lock, &use->limit);
+	status = lock_state_read(lock, &use->limit);
 	/* A missing key may become anything: it is not waited for. */
 	return status == KV_OK && lock->state != LOCK_FREE ? KV_BUSY : status;
 }
@@ -132,7 +138,7 @@ static enum kv_status take_by_txn(struct kv_lock *lock, struct use *use) {
 		} else if ((status == KV_INVALID || status == KV_FULL) && wait_ms > 0) {
 			use->waits = false;
 		} else if ((status == KV_INVALID || status == KV_UNAVAILABLE) &&
-			   lock->ttl_ms == 0) {
+			   lock->ttl_ms == 0 && lock->mode != KV_LOCK_SHARED) {
 			return begin_to_poll(lock, use);
 		} else if (status != KV_BADSESSION) {
 			return status;
@@ -180,29 +186,70 @@ static enum kv_status refresh(struct kv_lock *lock, const struct time_limit *lim
 	return KV_MAYBE;
 }
 
+/* How long it may wait for shares now. */
+static unsigned wait_for_shares(const struct kv_lock *lock, const struct use *use) {
+	if (use->is_try || atomic_load(&lock->is_interrupted))
+		return 0;
+	return use->limit.is_for_ever ? LOCK_WAIT_FOR_EVER : lock_state_left_ms(&use->limit);
+}
+
+/* Waits until there are no shares that the handle excludes. KV_BUSY: there are, or it lost the
+ * lock. */
+static enum kv_status drain(struct kv_lock *lock, const struct use *use) {
+	const struct time_limit limit = extended(use);
+	enum kv_status status = KV_OK;
+
+	while (status == KV_OK && !lock_state_is_held(lock)) {
+		const unsigned wait_ms = wait_for_shares(lock, use);
+
+		status = lock_share_drain(lock, &limit, wait_ms);
+		if (status == KV_BUSY && wait_ms > 0)
+			status = refresh(lock, &limit);
+	}
+	return status;
+}
+
 /* take(), and what it returns is true for a while. */
 static enum kv_status take_for_a_while(struct kv_lock *lock, struct use *use) {
 	const struct time_limit limit = extended(use);
 	enum kv_status status = take(lock, use);
 
-	return status == KV_OK ? refresh(lock, &limit) : status;
+	if (status == KV_OK)
+		status = refresh(lock, &limit);
+	return status == KV_OK ? drain(lock, use) : status;
+}
+
+/* Of a lock that is HELD. */
+static enum kv_status release(struct kv_lock *lock, const struct time_limit *limit) {
+	enum kv_status status = lock->is_doubted ? lock_state_look(lock, limit) : KV_OK;
+
+	if (status != KV_OK || lock_txn_release(lock, limit, &status))
+		return status;
+	status = lock_state_put(lock, limit, lock_state_unlocked);
+	/* Its lease ended, or the lock was broken: no other write moves the key on. */
+	return status == KV_VERSION || status == KV_NOKEY ? KV_NOTHELD : status;
 }
 
 /*
  * What an acquire that came to `status` returns: no refusal before it is sure that no write of this
- * handle can still take the lock.
+ * handle can still take the lock, and that it does not hold it while shares are left.
  */
 static enum kv_status finish(struct kv_lock *lock, const struct use *use, enum kv_status status) {
-	struct time_limit extra = lock_state_limit(RESOLVE_MS);
+	struct use last = {.limit = lock_state_limit(RESOLVE_MS), .is_try = true};
+	const struct time_limit *limit = &last.limit;
 
-	if (!use->limit.is_for_ever && extended(use).deadline_ms < extra.deadline_ms)
-		extra = extended(use);
-	if (!lock_state_is_unknown(lock))
-		return status;
-	(void)lock_state_resolve(lock, &extra);
-	if (lock->state == LOCK_HELD && refresh(lock, &extra) == KV_OK)
-		return KV_OK;
-	if (lock_state_is_unknown(lock))
+	if (!use->limit.is_for_ever && extended(use).deadline_ms < limit->deadline_ms)
+		last.limit = extended(use);
+	if (lock_state_is_unknown(lock)) {
+		(void)lock_state_resolve(lock, limit);
+		if (lock->state == LOCK_HELD && refresh(lock, limit) == KV_OK &&
+		    drain(lock, &last) == KV_OK)
+			return KV_OK;
+	}
+	if (lock->state == LOCK_HELD && !lock_state_is_held(lock) &&
+	    release(lock, limit) == KV_MAYBE)
+		(void)lock_state_resolve(lock, limit);
+	if (lock_state_is_unknown(lock) || (lock->state == LOCK_HELD && !lock_state_is_held(lock)))
 		return KV_MAYBE;
 	/* A try: its calls were not answered, unless they have no limit. */
 	if (status == KV_MAYBE)
@@ -233,7 +280,7 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 	*lock = NULL;
 	if (name.size == 0 || name.data == NULL || name.size > KV_KEY_MAX)
 		return KV_INVALID;
-	new = calloc(1, sizeof(*new) + name.size + LOCK_NOTE_SUFFIX_SIZE);
+	new = calloc(1, sizeof(*new) + name.size + LOCK_SHARE_SIZE + LOCK_NOTE_SUFFIX_SIZE);
 	if (new == NULL || !make_id(new->id)) {
 		free(new);
 		return KV_NOMEM;
@@ -246,11 +293,8 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 	}
 	new->state = LOCK_UNKNOWN;
 	memcpy(new->name_bytes, name.data, name.size);
-	new->name = (struct kv_bytes){new->name_bytes, name.size};
-	memcpy(new->name_bytes + name.size, LOCK_NOTE_SUFFIX, LOCK_NOTE_SUFFIX_SIZE);
-	if (name.size + LOCK_NOTE_SUFFIX_SIZE <= KV_KEY_MAX)
-		new->note_key =
-		    (struct kv_bytes){new->name_bytes, name.size + LOCK_NOTE_SUFFIX_SIZE};
+	new->gate = (struct kv_bytes){new->name_bytes, name.size};
+	lock_share_name_keys(new);
 	atomic_init(&new->is_interrupted, false);
 	*lock = new;
 	return KV_OK;
@@ -264,7 +308,7 @@ void kv_lock_close(struct kv_lock *lock) {
 }
 
 enum kv_status kv_lock_set_ttl(struct kv_lock *lock, unsigned ttl_ms) {
-	if (!kv_is_owner(lock->view) || lock->state == LOCK_HELD || lock_state_is_unknown(lock))
+	if (!lock_state_is_idle(lock))
 		return KV_INVALID;
 	lock->ttl_ms = ttl_ms;
 	return KV_OK;
@@ -313,35 +357,25 @@ enum kv_status kv_lock_try(struct kv_lock *lock) {
 
 enum kv_status kv_lock_renew(struct kv_lock *lock) {
 	const struct time_limit own = {.is_for_ever = true};
+	enum kv_status status;
 
 	if (!kv_is_owner(lock->view))
 		return KV_INVALID;
 	(void)lock_state_resolve(lock, &own);
 	if (lock_state_is_unknown(lock))
 		return KV_MAYBE;
-	if (lock->state != LOCK_HELD)
+	if (!lock_state_is_held(lock))
 		return KV_NOTHELD;
 	/* Without a lease there is nothing to renew. */
-	return lock->held_ttl_ms > 0 ? lock_txn_renew(lock, &own) : lock_state_look(lock, &own);
+	status = lock->held_ttl_ms > 0 ? lock_txn_renew(lock, &own) : lock_state_look(lock, &own);
+	return status;
 }
 
-/* Of a lock that is HELD. */
-static enum kv_status release(struct kv_lock *lock, const struct time_limit *limit) {
-	enum kv_status status = lock->is_doubted ? lock_state_look(lock, limit) : KV_OK;
-
-	if (status != KV_OK || lock_txn_release(lock, limit, &status))
-		return status;
-	status = lock_state_put(lock, limit, lock_state_unlocked);
-	/* Its lease ended, or the lock was broken: no other write moves the key on. */
-	return status == KV_VERSION || status == KV_NOKEY ? KV_NOTHELD : status;
-}
-
-enum kv_status kv_lock_release(struct kv_lock *lock) {
+/* Releases what the handle holds, or may hold. */
+static enum kv_status release_all(struct kv_lock *lock) {
 	const struct time_limit own = {.is_for_ever = true};
 	bool was_held = lock->state == LOCK_RELEASE_UNKNOWN;
 
-	if (!kv_is_owner(lock->view))
-		return KV_INVALID;
 	for (unsigned step = 0; step < LOCK_STEPS_MAX; step++) {
 		enum kv_status status;
 
@@ -358,8 +392,18 @@ enum kv_status kv_lock_release(struct kv_lock *lock) {
 	return was_held ? KV_OK : KV_NOTHELD;
 }
 
+enum kv_status kv_lock_release(struct kv_lock *lock) {
+	enum kv_status status;
+
+	if (!kv_is_owner(lock->view))
+		return KV_INVALID;
+	status = release_all(lock);
+	/* It has the key and does not count as its holder, so "still held" would mislead. */
+	return lock->state == LOCK_HELD && !lock_state_is_held(lock) ? KV_MAYBE : status;
+}
+
 uint64_t kv_lock_token(const struct kv_lock *lock) {
-	return lock->state == LOCK_HELD && kv_is_owner(lock->view) ? lock->version : 0;
+	return lock_state_is_held(lock) && kv_is_owner(lock->view) ? lock->version : 0;
 }
 
 unsigned kv_lock_left_ms(const struct kv_lock *lock) {

@@ -61,6 +61,33 @@ void kv_lock_close(struct kv_lock *lock);
  */
 enum kv_status kv_lock_set_ttl(struct kv_lock *lock, unsigned ttl_ms);
 
+/* What a handle excludes while it holds the lock. */
+enum kv_lock_mode {
+	KV_LOCK_SIMPLE, /* as at first: all others; for a lock that has no shares */
+
+	/* A share: those that are no shares. Any number of handles may have one. */
+	KV_LOCK_SHARED,
+
+	/* All others, beside shares. */
+	KV_LOCK_EXCLUSIVE,
+};
+
+/*
+ * Chooses what the next acquire or try takes: readers a share, writers KV_LOCK_EXCLUSIVE. Both wait
+ * in one line, so neither starves: a handle that excludes shares is given the lock in its turn,
+ * from then on no share is, and it waits until those that are there were released or their leases
+ * ended.
+ *
+ * A share is the key NAME "/__share/" ID, which is what kv_lock_fence() and kv_lock_renew() of its
+ * handle are about; its token is of use with its own key only. Without a ttl a share of a holder
+ * that died stays until that key is broken. Needs a session, and a server with transactions
+ * (KV_UNAVAILABLE). A handle that has a share cannot make it exclusive: release first. A try that
+ * finds shares may make tries of others return KV_BUSY for a moment.
+ *
+ * KV_INVALID: as kv_lock_set_ttl(), or the share's key would be longer than KV_KEY_MAX.
+ */
+enum kv_status kv_lock_set_mode(struct kv_lock *lock, enum kv_lock_mode mode);
+
 /* Bytes in a note, at most. */
 #define KV_LOCK_NOTE_MAX 512
 
@@ -95,8 +122,9 @@ enum kv_status kv_lock_describe(struct kv_lock *lock, const char *program);
  * KV_TIMEOUT: not held, and no call of this handle can take it any more. To make sure of that may
  * take up to a second longer. KV_MAYBE: the outcome could not be determined; the next acquire, try
  * or release resolves it. KV_INVALID: the key exists but is not a lock (its value was not written
- * by a lock); a ttl, and the client is stateless. KV_UNAVAILABLE: a ttl, and the server is older
- * than this library. Other statuses as kv_put(): not held, and as sure as KV_TIMEOUT.
+ * by a lock); a ttl or a share, and the client is stateless. KV_UNAVAILABLE: a ttl or a share, and
+ * the server is older than this library. Other statuses as kv_put(): not held, and as sure as
+ * KV_TIMEOUT.
  */
 enum kv_status kv_lock_acquire(struct kv_lock *lock, unsigned timeout_ms);
 

@@ -42,10 +42,6 @@ static void read_text(const struct kv_value *value, struct kv_lock_info *info) {
 	memcpy(info->note, data + LOCK_NOTE_HEAD, info->note_size);
 }
 
-static bool may_change(const struct kv_lock *lock) {
-	return kv_is_owner(lock->view) && lock->state != LOCK_HELD && !lock_state_is_unknown(lock);
-}
-
 static void set_head(struct kv_lock *lock, size_t text_size) {
 	memcpy(lock->note_bytes, lock->id, LOCK_ID_DIGITS);
 	lock->note_bytes[LOCK_ID_DIGITS] = lock->note_bytes[LOCK_NOTE_HEAD - 1] = ' ';
@@ -57,7 +53,7 @@ enum kv_status kv_lock_set_note(struct kv_lock *lock, struct kv_bytes note) {
 
 	if (note.data == NULL && note.size == 0)
 		return kv_lock_describe(lock, NULL);
-	if (!may_change(lock) || note.data == NULL || note.size > KV_LOCK_NOTE_MAX ||
+	if (!lock_state_is_idle(lock) || note.data == NULL || note.size > KV_LOCK_NOTE_MAX ||
 	    (!is_none && lock->note_key.size == 0))
 		return KV_INVALID;
 	lock->note = (struct kv_bytes){0};
@@ -69,7 +65,7 @@ enum kv_status kv_lock_set_note(struct kv_lock *lock, struct kv_bytes note) {
 }
 
 enum kv_status kv_lock_describe(struct kv_lock *lock, const char *program) {
-	if (!may_change(lock) || lock->note_key.size == 0)
+	if (!lock_state_is_idle(lock) || lock->note_key.size == 0)
 		return KV_INVALID;
 	set_head(lock, lock_platform_describe(program, lock->note_bytes + LOCK_NOTE_HEAD,
 					      KV_LOCK_NOTE_MAX));

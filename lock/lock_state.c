@@ -48,8 +48,10 @@ bool lock_state_limit_call(const struct kv_lock *lock, const struct time_limit *
 }
 
 enum kv_status lock_state_heard(struct kv_lock *lock, enum kv_status status) {
-	if (status == KV_BADSESSION)
+	if (status == KV_BADSESSION) {
 		lock->is_lock = false;
+		lock->drained = 0;
+	}
 	return status;
 }
 
@@ -66,6 +68,9 @@ static enum kv_status put(struct kv_lock *lock, const struct time_limit *limit, 
 
 	if (!lock_state_limit_call(lock, limit))
 		return KV_TIMEOUT;
+	if (lock->mode == KV_LOCK_SHARED)
+		return lock_state_heard(lock,
+					kv_delete(lock->view, lock->name, lock->version, version));
 	return lock_state_heard(lock,
 				kv_put(lock->view, lock->name, value, lock->version, version));
 }
@@ -102,6 +107,15 @@ enum content lock_state_content(const struct kv_value *value, const char *own_id
 bool lock_state_is_unknown(const struct kv_lock *lock) {
 	return lock->state == LOCK_ACQUIRE_UNKNOWN || lock->state == LOCK_RELEASE_UNKNOWN ||
 	       lock->state == LOCK_TXN_UNKNOWN;
+}
+
+bool lock_state_is_idle(const struct kv_lock *lock) {
+	return kv_is_owner(lock->view) && lock->state != LOCK_HELD && !lock_state_is_unknown(lock);
+}
+
+bool lock_state_is_held(const struct kv_lock *lock) {
+	return lock->state == LOCK_HELD &&
+	       (lock->mode != KV_LOCK_EXCLUSIVE || lock->drained == lock->version);
 }
 
 /* By a Put. */

@@ -59,7 +59,8 @@ enum lock_state {
  */
 struct kv_lock {
 	struct kv_client *view; /* of its own: KV_BADSESSION is reported to it */
-	unsigned own_ms;	/* the client's time limit, for a use without one */
+	enum kv_lock_mode mode;
+	unsigned own_ms; /* the client's time limit, for a use without one */
 	enum lock_state state;
 	uint64_t version; /* as the state says; nothing in UNKNOWN and TXN_UNKNOWN */
 	struct lock_backoff backoff;
@@ -67,18 +68,21 @@ struct kv_lock {
 	bool is_lock;		    /* the key was seen to be one */
 	bool polls;		    /* the last time there were no transactions */
 
+	bool is_doubted;  /* HELD: a renewal is in doubt, so the store may be another */
+	uint64_t drained; /* with this token it waited until there were no shares */
+
 	unsigned ttl_ms;      /* of the next acquire; 0: none */
 	unsigned held_ttl_ms; /* HELD, TXN_UNKNOWN: of this one */
 	uint64_t lease_ms;    /* ... counted from there, on the clock of lock_platform_boot_ms() */
 
 	struct kv_bytes note; /* of the next acquire: head and text; in note_bytes */
-	bool is_doubted;      /* HELD: a renewal is in doubt, so the store may be another */
 	bool has_note;	      /* HELD: it was written */
 	bool is_note_old;     /* ... but not since when the lock is held */
 	char note_bytes[LOCK_NOTE_HEAD + KV_LOCK_NOTE_MAX];
 
 	char id[LOCK_ID_DIGITS + 1];
-	struct kv_bytes name;	  /* the bytes behind the struct */
+	struct kv_bytes gate;	  /* the lock's name: the bytes behind the struct */
+	struct kv_bytes name;	  /* of the key that gets the id: the lock's, or that of a share */
 	struct kv_bytes note_key; /* name and suffix; size 0: too long for a key */
 	unsigned char name_bytes[];
 };
@@ -109,13 +113,22 @@ enum content lock_state_content(const struct kv_value *value, const char *own_id
 /* Passes a status on; of KV_BADSESSION it notes that nothing is known of the key any more. */
 enum kv_status lock_state_heard(struct kv_lock *lock, enum kv_status status);
 
+/* Whether it holds nothing, nor may, and belongs to this process: it may be told what to do. */
+bool lock_state_is_idle(const struct kv_lock *lock);
+
+/* Whether the handle holds the lock, and no shares are left that it excludes. */
+bool lock_state_is_held(const struct kv_lock *lock);
+
 /* Whether the outcome of a write is unknown. */
 bool lock_state_is_unknown(const struct kv_lock *lock);
 
 /* Whether to go on at once: the key, or what is known of it, has changed. */
 bool lock_state_has_changed(enum kv_status status);
 
-/* Puts the id or "__unlocked" at lock->version; not in UNKNOWN and TXN_UNKNOWN. */
+/*
+ * Puts the id or "__unlocked" at lock->version; not in UNKNOWN and TXN_UNKNOWN. A share that is
+ * given back is deleted instead.
+ */
 enum kv_status lock_state_put(struct kv_lock *lock, const struct time_limit *limit,
 			      const char *text);
 

@@ -40,7 +40,7 @@ enum kv_status lock_txn_take(struct kv_lock *lock, const struct time_limit *limi
 			     unsigned wait_ms) {
 	const struct kv_condition is_free = {
 	    .test = KV_FREE,
-	    .key = lock->name,
+	    .key = lock->gate,
 	    .value = {lock_state_unlocked, strlen(lock_state_unlocked)}};
 	struct kv_change changes[2] = {{.kind = KV_CHANGE_PUT,
 					.key = lock->name,
@@ -71,7 +71,7 @@ enum kv_status lock_txn_take(struct kv_lock *lock, const struct time_limit *limi
 	if (status == KV_OK) {
 		lock->state = LOCK_HELD;
 		lock->version = changes[0].version;
-		lock->is_lock = true;
+		lock->is_lock |= lock->mode != KV_LOCK_SHARED;
 		lock->is_note_old =
 		    lock->has_note && lock_platform_boot_ms() >= lock->lease_ms + NOTE_OLD_MS;
 		if (lock->is_note_old)
@@ -114,10 +114,11 @@ enum kv_status lock_txn_renew(struct kv_lock *lock, const struct time_limit *lim
 bool lock_txn_release(struct kv_lock *lock, const struct time_limit *limit,
 		      enum kv_status *status) {
 	const struct kv_condition at = at_token(lock);
+	const bool is_share = lock->mode == KV_LOCK_SHARED;
 	struct kv_change changes[2] = {
-	    {.kind = KV_CHANGE_PUT,
+	    {.kind = is_share ? KV_CHANGE_DELETE : KV_CHANGE_PUT,
 	     .key = lock->name,
-	     .value = {lock_state_unlocked, strlen(lock_state_unlocked)}},
+	     .value = {lock_state_unlocked, is_share ? 0 : strlen(lock_state_unlocked)}},
 	    {.kind = KV_CHANGE_DELETE, .key = lock->note_key}};
 	struct kv_txn txn = {
 	    .conditions = &at, .condition_count = 1, .changes = changes, .change_count = 2};

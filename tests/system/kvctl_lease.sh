@@ -291,6 +291,86 @@ a_lock_that_is_broken_goes_to_who_waits() {
 	exits 123
 }
 
+# --- Shares ---------------------------------------------------------------------------------------
+
+# Whether the key of the lock itself has an id: a writer has it, or waits for shares with it.
+is_taken() {
+	"$kvctl" -s "$server" lock --list "$1" | grep -q "^$1	"
+}
+
+readers_share_and_a_writer_waits_for_the_last() {
+	local writer reader
+	command_that_lives
+	hold shared --shared --ttl 60
+	reader=$holder
+	kv lock shared --shared --wait 0 -- echo both
+	exits 0; prints_line both
+	kv lock shared --wait 0 -- echo never
+	exits 124; prints ''; says 'still held by another process after 0 s; gave up. (others share it: kvctl lock --list shared)'
+	"$kvctl" -s "$server" lock shared -- echo mine >"$dir/writer" 2>&1 &
+	writer=$!
+	until_true is_taken shared || complain "the writer does not wait"
+	# It does not starve.
+	kv lock shared --shared --wait 0 -- echo never
+	exits 124; prints ''
+	[ ! -s "$dir/writer" ] || complain "the writer ran: $(cat "$dir/writer")"
+	kill -TERM "$reader"
+	holder_ends
+	exits 9; is_silent
+	ends "$writer"
+	exits 0
+	[ "$(cat "$dir/writer")" = mine ] || complain "the writer printed $(cat "$dir/writer")"
+	kv lock shared --shared --wait 0 -- true
+	exits 0
+	kv ls shared/
+	prints ''
+}
+
+a_reader_that_is_killed_holds_a_writer_up_for_its_lease() {
+	command_that_lives
+	hold dead --shared --ttl 2
+	kill -KILL "$holder"
+	ends "$holder" 2>"$dir/ignored"
+	kv lock dead --wait 60 -- echo mine
+	exits 0; prints_line mine
+}
+
+a_reader_that_loses_its_lease_is_ended() {
+	command_that_lives
+	hold lost --shared --ttl 2
+	kill -STOP "$server_pid"
+	holder_ends
+	kill -CONT "$server_pid"
+	exits 123; says 'its lease of 2 s could not be renewed in time'
+	every_process_is_gone "$dir/running"
+}
+
+# By its own key.
+a_share_is_checked_and_fenced_as_a_lock_is() {
+	# shellcheck disable=SC2016
+	kv lock fenced/s --shared --fence-env FENCE -- sh -c '"$0" lock --check "$KV_LOCK_NAME" "$KV_LOCK_TOKEN" &&
+		"$0" -q put shared/guarded yes --fence "$FENCE" && echo "$FENCE"' "$kvctl"
+	exits 0; is_silent
+	grep -Eq '^fenced/s/__share/[0-9a-f]{32}:[0-9]+$' "$dir/out" || complain "printed $(cat "$dir/out")"
+	kv put shared/guarded late --fence "$(cat "$dir/out")"
+	exits 4
+}
+
+shares_work_over_udp_too() {
+	local writer
+	command_that_lives
+	hold datagram/s --shared --ttl 60
+	server=$udp kv lock datagram/s --shared --wait 0 -- echo both
+	exits 0; prints_line both
+	"$kvctl" -s "$udp" lock datagram/s -- echo mine >"$dir/writer" 2>&1 &
+	writer=$!
+	until_true is_taken datagram/s || complain "the writer does not wait"
+	kill -TERM "$holder"
+	holder_ends
+	ends "$writer"
+	exits 0
+}
+
 # --- Who holds it ---------------------------------------------------------------------------------
 
 list_shows_who_holds_what() {
@@ -395,6 +475,10 @@ mistakes_are_told() {
 	exits 2; says 'exclude each other'
 	kv lock L --ttl 5 --kill-after 2.6 -- true
 	exits 2; says '--kill-after is at most half of --ttl (5 s)'
+	kv lock --list --shared
+	exits 2; says '--list takes'
+	kv lock "$(printf '%01024d' 0)" --shared -- true
+	exits 125
 	kv lock L --no-ttl --kill-after 1 -- true
 	exits 2; says 'not with --no-ttl'
 	kv lock L --fence-env 1x -- true
@@ -497,6 +581,11 @@ check a_release_that_is_not_confirmed_says_when_the_lease_ends
 check who_waits_first_is_served_first
 check a_server_that_hangs_is_not_waited_for_in_turn
 check a_lock_that_is_broken_goes_to_who_waits
+check readers_share_and_a_writer_waits_for_the_last
+check a_reader_that_is_killed_holds_a_writer_up_for_its_lease
+check a_reader_that_loses_its_lease_is_ended
+check a_share_is_checked_and_fenced_as_a_lock_is
+check shares_work_over_udp_too
 check list_shows_who_holds_what
 check two_with_one_note_are_two
 check check_tells_whether_a_token_is_still_good

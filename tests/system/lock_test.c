@@ -78,10 +78,16 @@ static void *acquire(void *context) {
 }
 
 /* Begins to wait, with a client of its own. */
-static void contender_start(struct contender *one, unsigned ttl_ms, unsigned timeout_ms) {
+static void contender_start_as(struct contender *one, enum kv_lock_mode mode, unsigned ttl_ms,
+			       unsigned timeout_ms) {
 	*one = (struct contender){.client = open_client(CALL_MS), .timeout_ms = timeout_ms};
 	one->lock = open_lock(one->client, ttl_ms);
+	ck_assert_int_eq(kv_lock_set_mode(one->lock, mode), KV_OK);
 	ck_assert_int_eq(pthread_create(&one->thread, NULL, acquire, one), 0);
+}
+
+static void contender_start(struct contender *one, unsigned ttl_ms, unsigned timeout_ms) {
+	contender_start_as(one, KV_LOCK_SIMPLE, ttl_ms, timeout_ms);
 }
 
 static void contender_end(struct contender *one) {
@@ -135,6 +141,46 @@ TEST(rule_7_7_the_lock_is_handed_over_in_the_order_of_coming) {
 		ck_assert_uint_eq(contenders[i].place, i);
 		ck_assert_uint_eq(contenders[i].token, 3 + 2 * i);
 	}
+}
+
+/* Two readers that come one after the other go together, and a writer waits for both. */
+TEST(readers_and_writers_are_served_in_the_order_of_coming) {
+	static const enum kv_lock_mode modes[WAITERS] = {
+	    KV_LOCK_SHARED, KV_LOCK_EXCLUSIVE, KV_LOCK_SHARED, KV_LOCK_SHARED, KV_LOCK_EXCLUSIVE};
+	struct contender contenders[WAITERS];
+
+	for (unsigned i = 0; i < WAITERS; i++) {
+		contender_start_as(&contenders[i], modes[i], i * TTL_MS * 10, 0);
+		await_waiting(client, i + 1);
+	}
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	for (unsigned i = 0; i < WAITERS; i++) {
+		contender_end(&contenders[i]);
+		ck_assert_int_eq(contenders[i].status, KV_OK);
+	}
+	ck_assert_uint_eq(contenders[0].place, 0);
+	ck_assert_uint_eq(contenders[1].place, 1);
+	ck_assert_uint_eq(contenders[2].place + contenders[3].place, 2 + 3);
+	ck_assert_uint_eq(contenders[4].place, 4);
+}
+
+TEST(a_writer_finds_a_share_behind_many_keys_that_are_none) {
+	struct kv_lock *reader = open_lock(client, 0);
+
+	for (unsigned i = 0; i < 250; i++) {
+		char key[64];
+
+		(void)snprintf(key, sizeof(key), "lock/__share/!%u", i);
+		ck_assert_int_eq(kv_put(client, bytes(key), bytes("none"), 0, NULL), KV_OK);
+	}
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	ck_assert_int_eq(kv_lock_set_mode(lock, KV_LOCK_EXCLUSIVE), KV_OK);
+	ck_assert_int_eq(kv_lock_set_mode(reader, KV_LOCK_SHARED), KV_OK);
+	ck_assert_int_eq(kv_lock_try(reader), KV_OK);
+	ck_assert_int_eq(kv_lock_try(lock), KV_BUSY);
+	ck_assert_int_eq(kv_lock_release(reader), KV_OK);
+	ck_assert_int_eq(kv_lock_try(lock), KV_OK);
+	kv_lock_close(reader);
 }
 
 TEST(rule_7_7_a_break_hands_over) {

@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include "fake_clock.h"
+#include "fake_store.h"
 #include "test.h"
 
-enum { ENTRIES_MAX = 8, PLANS_MAX = 128, LATE_MAX = 16 };
+enum { PLANS_MAX = 128, LATE_MAX = 16 };
 enum { CLIENTS_MAX = 16 };
 
 struct kv_client {
@@ -22,14 +23,6 @@ struct kv_client {
 	bool is_open;
 };
 
-struct entry {
-	char key[FAKE_TEXT_MAX + 1];
-	char text[FAKE_TEXT_MAX + 1];
-	uint64_t version; /* 0: missing */
-	uint64_t highest; /* versions never go back, not across a delete either */
-	uint64_t ends_ms; /* by the server's clock; 0: no ttl */
-};
-
 struct plan {
 	enum fate fate;
 	enum kv_status status; /* unless KV_OK: answered, and nothing runs */
@@ -38,7 +31,6 @@ struct plan {
 
 static struct {
 	struct kv_client clients[CLIENTS_MAX];
-	struct entry entries[ENTRIES_MAX];
 	unsigned store; /* 1, 2, ... */
 	unsigned plan_count, plan_next;
 	unsigned late_count;
@@ -47,6 +39,7 @@ static struct {
 	enum kv_status view_refusal; /* KV_OK: none */
 	unsigned gets, puts, txns, settles;
 	enum kv_status txn_refusal, wait_refusal;
+	enum kv_status wait_call_refusal;
 	struct fake_call last_txn;
 	uint32_t waiting;
 	bool is_unresolved;
@@ -75,11 +68,15 @@ static void must(bool holds, const char *otherwise) {
 		ck_abort_msg("%s", otherwise);
 }
 
-static bool end_leases(void);
+/* Not with a frozen server. */
+static bool end_leases(void) {
+	return !fake.is_frozen && fake_store_end_leases();
+}
 
 struct kv_client *fake_reset(void) {
 	fake_clock_reset(end_leases);
 	memset(&fake, 0, offsetof(__typeof__(fake), plans));
+	fake_store_clear();
 	fake.store = 1;
 	fake.txn_refusal = KV_UNAVAILABLE;
 	return fake_client(0);
@@ -134,95 +131,9 @@ void fake_serve(void (*serve)(const struct fake_call *call, struct fake_answer *
 
 /* --- The store ----------------------------------------------------------------------------- */
 
-static struct entry *entry_of(const char *key) {
-	for (unsigned i = 0; i < ENTRIES_MAX; i++) {
-		struct entry *entry = &fake.entries[i];
-
-		if (entry->key[0] == '\0')
-			strcpy(entry->key, key);
-		if (strcmp(entry->key, key) == 0)
-			return entry;
-	}
-	ck_abort_msg("too many keys");
-	return NULL;
-}
-
-/* Ends leases whose time is up; not with a frozen server. Returns whether there are others. */
-static bool end_leases(void) {
-	bool is_any_left = false;
-
-	for (unsigned i = 0; i < ENTRIES_MAX && !fake.is_frozen; i++) {
-		struct entry *entry = &fake.entries[i];
-
-		if (entry->version == 0 || entry->ends_ms == 0)
-			continue;
-		if (entry->ends_ms > fake_boot_ms()) {
-			is_any_left = true;
-			continue;
-		}
-		entry->version = entry->ends_ms = 0;
-		entry->highest++;
-	}
-	return is_any_left;
-}
-
-static void change(struct entry *entry, const char *text) {
-	must(strlen(text) <= FAKE_TEXT_MAX, "a text too long for the fake");
-	strcpy(entry->text, text);
-	entry->ends_ms = 0;
-	entry->version = ++entry->highest;
-}
-
-static enum kv_status run(const struct fake_call *call, uint64_t *version) {
-	struct entry *entry = entry_of(call->key);
-
-	*version = 0;
-	/* A lock that writes whatever the version is would be no lock. */
-	must(call->expected != KV_ANY, "an unconditional Put");
-	if (entry->version == 0 && call->expected != 0)
-		return KV_NOKEY;
-	if (entry->version != call->expected) {
-		*version = entry->version;
-		return KV_VERSION;
-	}
-	change(entry, call->text);
-	*version = entry->version;
-	return KV_OK;
-}
-
-static void change_as_txn(struct entry *entry, enum kv_change_kind kind, const char *text,
-			  uint64_t ttl_ms) {
-	if (kind == KV_CHANGE_PUT)
-		change(entry, text);
-	if (kind == KV_CHANGE_DELETE) {
-		entry->version = 0;
-		entry->highest++;
-	} else if (ttl_ms > 0 && fake_boot_ms() + ttl_ms > entry->ends_ms) {
-		entry->ends_ms = fake_boot_ms() + ttl_ms;
-	}
-}
-
-/* KV_UNMET if the condition does not hold. */
-static enum kv_status run_txn(const struct fake_call *call, uint64_t *version) {
-	const struct entry *entry = entry_of(call->key);
-	struct entry *changed = entry_of(call->change_key);
-	bool is_free = entry->version == 0 || strcmp(entry->text, "__unlocked") == 0;
-
-	if (call->test == KV_FREE ? !is_free : entry->version != call->expected)
-		return KV_UNMET;
-	if (call->note_key[0] != '\0' && call->note_change == KV_CHANGE_DELETE &&
-	    entry_of(call->note_key)->version == 0)
-		return KV_NOKEY;
-	change_as_txn(changed, call->change, call->text, call->ttl_ms);
-	if (call->note_key[0] != '\0')
-		change_as_txn(entry_of(call->note_key), call->note_change, call->note,
-			      call->ttl_ms);
-	*version = changed->version;
-	return KV_OK;
-}
-
 static enum kv_status run_any(const struct fake_call *call, uint64_t *version) {
-	return call->kind == FAKE_TXN ? run_txn(call, version) : run(call, version);
+	return call->kind == FAKE_TXN ? fake_store_txn(call, version)
+				      : fake_store_put(call, version);
 }
 
 unsigned fake_land(void) {
@@ -235,28 +146,10 @@ unsigned fake_land(void) {
 	return changed;
 }
 
-void fake_write(const char *key, const char *text) {
-	change(entry_of(key), text);
-}
-
-void fake_delete(const char *key) {
-	entry_of(key)->version = 0;
-}
-
 void fake_exchange(void) {
 	fake.store++;
-	memset(fake.entries, 0, sizeof(fake.entries));
+	fake_store_clear();
 	fake.late_count = 0;
-}
-
-bool fake_holds(const char *key, const char *text, uint64_t version) {
-	const struct entry *entry = entry_of(key);
-
-	if (entry->version == version && (version == 0 || strcmp(entry->text, text) == 0))
-		return true;
-	fprintf(stderr, "%s holds \"%s\" at version %llu, not \"%s\" at version %llu\n", key,
-		entry->text, (unsigned long long)entry->version, text, (unsigned long long)version);
-	return false;
 }
 
 /* --- The calls ----------------------------------------------------------------------------- */
@@ -273,7 +166,8 @@ unsigned fake_puts(void) {
 static enum kv_status unanswered(const struct fake_call *call, enum fate fate) {
 	uint64_t version;
 
-	if (call->kind == FAKE_GET || fate == FATE_UNSENT)
+	if ((!call->is_put && call->kind != FAKE_TXN && call->kind != FAKE_SETTLE) ||
+	    fate == FATE_UNSENT)
 		return KV_TIMEOUT;
 	if (call->kind == FAKE_SETTLE)
 		return KV_MAYBE;
@@ -290,14 +184,30 @@ static enum kv_status unanswered(const struct fake_call *call, enum fate fate) {
 /* It waits on the server. */
 static enum kv_status await_txn(const struct fake_call *call, uint64_t *version) {
 	const uint64_t until_ms = fake_now_ms() + call->wait_ms;
-	enum kv_status status = run_txn(call, version);
+	enum kv_status status = fake_store_txn(call, version);
 
 	while (status == KV_UNMET && fake_now_ms() < until_ms && !call->client->is_interrupted) {
 		must(fake_now_ms() < 1000 * 1000, "waits for ever for what does not come");
 		fake_pass(1);
-		status = run_txn(call, version);
+		status = fake_store_txn(call, version);
 	}
 	return status;
+}
+
+static enum kv_status await_change(const struct fake_call *call) {
+	const uint64_t until_ms = fake_now_ms() + call->wait_ms;
+	const struct entry *entry = fake_store_entry(call->key);
+
+	if (fake.wait_call_refusal != KV_OK)
+		return fake.wait_call_refusal;
+	while (entry->version == call->expected && fake_now_ms() < until_ms &&
+	       !call->client->is_interrupted) {
+		must(fake_now_ms() < 1000 * 1000, "waits for ever for what does not come");
+		fake_pass(1);
+	}
+	return entry->version == call->expected ? KV_TIMEOUT
+	       : entry->version == 0		? KV_NOKEY
+						: KV_OK;
 }
 
 /* No transaction that was sent runs any more. */
@@ -328,7 +238,9 @@ static void answer_as_planned(const struct fake_call *call, struct fake_answer *
 	if (next.act != NULL)
 		next.act();
 	if (store != fake.store) {
-		answer->status = call->kind == FAKE_GET ? KV_BADSESSION : KV_MAYBE;
+		answer->status = call->is_put || call->kind == FAKE_TXN || call->kind == FAKE_SETTLE
+				     ? KV_MAYBE
+				     : KV_BADSESSION;
 	} else if (next.status != KV_OK) {
 		answer->status = next.status;
 	} else if (next.fate != FATE_ANSWERED) {
@@ -337,10 +249,14 @@ static void answer_as_planned(const struct fake_call *call, struct fake_answer *
 		settle();
 	} else if (call->kind == FAKE_TXN) {
 		answer->status = await_txn(call, &answer->version);
+	} else if (call->kind == FAKE_WAIT) {
+		answer->status = await_change(call);
+	} else if (call->kind == FAKE_LIST) {
+		answer->status = fake.txn_refusal;
 	} else if (call->is_put) {
-		answer->status = run(call, &answer->version);
+		answer->status = fake_store_put(call, &answer->version);
 	} else {
-		const struct entry *entry = entry_of(call->key);
+		const struct entry *entry = fake_store_entry(call->key);
 
 		answer->status = entry->version > 0 ? KV_OK : KV_NOKEY;
 		answer->text = entry->text;
@@ -419,6 +335,38 @@ enum kv_status kv_put(struct kv_client *client, struct kv_bytes key, struct kv_b
 	return answer.status;
 }
 
+enum kv_status kv_delete(struct kv_client *client, struct kv_bytes key, uint64_t expected,
+			 uint64_t *version) {
+	struct fake_answer answer = {0};
+	struct fake_call call;
+
+	call_start(&call, client, key);
+	call.kind = FAKE_DELETE;
+	call.is_put = true;
+	call.expected = expected;
+	fake.puts++;
+	call_finish(client, &call, &answer);
+	if (version != NULL)
+		*version = answer.version;
+	return answer.status;
+}
+
+enum kv_status kv_wait(struct kv_client *client, struct kv_bytes key, uint64_t seen_version,
+		       unsigned wait_ms, struct kv_value *value) {
+	struct fake_answer answer = {0};
+	struct fake_call call;
+
+	*value = (struct kv_value){0};
+	call_start(&call, client, key);
+	call.kind = FAKE_WAIT;
+	call.expected = seen_version;
+	call.wait_ms = wait_ms;
+	must(client->timeout_ms == 0 || client->timeout_ms > wait_ms, "a wait without its time");
+	call_finish(client, &call, &answer);
+	client->is_interrupted = false;
+	return answer.status;
+}
+
 static void copy_text(char text[FAKE_TEXT_MAX + 1], struct kv_bytes from) {
 	must(from.size <= FAKE_TEXT_MAX, "a text too long for the fake");
 	if (from.size > 0)
@@ -484,33 +432,66 @@ void kv_interrupt(struct kv_client *client) {
 	client->is_interrupted = true;
 }
 
+static struct kv_key as_listed(const struct entry *entry) {
+	return (struct kv_key){.key = {entry->key, strlen(entry->key)},
+			       .version = entry->version,
+			       .ttl_left_ms =
+				   entry->ends_ms > 0 ? entry->ends_ms - fake_boot_ms() : 0,
+			       .size = (uint32_t)strlen(entry->text),
+			       .waiting = fake.waiting};
+}
+
+/* In no order: there are few. */
+static void list_all(const char *prefix, struct kv_list *list) {
+	for (unsigned i = 0; i < FAKE_ENTRIES_MAX; i++)
+		if (fake_store_at(i)->version > 0 &&
+		    strncmp(fake_store_at(i)->key, prefix, strlen(prefix)) == 0)
+			list->keys[list->count++] = as_listed(fake_store_at(i));
+}
+
+/* One that served it shows the ids of shares. */
+static void list_served(const struct fake_answer *answer, struct kv_list *list) {
+	if (answer->text != NULL)
+		list->keys[list->count++] =
+		    (struct kv_key){.key = {answer->text, strlen(answer->text)},
+				    .version = answer->version,
+				    .size = 32};
+}
+
 enum kv_status kv_list(struct kv_client *client, struct kv_bytes prefix, struct kv_bytes after,
 		       size_t limit, struct kv_list *list) {
-	struct entry *entry;
-	char key[FAKE_TEXT_MAX + 1] = "";
+	struct fake_answer answer = {0};
+	struct fake_call call;
 
-	must(client->is_open && after.size == 0 && limit == 1, "a LIST that no lock sends");
-	copy_text(key, prefix);
-	entry = entry_of(key);
+	must(after.size == 0, "a LIST that no lock sends");
+	call_start(&call, client, prefix);
 	*list = (struct kv_list){0};
-	if (fake.txn_refusal != KV_OK)
-		return fake.txn_refusal;
-	if (entry->version == 0)
-		return KV_OK;
-	list->count = 1;
-	list->keys = calloc(1, sizeof(*list->keys));
+	list->keys = calloc(FAKE_ENTRIES_MAX, sizeof(*list->keys));
 	must(list->keys != NULL, "no memory");
-	list->keys[0] =
-	    (struct kv_key){.key = {entry->key, strlen(entry->key)},
-			    .version = entry->version,
-			    .ttl_left_ms = entry->ends_ms > 0 ? entry->ends_ms - fake_boot_ms() : 0,
-			    .waiting = fake.waiting};
-	return KV_OK;
+	call.kind = FAKE_LIST;
+	/* That of kv_lock_inspect(), of which a test counts no calls. */
+	if (limit == 1)
+		answer.status = fake.txn_refusal;
+	else
+		call_finish(client, &call, &answer);
+	if (answer.status != KV_OK)
+		kv_list_free(list);
+	else if (limit == 1 && fake_store_entry(call.key)->version > 0)
+		list->keys[list->count++] = as_listed(fake_store_entry(call.key));
+	else if (limit > 1 && fake.serve != NULL)
+		list_served(&answer, list);
+	else if (limit > 1)
+		list_all(call.key, list);
+	return answer.status;
 }
 
 void kv_list_free(struct kv_list *list) {
 	free(list->keys);
 	*list = (struct kv_list){0};
+}
+
+void fake_refuse_waits(enum kv_status status) {
+	fake.wait_call_refusal = status;
 }
 
 void fake_use_txn(enum kv_status waits) {

@@ -13,7 +13,8 @@
 
 #include <kv/kv.h>
 
-/* What becomes of a call. A Put's change, if any, is subject to its expected version. */
+/* What becomes of a call. A Put is also a delete, a Get a LIST or a WAIT. A Put's change, if any,
+ * is subject to its expected version. */
 enum fate {
 	FATE_ANSWERED, /* it runs and is answered */
 	FATE_DONE,     /* a Put: it runs, the caller is told KV_MAYBE. A Get: KV_TIMEOUT */
@@ -24,22 +25,22 @@ enum fate {
 
 enum { FAKE_TEXT_MAX = 127 };
 
-enum fake_kind { FAKE_GET, FAKE_PUT, FAKE_TXN, FAKE_SETTLE };
+enum fake_kind { FAKE_GET, FAKE_PUT, FAKE_DELETE, FAKE_TXN, FAKE_SETTLE, FAKE_LIST, FAKE_WAIT };
 
 struct fake_call {
 	enum fake_kind kind;
-	bool is_put;
-	char key[FAKE_TEXT_MAX + 1];
+	bool is_put;		      /* or a delete */
+	char key[FAKE_TEXT_MAX + 1];  /* of a LIST the prefix */
 	char text[FAKE_TEXT_MAX + 1]; /* a Put's value */
 	uint64_t expected;
 	unsigned timeout_ms; /* 0: for ever */
+	unsigned wait_ms;
 
 	/* Of a TXN; `expected` too if the condition is KV_AT, and `text` if it puts the key. */
 	enum kv_test test;
 	enum kv_change_kind change;
 	char change_key[FAKE_TEXT_MAX + 1];
 	uint64_t ttl_ms;
-	unsigned wait_ms;
 	enum kv_change_kind note_change;
 	char note_key[FAKE_TEXT_MAX + 1]; /* "": it has one change */
 	char note[FAKE_TEXT_MAX + 1];
@@ -48,7 +49,7 @@ struct fake_call {
 
 struct fake_answer {
 	enum kv_status status;
-	const char *text; /* a Get's value */
+	const char *text; /* a Get's value; the one key of a LIST, NULL if there is none */
 	uint64_t version;
 };
 
@@ -81,6 +82,9 @@ void fake_refuse_views(enum kv_status status);
 
 /* The machine sleeps: only CLOCK_BOOTTIME, and the server, go on. */
 void fake_suspend(uint64_t time_ms);
+
+/* kv_wait() comes to that from now on. */
+void fake_refuse_waits(enum kv_status status);
 
 /* Calls of kv_txn() and kv_settle() that were sent; kv_interrupt()s; the last transaction. */
 unsigned fake_txns(void);

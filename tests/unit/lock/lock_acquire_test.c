@@ -7,15 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fake_kv.h"
-#include "test.h"
+#include "two_handles.h"
 
 static const char another[] = "0123456789abcdef0123456789abcdef";
-static const struct kv_bytes name = {"lock", 4};
-
-static struct kv_client *client;
-static struct kv_lock *a, *b;
-
 static struct kv_lock *open_lock(struct kv_bytes key) {
 	struct kv_lock *lock;
 
@@ -23,35 +17,13 @@ static struct kv_lock *open_lock(struct kv_bytes key) {
 	return lock;
 }
 
-static void set_up(void) {
-	client = fake_reset();
-	fake_write("lock", "__unlocked");
-	a = open_lock(name);
-	b = open_lock(name);
-}
-
-static void tear_down(void) {
-	kv_lock_close(a);
-	kv_lock_close(b);
-	ck_assert_uint_eq(fake_open_views(), 0);
-	kv_lock_close(NULL);
-}
-
 static unsigned calls(void) {
 	return fake_gets() + fake_puts();
 }
 
-static void take(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_acquire(lock, 1000), KV_OK);
-}
-
-static void give(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
-}
-
 /* --- Which handle gets it ------------------------------------------------------------------ */
 
-CASE(take, .setup = set_up, .teardown = tear_down);
+CASE(take, .setup = set_up_polling, .teardown = tear_down);
 
 TEST(a_free_lock_is_taken_with_a_look_and_a_write) {
 	ck_assert_int_eq(kv_lock_acquire(a, 0), KV_OK);

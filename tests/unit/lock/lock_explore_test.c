@@ -2,26 +2,17 @@
 /*
  * Every schedule of two handles: each order of their calls, with a number of calls that fail, each
  * in every way, and each Put left in doubt landing at every moment, or never; and the store
- * exchanged for an empty one at every moment.
- *
- * A handle runs until it needs something from outside: the answer to a call, or leave to go on
- * with its work. There it is stopped by longjmp(). To go on, its program is run again from the
- * start with all the answers that it got before and one more, which gives the same calls again:
- * the lock has no other input than answers and the clock, and both are the test's. So a state of
- * the world is a plain struct that can be copied, and the search is a recursion.
+ * exchanged for an empty one at every moment. See explorer.h.
  */
 #include <kv/lock.h>
 
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "explorer.h"
 #include "fake_kv.h"
 #include "test.h"
 
-enum { HANDLES = 2, ANSWERS_MAX = 64, LATE_MAX = 6, DEPTH_MAX = 160 };
-enum { SEEN_SIZE = 1 << 22, ACQUIRE_MS = 12, CALL_MS = 500 };
+enum { HANDLES = 2, LATE_MAX = 6, ACQUIRE_MS = 12, CALL_MS = 500 };
 
 /* What the key holds, or a Put writes: the id of handle 0 or 1, or one of these. */
 enum { FREE = HANDLES, MISSING };
@@ -43,7 +34,7 @@ enum want {
 
 struct handle {
 	const char *program; /* a: acquire, t: try, r: release */
-	struct answer answers[ANSWERS_MAX];
+	struct answer answers[EXPLORER_ANSWERS_MAX];
 	unsigned answer_count;
 	uint64_t history; /* a hash of them */
 
@@ -80,25 +71,11 @@ static const struct kv_bytes name = {"lock", 4};
 
 /* Of the handle that runs. */
 static struct handle *running;
+static struct kv_lock *lock;
 static unsigned answers_used;
-static jmp_buf stopped;
-
-/* Of the search. */
-static uint64_t *seen;
-static unsigned long states, ends;
-static char steps[DEPTH_MAX][64];
 
 static const char *text_of(int content) {
-	static const char *const texts[] = {"00000000000000000000000000000000",
-					    "01010101010101010101010101010101", "__unlocked", ""};
-
-	return texts[content];
-}
-
-/* Not ck_assert(): that writes to a file at every call, and there are millions. */
-static void must(bool holds, const char *otherwise) {
-	if (!holds)
-		ck_abort_msg("%s", otherwise);
+	return content < HANDLES ? explorer_id(content) : content == FREE ? "__unlocked" : "";
 }
 
 static int content_of(const char *text) {
@@ -106,7 +83,7 @@ static int content_of(const char *text) {
 
 	while (content < MISSING && strcmp(text, text_of(content)) != 0)
 		content++;
-	must(content < MISSING, "a Put of what no lock writes");
+	explorer_must(content < MISSING, "a Put of what no lock writes");
 	return content;
 }
 
@@ -116,7 +93,7 @@ static int content_of(const char *text) {
 static const struct answer *next_answer(enum want want) {
 	running->want = want;
 	if (answers_used == running->answer_count)
-		longjmp(stopped, 1);
+		explorer_stop();
 	return &running->answers[answers_used++];
 }
 
@@ -137,7 +114,7 @@ static void serve(const struct fake_call *call, struct fake_answer *reply) {
 	reply->version = answer->version;
 }
 
-static void run_program(struct kv_lock *lock) {
+static void run_program(void) {
 	for (const char *operation = running->program; *operation != '\0'; operation++) {
 		running->met_a_fault = false;
 		if (*operation == 'a')
@@ -148,11 +125,11 @@ static void run_program(struct kv_lock *lock) {
 			running->result = kv_lock_release(lock);
 		running->token = kv_lock_token(lock);
 		if (*operation == 'r')
-			must(running->result != KV_OK || running->token == 0,
-			     "released and still held");
+			explorer_must(running->result != KV_OK || running->token == 0,
+				      "released and still held");
 		else
-			must((running->result == KV_OK) == (running->token != 0),
-			     "a token without the lock, or the lock without");
+			explorer_must((running->result == KV_OK) == (running->token != 0),
+				      "a token without the lock, or the lock without");
 		(void)next_answer(running->token != 0 ? WANT_WORK : WANT_REST);
 	}
 	running->want = WANT_NOTHING;
@@ -160,7 +137,6 @@ static void run_program(struct kv_lock *lock) {
 
 /* Runs a handle with the answers that it has, to see what it wants next. */
 static void run(struct world *world, int index) {
-	static struct kv_lock *lock; /* static: setjmp() does not keep what changes after it */
 	struct kv_client *client;
 
 	running = &world->handles[index];
@@ -169,21 +145,14 @@ static void run(struct world *world, int index) {
 	client = fake_client(CALL_MS);
 	fake_serve(serve);
 	fake_chance(index);
-	must(kv_lock_open(client, name, &lock) == KV_OK, "no handle");
-	must(strcmp(kv_lock_id(lock), text_of(index)) == 0, "another id than chance gave");
+	explorer_must(kv_lock_open(client, name, &lock) == KV_OK, "no handle");
+	explorer_must(strcmp(kv_lock_id(lock), text_of(index)) == 0, "another id than chance gave");
 	fake_chance(0);
-	if (setjmp(stopped) == 0)
-		run_program(lock);
+	explorer_run(run_program);
 	kv_lock_close(lock);
 }
 
 /* --- What must hold ------------------------------------------------------------------------ */
-
-static void violated(unsigned depth, const char *what) {
-	for (unsigned i = 0; i < depth; i++)
-		fprintf(stderr, "%3u  %s\n", i, steps[i]);
-	ck_abort_msg("%s", what);
-}
 
 /* It knows a store that is gone, and was not told. */
 static bool is_untold(const struct world *world, const struct handle *handle) {
@@ -201,12 +170,12 @@ static void check(const struct world *world, unsigned depth) {
 			continue;
 		/* So no two hold it at once: a key holds one id. */
 		if (handle->token != 0 && (world->content != i || world->version != handle->token))
-			violated(depth, "a handle holds what the key does not say");
+			explorer_violated(depth, "a handle holds what the key does not say");
 		if (handle->token == 0 && handle->result != KV_MAYBE && world->content == i)
-			violated(depth,
-				 "the key says that a handle holds it that was told otherwise");
+			explorer_violated(
+			    depth, "the key says that a handle holds it that was told otherwise");
 		if (handle->result == KV_MAYBE && !handle->met_a_fault)
-			violated(depth, "an operation without a fault ended in doubt");
+			explorer_violated(depth, "an operation without a fault ended in doubt");
 	}
 }
 
@@ -217,38 +186,28 @@ static void check_token(struct world *world, int index, unsigned depth) {
 	if (handle->token == 0 || handle->token == handle->last_token || is_untold(world, handle))
 		return;
 	if (handle->token <= world->top_token)
-		violated(depth, "a token did not grow");
+		explorer_violated(depth, "a token did not grow");
 	world->top_token = handle->last_token = handle->token;
 }
 
 /* --- The search ---------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash, uint64_t with) {
-	hash = (hash ^ with) * 0x9e3779b97f4a7c15U;
-	return hash ^ hash >> 29;
-}
-
 static bool was_seen(const struct world *world) {
-	uint64_t hash = mix(mix(0, (uint64_t)world->content), world->version);
+	uint64_t hash = explorer_mix(explorer_mix(0, (uint64_t)world->content), world->version);
 	uint64_t late = 0;
-	size_t at;
 
 	for (unsigned i = 0; i < world->late_count; i++)
-		late += mix(mix(1, (uint64_t)world->late[i].content), world->late[i].expected);
-	hash = mix(mix(mix(hash, late), world->faults_left), world->top_token);
-	hash = mix(hash, world->store);
+		late += explorer_mix(explorer_mix(1, (uint64_t)world->late[i].content),
+				     world->late[i].expected);
+	hash = explorer_mix(explorer_mix(explorer_mix(hash, late), world->faults_left),
+			    world->top_token);
+	hash = explorer_mix(hash, world->store);
 	for (int i = 0; i < HANDLES; i++) {
-		hash = mix(mix(hash, world->handles[i].history), world->handles[i].answer_count);
-		hash = mix(hash, world->handles[i].knows);
+		hash = explorer_mix(explorer_mix(hash, world->handles[i].history),
+				    world->handles[i].answer_count);
+		hash = explorer_mix(hash, world->handles[i].knows);
 	}
-	hash |= 1;
-	for (at = hash % SEEN_SIZE; seen[at] != 0; at = (at + 1) % SEEN_SIZE) {
-		if (seen[at] == hash)
-			return true;
-	}
-	seen[at] = hash;
-	must(++states < SEEN_SIZE / 4 * 3, "too many states");
-	return false;
+	return explorer_was_seen(hash);
 }
 
 /* A Put reaches the store. False: it is refused. */
@@ -275,17 +234,17 @@ static void go_on(struct world *world, int index, struct answer answer, unsigned
 	static const char *const wants[] = {"Get", "Put", "work", "rest", ""};
 	struct handle *handle = &world->handles[index];
 
-	must(handle->answer_count < ANSWERS_MAX, "a program that does not end");
-	must(depth < DEPTH_MAX, "a schedule that does not end");
-	snprintf(steps[depth], sizeof(steps[depth]), "%d: %s %s%s: %s", index, wants[handle->want],
-		 handle->want != WANT_PUT  ? ""
-		 : handle->content == FREE ? "__unlocked "
-					   : "id ",
-		 how, kv_status_name(answer.status));
+	explorer_must(handle->answer_count < EXPLORER_ANSWERS_MAX, "a program that does not end");
+	explorer_tell(depth, "%d: %s %s%s: %s", index, wants[handle->want],
+		      handle->want != WANT_PUT	? ""
+		      : handle->content == FREE ? "__unlocked "
+						: "id ",
+		      how, kv_status_name(answer.status));
 	handle->answers[handle->answer_count++] = answer;
-	handle->history = mix(handle->history, (uint64_t)answer.status);
-	handle->history = mix(handle->history, (uint64_t)answer.content);
-	handle->history = mix(handle->history, answer.version * 2 + answer.takes_all_its_time);
+	handle->history = explorer_mix(handle->history, (uint64_t)answer.status);
+	handle->history = explorer_mix(handle->history, (uint64_t)answer.content);
+	handle->history =
+	    explorer_mix(handle->history, answer.version * 2 + answer.takes_all_its_time);
 	run(world, index);
 	check_token(world, index, depth + 1);
 	explore(world, depth + 1);
@@ -341,7 +300,7 @@ static void meet_a_fault(const struct world *world, int index, struct answer ans
 	/* A late Put that lands at once is one that happened; that never lands, one that was lost.
 	 */
 	if (answer.status == KV_MAYBE && handle->expected == next.version) {
-		must(next.late_count < LATE_MAX, "too many late Puts");
+		explorer_must(next.late_count < LATE_MAX, "too many late Puts");
 		next.late[next.late_count++] = (struct late){handle->content, handle->expected};
 	}
 	go_on(&next, index, answer, depth, answer.takes_all_its_time ? "slow" : "broken off");
@@ -350,8 +309,7 @@ static void meet_a_fault(const struct world *world, int index, struct answer ans
 static void exchange_store(const struct world *world, unsigned depth) {
 	struct world next = *world;
 
-	must(depth < DEPTH_MAX, "a schedule that does not end");
-	snprintf(steps[depth], sizeof(steps[depth]), "the store is exchanged");
+	explorer_tell(depth, "the store is exchanged");
 	next.exchanges_left--;
 	next.store++;
 	next.content = MISSING;
@@ -385,15 +343,15 @@ static void explore(const struct world *world, unsigned depth) {
 		struct world next = *world;
 		struct late landing = world->late[i];
 
-		must(depth < DEPTH_MAX, "a schedule that does not end");
-		snprintf(steps[depth], sizeof(steps[depth]), "a late Put of %s lands",
-			 text_of(landing.content));
-		must(write_if(&next, landing.content, landing.expected), "a late Put that is dead");
+		explorer_tell(depth, "a late Put of %s lands", text_of(landing.content));
+		explorer_must(write_if(&next, landing.content, landing.expected),
+			      "a late Put that is dead");
 		explore(&next, depth + 1);
 	}
 	if (!is_end && world->exchanges_left > 0)
 		exchange_store(world, depth);
-	ends += is_end;
+	if (is_end)
+		explorer_ends();
 }
 
 /* The lock is missing, or there is one that is free. */
@@ -405,19 +363,14 @@ static void explore_programs(int content, const char *first, const char *second,
 			      .exchanges_left = exchanges,
 			      .store = 1};
 
-	states = ends = 0;
-	seen = calloc(SEEN_SIZE, sizeof(*seen));
-	ck_assert_ptr_nonnull(seen);
+	explorer_begin();
 	world.handles[0].program = first;
 	world.handles[1].program = second;
 	run(&world, 0);
 	run(&world, 1);
 	explore(&world, 0);
-	printf("figure: lock handles %s beside %s, up to %u faults and %u exchanges of the store: "
-	       "%lu states, %lu ends\n",
-	       first, second, faults, exchanges, states, ends);
-	free(seen);
-	ck_assert_uint_gt(ends, 0);
+	explorer_end("lock handles %s beside %s, up to %u faults and %u exchanges of the store",
+		     first, second, faults, exchanges);
 }
 
 CASE(schedules, .seconds = 120);

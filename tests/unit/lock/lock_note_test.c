@@ -6,46 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake_kv.h"
-#include "test.h"
+#include "two_handles.h"
 
 static const char another[] = "0123456789abcdef0123456789abcdef";
-static const struct kv_bytes name = {"lock", 4};
-
-static struct kv_client *client;
-static struct kv_lock *a, *b;
-
-static void set_up(void) {
-	(void)fake_reset();
-	fake_use_txn(KV_OK);
-	client = fake_client(500);
-	ck_assert_int_eq(kv_lock_open(client, name, &a), KV_OK);
-	ck_assert_int_eq(kv_lock_open(client, name, &b), KV_OK);
-}
-
-static void tear_down(void) {
-	kv_lock_close(a);
-	kv_lock_close(b);
-}
-
-static void take(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_acquire(lock, 1000), KV_OK);
-}
-
-static void give(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
-}
-
-static void take_with_ttl(struct kv_lock *lock, unsigned ttl_ms) {
-	ck_assert_int_eq(kv_lock_set_ttl(lock, ttl_ms), KV_OK);
-	take(lock);
-}
-
-static void break_it(void) {
-	ck_assert_int_eq(kv_lock_break(client, name), KV_OK);
-}
-
-CASE(note, .setup = set_up, .teardown = tear_down);
+CASE(note, .setup = set_up_txn, .teardown = tear_down);
 
 /* --- The note -------------------------------------------------------------------------------- */
 

@@ -5,39 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake_kv.h"
-#include "test.h"
+#include "two_handles.h"
 
 static const char dead[] = "0123456789abcdef0123456789abcdef";
-static const struct kv_bytes name = {"lock", 4};
-
-static struct kv_client *client;
-static struct kv_lock *a, *b;
-
-static void set_up(void) {
-	client = fake_reset();
-	fake_write("lock", "__unlocked");
-	ck_assert_int_eq(kv_lock_open(client, name, &a), KV_OK);
-	ck_assert_int_eq(kv_lock_open(client, name, &b), KV_OK);
-}
-
-static void tear_down(void) {
-	kv_lock_close(a);
-	kv_lock_close(b);
-	ck_assert_uint_eq(fake_open_views(), 0);
-}
-
 static unsigned calls(void) {
 	return fake_gets() + fake_puts();
 }
 
-static void take(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_acquire(lock, 1000), KV_OK);
-}
-
 /* --- Release ------------------------------------------------------------------------------- */
 
-CASE(give, .setup = set_up, .teardown = tear_down);
+CASE(give, .setup = set_up_polling, .teardown = tear_down);
 
 TEST(release_puts_unlocked_at_the_token) {
 	take(a);

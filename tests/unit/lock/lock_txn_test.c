@@ -9,51 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake_kv.h"
-#include "test.h"
-
-static const struct kv_bytes name = {"lock", 4};
-
-static struct kv_client *client;
-static struct kv_lock *a, *b;
-
-static void set_up(void) {
-	(void)fake_reset();
-	fake_use_txn(KV_OK);
-	client = fake_client(500);
-	ck_assert_int_eq(kv_lock_open(client, name, &a), KV_OK);
-	ck_assert_int_eq(kv_lock_open(client, name, &b), KV_OK);
-}
-
-static void tear_down(void) {
-	kv_lock_close(a);
-	kv_lock_close(b);
-	ck_assert_uint_eq(fake_open_views(), 0);
-}
-
-static void take(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_acquire(lock, 1000), KV_OK);
-}
-
-static void give(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
-}
+#include "two_handles.h"
 
 static unsigned calls(void) {
 	return fake_gets() + fake_puts() + fake_txns() + fake_settles();
-}
-
-static void take_with_ttl(struct kv_lock *lock, unsigned ttl_ms) {
-	ck_assert_int_eq(kv_lock_set_ttl(lock, ttl_ms), KV_OK);
-	take(lock);
-}
-
-static void freeze(void) {
-	fake_freeze(true);
-}
-
-static void thaw(void) {
-	fake_freeze(false);
 }
 
 static void a_gives_it_back(void) {
@@ -62,10 +21,6 @@ static void a_gives_it_back(void) {
 
 static void interrupt_b(void) {
 	kv_lock_interrupt(b);
-}
-
-static void break_it(void) {
-	ck_assert_int_eq(kv_lock_break(client, name), KV_OK);
 }
 
 /* a's transaction is on its way, and a was told KV_MAYBE. */
@@ -79,7 +34,7 @@ static void leave_a_unknown(void) {
 
 /* --- Taking and waiting ---------------------------------------------------------------------- */
 
-CASE(txn, .setup = set_up, .teardown = tear_down);
+CASE(txn, .setup = set_up_txn, .teardown = tear_down);
 
 TEST(a_missing_or_free_lock_is_taken_in_one_call_and_released_in_one) {
 	take(a);

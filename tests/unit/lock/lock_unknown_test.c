@@ -8,44 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake_kv.h"
-#include "test.h"
+#include "two_handles.h"
 
 static const char another[] = "0123456789abcdef0123456789abcdef";
-static const struct kv_bytes name = {"lock", 4};
-
-static struct kv_client *client;
-static struct kv_lock *a, *b;
-
 static void set_up(void) {
 	/* Its calls have a limit, so that releasing at a frozen server ends. */
 	(void)fake_reset();
-	client = fake_client(500);
 	fake_write("lock", "__unlocked");
-	ck_assert_int_eq(kv_lock_open(client, name, &a), KV_OK);
-	ck_assert_int_eq(kv_lock_open(client, name, &b), KV_OK);
-}
-
-static void tear_down(void) {
-	kv_lock_close(a);
-	kv_lock_close(b);
-	ck_assert_uint_eq(fake_open_views(), 0);
-}
-
-static void take(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_acquire(lock, 1000), KV_OK);
-}
-
-static void give(struct kv_lock *lock) {
-	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
-}
-
-static void freeze(void) {
-	fake_freeze(true);
-}
-
-static void thaw(void) {
-	fake_freeze(false);
+	open_two(fake_client(500));
 }
 
 static void land_one(void) {
