@@ -11,6 +11,7 @@
 #include "cond_wait.h"
 #include "lock_platform.h"
 #include "log.h"
+#include "op_log.h"
 #include "random.h"
 #include "sim.h"
 
@@ -100,8 +101,11 @@ void log_write(const char *text, size_t size) {
 /* --- lock/ -------------------------------------------------------------------------------------
  */
 
+/* CLOCK_MONOTONIC does not advance while a machine sleeps. Called by tasks of clients only. */
 uint64_t lock_platform_now_ms(void) {
-	return clock_ms();
+	const struct actor *actor = task_context(task_self());
+
+	return clock_ms() - actor->host->asleep_ms;
 }
 
 uint64_t lock_platform_boot_ms(void) {

@@ -23,6 +23,7 @@ struct contender *lock_invariants_enter(struct lock_invariants *invariants, unsi
 void lock_invariants_new_store(struct lock_invariants *invariants, uint64_t generation) {
 	memset(invariants->locks, 0, sizeof(invariants->locks));
 	invariants->generation = generation;
+	lease_invariants_new_store(&invariants->lease, generation);
 }
 
 static struct lock_state *of(struct lock_invariants *invariants,
@@ -35,8 +36,8 @@ void lock_invariants_begin(struct lock_invariants *invariants, struct contender 
 	contender->is_settled = false;
 }
 
-void lock_invariants_acquired(struct lock_invariants *invariants, struct contender *contender,
-			      uint64_t token, uint64_t generation) {
+static void acquire(struct lock_invariants *invariants, struct contender *contender, uint64_t token,
+		    uint64_t generation) {
 	struct lock_state *state = of(invariants, contender);
 
 	sim()->figures.acquisitions++;
@@ -54,6 +55,13 @@ void lock_invariants_acquired(struct lock_invariants *invariants, struct contend
 	state->holder = contender;
 	state->last = contender;
 	state->token = token;
+}
+
+void lock_invariants_learn(struct lock_invariants *invariants, struct contender *contender,
+			   uint64_t token, uint64_t generation) {
+	if (token != 0 && token != contender->token)
+		acquire(invariants, contender, token, generation);
+	contender->token = token;
 }
 
 bool lock_invariants_kept(struct lock_invariants *invariants, struct contender *contender) {

@@ -14,6 +14,7 @@
 
 #include <kv/kv.h>
 
+#include "lease_invariants.h"
 #include "sim_network.h"
 
 enum { LOCKS_MAX = 2, CONTENDERS_MAX = 128, CONTENDER_ID_MAX = 64 };
@@ -43,6 +44,7 @@ struct lock_invariants {
 	unsigned count;
 	struct lock_state locks[LOCKS_MAX];
 	uint64_t generation; /* the first one of the store that is there now */
+	struct lease_invariants lease;
 };
 
 /* NULL: there are too many already. */
@@ -54,9 +56,12 @@ void lock_invariants_new_store(struct lock_invariants *invariants, uint64_t gene
 
 /* A use of the handle begins. */
 void lock_invariants_begin(struct lock_invariants *invariants, struct contender *contender);
-/* It was told that it holds the lock, by an answer from that generation of the server. */
-void lock_invariants_acquired(struct lock_invariants *invariants, struct contender *contender,
-			      uint64_t token, uint64_t generation);
+/*
+ * What a use of the handle shows: its token, 0 if it does not hold the lock, by an answer from that
+ * generation of the server. One that it was not told before is an acquisition.
+ */
+void lock_invariants_learn(struct lock_invariants *invariants, struct contender *contender,
+			   uint64_t token, uint64_t generation);
 /*
  * It holds the lock by the token that it was told last: its release was refused, or never tried.
  * Returns false if that token is not the last one of the lock: the store is another.

@@ -177,6 +177,22 @@ static void read_all(struct run *run) {
 		sim_fail("the store cannot be read in good faults");
 }
 
+/* A lock with a lease comes to those that wait for it, whatever became of its holders. */
+static void hand_over(struct run *run) {
+	uint64_t until_ms = sim()->now_ms + DRAIN_MS;
+
+	while (clients_hand_over(run->clients)) {
+		while (!clients_have_ended(run->clients) && step(run, until_ms))
+			continue;
+		if (!sim_has_failed() && !clients_have_ended(run->clients))
+			sim_fail("the lock with a lease is not handed over");
+	}
+	/* Until their handles are closed, too. */
+	until_ms += DRAIN_MS;
+	while (step(run, until_ms))
+		continue;
+}
+
 static void check_ends(const struct run *run) {
 	const struct kv_value *values = clients_values(run->clients);
 
@@ -226,6 +242,8 @@ static void play(struct run *run) {
 	read_all(run);
 	if (!sim_has_failed())
 		check_ends(run);
+	if (!sim_has_failed())
+		hand_over(run);
 	if (!sim_has_failed() && sim_server_is_durable(run->server)) {
 		sim_server_fail(run->server, END_POWER);
 		read_all(run);

@@ -25,6 +25,10 @@
 	X(done, "done")                                                                            \
 	X(judged, "judged")                                                                        \
 	X(acquisitions, "locks taken")                                                             \
+	X(leases, "leases taken")                                                                  \
+	X(pauses, "holders paused")                                                                \
+	X(fenced, "late writes refused")                                                           \
+	X(undecided, "leases undecided")                                                           \
 	X(maybes, "maybes")                                                                        \
 	X(timeouts, "timeouts")                                                                    \
 	X(refusals, "refusals")                                                                    \

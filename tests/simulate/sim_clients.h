@@ -10,7 +10,8 @@
  * Keys: "a0" and "a1" are appended to, by unique tokens; "r0" to "r2" are put and appended to at
  * random, and rarely deleted; "t0" to
  * "t2" are the keys of transactions (sim_txn.h); "l0" and "l1" are locks, "c0" and "c1" the
- * counters that they guard.
+ * counters that they guard (sim_locks.h); "l2" is a lock with a lease, and guards "c2"
+ * (sim_lease.h).
  */
 
 #include "link_stubs.h"
@@ -34,6 +35,7 @@ struct clients_options {
 	unsigned pause_ms;   /* else of up to this */
 	unsigned value_size; /* now and then a value of up to so many bytes */
 	unsigned transactions;
+	unsigned leases;
 	unsigned deletes;    /* in place of Puts */
 	unsigned ahead;	     /* expects a version that is still to come */
 	uint64_t attempt_ms; /* at most; the least is a tenth of it */
@@ -60,10 +62,17 @@ void clients_finish(struct clients *clients);
 unsigned clients_unexplained(const struct clients *clients);
 
 /* One more client, which reads every key. Its values, in the order of the keys, are borrowed. */
-enum { CLIENTS_KEYS = 12 };
+enum { CLIENTS_KEYS = 14 };
 extern const char *const clients_keys[]; /* NULL-terminated */
 void clients_begin_reading(struct clients *clients);
 bool clients_have_read(const struct clients *clients);
+/*
+ * At the end: one takes the lease and dies, then some others take it in turn. Begins what comes
+ * next; false: all of them have ended.
+ */
+enum { CLIENTS_IN_TURN = 3 };
+bool clients_hand_over(struct clients *clients);
+
 const struct kv_value *clients_values(const struct clients *clients);
 
 #endif

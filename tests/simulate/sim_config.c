@@ -42,6 +42,10 @@ static void draw_clients(struct clients_options *clients, uint64_t lease_ms) {
 	if (happens(6600)) {
 		clients->transactions = (unsigned)between(1000, 5000);
 		clients->deletes = (unsigned)between(0, 1000);
+		clients->leases = happens(6000) ? (unsigned)between(500, 3000) : 0;
+		/* Where next to nothing can be written there is nothing to lock. */
+		if (clients->may_be_full)
+			clients->leases = 0;
 	}
 }
 

@@ -20,9 +20,10 @@
 /* A host of a client: what is cut off from the server, and whether its process has died. */
 struct host {
 	unsigned number;
-	bool is_deaf; /* nothing arrives from the server ... */
-	bool is_mute; /* ... nothing gets there */
-	bool is_dead; /* what it sent before is still delivered */
+	bool is_deaf;	    /* nothing arrives from the server ... */
+	bool is_mute;	    /* ... nothing gets there */
+	bool is_dead;	    /* what it sent before is still delivered */
+	uint64_t asleep_ms; /* for so long it was suspended */
 };
 
 /* In 10,000 messages. */
