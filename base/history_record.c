@@ -14,6 +14,8 @@ enum {
 enum history_outcome history_outcome(const struct history_call *call) {
 	bool is_write = history_is_write(call->op);
 
+	if (call->op == HISTORY_HOLD)
+		return HISTORY_NO_EFFECT;
 	if (call->return_ns == HISTORY_OPEN)
 		return is_write ? HISTORY_INDETERMINATE : HISTORY_NO_EFFECT;
 	switch (call->status) {
@@ -62,6 +64,8 @@ const char *history_op_name(enum history_op op) {
 		return "touch";
 	case HISTORY_CHECK:
 		return "check";
+	case HISTORY_HOLD:
+		return "hold";
 	}
 	return "?";
 }
@@ -81,7 +85,7 @@ const char *history_test_name(enum history_test test) {
 }
 
 bool history_is_write(enum history_op op) {
-	return op != HISTORY_GET && op != HISTORY_CHECK;
+	return op != HISTORY_GET && op != HISTORY_CHECK && op != HISTORY_HOLD;
 }
 
 bool history_has_value(const struct history_call *call) {

@@ -12,16 +12,16 @@
  *	 "call":1000,"return":2000}
  *
  * "client" is any number; with "call" it tells one call from another. "op" is "get", "put",
- * "append", "delete", "touch" or "check". "key" and "value" are what was sent; of a Get, "value" is
- * what was got. Bytes that are not UTF-8 are base64, under the names key_base64, value_base64 and
- * old_base64. "expected" is left out of a write that takes any version. "ttl" is that of a put
- *(left out: none) or touch, in milliseconds. "status" is KV_OK, KV_NOKEY and so on. "version" is
- *with KV_OK of a write the new one (of a delete the one that it spent, of a touch that of the key),
- *of a Get that of the value, with KV_VERSION the current one; else it is left out. "old" is there
- *if an Append was answered KV_OK and the old value was asked for. "call" and "return" are
- *nanoseconds of one clock; "boot" is a number for that clock, another one after the machine was
- *booted again, or 0 or left out if it is not known. Without "return", and then without "status",
- *the call is open: no reply came. There are no other members but those of transactions:
+ * "append", "delete", "touch", "check" or "hold". "key" and "value" are what was sent; of a Get,
+ *"value" is what was got. Bytes that are not UTF-8 are base64, under the names key_base64,
+ *value_base64 and old_base64. "expected" is left out of a write that takes any version. "ttl" is
+ *that of a put (left out: none) or touch, in milliseconds. "status" is KV_OK, KV_NOKEY and so on.
+ *"version" is with KV_OK of a write the new one (of a delete the one that it spent, of a touch that
+ *of the key), of a Get that of the value, with KV_VERSION the current one; else it is left out.
+ *"old" is there if an Append was answered KV_OK and the old value was asked for. "call" and
+ *"return" are nanoseconds of one clock; "boot" is a number for that clock, another one after the
+ *machine was booted again, or 0 or left out if it is not known. Without "return", and then without
+ *"status", the call is open: no reply came. There are no other members but those of transactions:
  *
  *	{"client":1,"op":"check","part":1,"test":"at","key":"l","expected":7,"status":"KV_OK", ...}
  *	{"client":1,"op":"put","part":2,"key":"k","value":"v","position":12,"status":"KV_OK", ...}
@@ -32,6 +32,13 @@
  *too. "position" is the number of the operation, the same in each part. Of one that was refused the
  * part that refused it has KV_UNMET with the version of its key, or KV_NOKEY if that is missing,
  *and the other parts have KV_UNMET alone.
+ *
+ * What a client believed, and did not ask for, is a line as well:
+ *
+ *	{"client":1,"op":"hold","key":"l","expected":7,"status":"KV_OK","call":3000,"return":9000}
+ *
+ * From "call" to "return" the client counted on holding the lock "l" with the token "expected";
+ *without "return", and then without "status", it is not known for how long.
  *
  * Lines with the same client and call are the same call: a line with "return" completes one
  * without. So a client that writes the open line before it sends, and the complete one after the
@@ -51,6 +58,7 @@ enum history_op {
 	HISTORY_DELETE,
 	HISTORY_TOUCH,
 	HISTORY_CHECK, /* a condition of a transaction */
+	HISTORY_HOLD,  /* no call: the client counted on holding a lock */
 };
 
 /* Of a condition; as enum kv_test. */

@@ -581,6 +581,18 @@ const char *kv_ticket_error(const struct kv_client *client) {
 	return ticket != NULL ? ticket_error(ticket) : NULL;
 }
 
+uint64_t kv_history_hold(struct kv_client *client, struct kv_bytes name, uint64_t token) {
+	const bool is_noted = is_in_history(client) && !is_child(client);
+
+	return is_noted ? history_log_hold(client->common->history, name, token) : 0;
+}
+
+void kv_history_hold_end(struct kv_client *client, struct kv_bytes name, uint64_t token,
+			 uint64_t began, uint64_t late_ms) {
+	if (began != 0 && !is_child(client))
+		history_log_hold_end(client->common->history, name, token, began, late_ms);
+}
+
 int kv_history_error(const struct kv_client *client) {
 	const struct history_log *history = client->common->history;
 

@@ -206,6 +206,30 @@ void history_log_end(struct history_log *log, struct history_call *parts, size_t
 	(void)note(log, parts, count);
 }
 
+uint64_t history_log_hold(struct history_log *log, struct kv_bytes name, uint64_t token) {
+	struct history_call hold = {.op = HISTORY_HOLD, .key = name, .expected = token};
+
+	(void)history_log_begin(log, &hold, 1);
+	return hold.call_ns;
+}
+
+void history_log_hold_end(struct history_log *log, struct kv_bytes name, uint64_t token,
+			  uint64_t began, uint64_t late_ms) {
+	const uint64_t now_ns = clock_ns();
+	const uint64_t late_ns = late_ms * 1000000;
+	struct history_call hold = {.client = log->client,
+				    .boot = log->boot,
+				    .op = HISTORY_HOLD,
+				    .key = name,
+				    .expected = token,
+				    .call_ns = began,
+				    .return_ns = began};
+
+	if (now_ns > began && now_ns - began > late_ns)
+		hold.return_ns = now_ns - late_ns;
+	(void)note(log, &hold, 1);
+}
+
 int history_log_error(const struct history_log *log) {
 	return atomic_load(&log->error);
 }

@@ -42,6 +42,13 @@ enum kv_status history_log_begin(struct history_log *log, struct history_call *p
 /* After the call: `parts` have their status, and on KV_OK what was read. Sets return_ns. */
 void history_log_end(struct history_log *log, struct history_call *parts, size_t count);
 
+/* A lock is held from now on; one that cannot be noted is left out. Returns its call_ns. */
+uint64_t history_log_hold(struct history_log *log, struct kv_bytes name, uint64_t token);
+
+/* The lock was held since `began`, the call_ns of that hold, until late_ms ago. */
+void history_log_hold_end(struct history_log *log, struct kv_bytes name, uint64_t token,
+			  uint64_t began, uint64_t late_ms);
+
 /* The errno of the first note that was lost; 0: none was. */
 int history_log_error(const struct history_log *log);
 

@@ -510,6 +510,18 @@ void kv_backup_page_free(struct kv_backup_page *page);
 void kv_last_error(struct kv_client *client, char *text, size_t size);
 
 /*
+ * For locks: notes in the history of the handle, if it keeps one, that from now on the caller
+ * counts on holding the lock `name` with that token (above 0), so that kvcheck(1) can tell whether
+ * another did at the same time. One that cannot be noted is left out. Returns what
+ * kv_history_hold_end() needs; 0: there is no history.
+ */
+uint64_t kv_history_hold(struct kv_client *client, struct kv_bytes name, uint64_t token);
+
+/* ... and that it did so until late_ms ago. Does nothing if `began` is 0. */
+void kv_history_hold_end(struct kv_client *client, struct kv_bytes name, uint64_t token,
+			 uint64_t began, uint64_t late_ms);
+
+/*
  * Returns the errno of the first line that could not be written to the history of this handle; 0 if
  * all could. Missing replies do no harm but that kvcheck(1) has less evidence.
  */

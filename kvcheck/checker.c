@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "holds.h"
 #include "shrink.h"
 #include "store_order.h"
 
@@ -218,7 +219,11 @@ static void judge_key(struct run *run, const uint32_t *list, size_t count) {
 
 /* Each key can be ordered by itself. */
 static void judge_store(struct run *run) {
-	switch (store_order_check(run->history, run->report)) {
+	enum store_order order = store_order_check(run->history, run->report);
+
+	if (order == STORE_ORDERED)
+		order = holds_check(run->history, run->report);
+	switch (order) {
 	case STORE_ORDERED:
 		break;
 	case STORE_NOT:

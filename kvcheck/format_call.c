@@ -86,7 +86,10 @@ void describe_call(const struct history_call *call, char text[DESCRIBE_CALL_MAX]
 	}
 	if (call->op == HISTORY_CHECK)
 		(void)snprintf(test, sizeof(test), " %s", history_test_name(call->test));
-	if (call->op == HISTORY_CHECK && call->test == HISTORY_AT)
+	if (call->op == HISTORY_HOLD)
+		(void)snprintf(expected, sizeof(expected), " the lock with token %llu",
+			       (number)call->expected);
+	else if (call->op == HISTORY_CHECK && call->test == HISTORY_AT)
 		(void)snprintf(expected, sizeof(expected), " %llu", (number)call->expected);
 	else if (history_is_write(call->op) && call->expected == 0)
 		(void)snprintf(expected, sizeof(expected), " if there is none");
@@ -109,6 +112,7 @@ static const char *name_of_version(enum history_op op) {
 	case HISTORY_GET:
 	case HISTORY_TOUCH:
 	case HISTORY_CHECK:
+	case HISTORY_HOLD:
 		break;
 	}
 	return "version";
@@ -131,7 +135,11 @@ static void describe_ok(const struct history_call *call, char text[DESCRIBE_CALL
 }
 
 void describe_answer(const struct history_call *call, char text[DESCRIBE_CALL_MAX]) {
-	if (call->return_ns == HISTORY_OPEN)
+	if (call->op == HISTORY_HOLD)
+		(void)snprintf(text, DESCRIBE_CALL_MAX, "%s",
+			       call->return_ns == HISTORY_OPEN ? "it is not known until when"
+							       : "until then");
+	else if (call->return_ns == HISTORY_OPEN)
 		(void)snprintf(text, DESCRIBE_CALL_MAX, "no answer");
 	else if (call->status == KV_OK)
 		describe_ok(call, text);

@@ -97,7 +97,8 @@ static bool get_bytes(struct reader *reader, const json_t *object, const char *n
 
 static bool get_op(struct reader *reader, const json_t *object, enum history_op *op) {
 	static const enum history_op all[] = {HISTORY_GET,    HISTORY_PUT,   HISTORY_APPEND,
-					      HISTORY_DELETE, HISTORY_TOUCH, HISTORY_CHECK};
+					      HISTORY_DELETE, HISTORY_TOUCH, HISTORY_CHECK,
+					      HISTORY_HOLD};
 	const char *text = json_string_value(json_object_get(object, "op"));
 
 	for (size_t i = 0; text != NULL && i < sizeof(all) / sizeof(all[0]); i++) {
@@ -105,8 +106,8 @@ static bool get_op(struct reader *reader, const json_t *object, enum history_op 
 		if (strcmp(text, history_op_name(*op)) == 0)
 			return true;
 	}
-	return wrong(reader, "\"op\" is not \"get\", \"put\", \"append\", \"delete\", \"touch\" or "
-			     "\"check\"");
+	return wrong(reader, "\"op\" is not \"get\", \"put\", \"append\", \"delete\", \"touch\", "
+			     "\"check\" or \"hold\"");
 }
 
 static bool get_test(struct reader *reader, const json_t *object, enum history_test *test) {
@@ -164,6 +165,8 @@ static bool get_answer(struct reader *reader, const json_t *object, struct histo
 		return false;
 	if (call->return_ns < call->call_ns)
 		return wrong(reader, "it returned before it was called");
+	if (call->op == HISTORY_HOLD && (call->status != KV_OK || call->version != 0))
+		return wrong(reader, "a hold has the status KV_OK, and no \"version\"");
 	if (call->status == KV_OK && call->op != HISTORY_CHECK &&
 	    json_object_get(object, "version") != NULL && call->version == 0)
 		return wrong(reader, "version 0 with KV_OK: no key is at it; leave \"version\" out "
@@ -216,8 +219,13 @@ static bool get_call(struct reader *reader, const json_t *object, struct history
 		return false;
 	if (call->op != HISTORY_GET &&
 	    !get_number(reader, object, "expected",
-			call->op == HISTORY_CHECK && call->test == HISTORY_AT, &call->expected))
+			call->op == HISTORY_HOLD ||
+			    (call->op == HISTORY_CHECK && call->test == HISTORY_AT),
+			&call->expected))
 		return false;
+	if (call->op == HISTORY_HOLD && (call->expected == 0 || call->part != 0))
+		return wrong(reader, "a hold has the token in \"expected\", above 0, and no "
+				     "\"part\"");
 	if (json_object_get(object, "return") != NULL)
 		return get_answer(reader, object, call);
 	/* An open call has neither: as one, an answer that lacks its time would go unjudged. */

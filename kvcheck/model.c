@@ -69,6 +69,7 @@ bool model_matches_read(const struct event_op *step, const struct search_state *
 	case HISTORY_PUT:
 	case HISTORY_APPEND:
 	case HISTORY_DELETE:
+	case HISTORY_HOLD: /* shows nothing of its key */
 		break;
 	}
 	return is_refused(step, state);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lock_history.h"
 #include "lock_note.h"
 #include "lock_platform.h"
 #include "lock_share.h"
@@ -303,6 +304,7 @@ enum kv_status kv_lock_open(struct kv_client *client, struct kv_bytes name, stru
 void kv_lock_close(struct kv_lock *lock) {
 	if (lock == NULL)
 		return;
+	lock_history_end(lock);
 	kv_close(lock->view);
 	free(lock);
 }
@@ -336,6 +338,7 @@ enum kv_status kv_lock_acquire(struct kv_lock *lock, unsigned timeout_ms) {
 	} while (goes_on && !atomic_load(&lock->is_interrupted) &&
 		 pause_within(&use.limit, lock_backoff_next_ms(&lock->backoff)));
 	status = finish(lock, &use, goes_on ? KV_TIMEOUT : status);
+	lock_history_note(lock);
 	atomic_store(&lock->is_interrupted, false);
 	return status;
 }
@@ -352,7 +355,9 @@ enum kv_status kv_lock_try(struct kv_lock *lock) {
 	if (!kv_is_owner(lock->view))
 		return KV_INVALID;
 	status = take_for_a_while(lock, &use);
-	return finish(lock, &use, status);
+	status = finish(lock, &use, status);
+	lock_history_note(lock);
+	return status;
 }
 
 enum kv_status kv_lock_renew(struct kv_lock *lock) {
@@ -368,6 +373,7 @@ enum kv_status kv_lock_renew(struct kv_lock *lock) {
 		return KV_NOTHELD;
 	/* Without a lease there is nothing to renew. */
 	status = lock->held_ttl_ms > 0 ? lock_txn_renew(lock, &own) : lock_state_look(lock, &own);
+	lock_history_note(lock);
 	return status;
 }
 
@@ -397,7 +403,10 @@ enum kv_status kv_lock_release(struct kv_lock *lock) {
 
 	if (!kv_is_owner(lock->view))
 		return KV_INVALID;
+	/* While it is under way another may be given the lock. */
+	lock_history_end(lock);
 	status = release_all(lock);
+	lock_history_note(lock);
 	/* It has the key and does not count as its holder, so "still held" would mislead. */
 	return lock->state == LOCK_HELD && !lock_state_is_held(lock) ? KV_MAYBE : status;
 }

@@ -75,6 +75,9 @@ struct kv_lock {
 	unsigned held_ttl_ms; /* HELD, TXN_UNKNOWN: of this one */
 	uint64_t lease_ms;    /* ... counted from there, on the clock of lock_platform_boot_ms() */
 
+	uint64_t noted_token; /* in the history; 0: none is */
+	uint64_t noted_at;    /* what kv_history_hold() returned */
+
 	struct kv_bytes note; /* of the next acquire: head and text; in note_bytes */
 	bool has_note;	      /* HELD: it was written */
 	bool is_note_old;     /* ... but not since when the lock is held */

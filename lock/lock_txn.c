@@ -13,14 +13,26 @@ enum { MARGIN_PART = 8 };
 /* After so long a wait it is written anew since when the lock is held. */
 enum { NOTE_OLD_MS = 1000 };
 
-unsigned lock_txn_left_ms(const struct kv_lock *lock) {
+static uint64_t end_of_lease(const struct kv_lock *lock) {
 	const uint64_t ttl_ms = lock->held_ttl_ms;
-	const uint64_t end_ms = lock->lease_ms + ttl_ms - (ttl_ms + MARGIN_PART - 1) / MARGIN_PART;
+
+	return lock->lease_ms + ttl_ms - (ttl_ms + MARGIN_PART - 1) / MARGIN_PART;
+}
+
+unsigned lock_txn_left_ms(const struct kv_lock *lock) {
+	const uint64_t end_ms = end_of_lease(lock);
 	const uint64_t now_ms = lock_platform_boot_ms();
 
-	if (ttl_ms == 0)
+	if (lock->held_ttl_ms == 0)
 		return UINT_MAX;
 	return now_ms < end_ms ? (unsigned)(end_ms - now_ms) : 0;
+}
+
+uint64_t lock_txn_over_ms(const struct kv_lock *lock) {
+	const uint64_t end_ms = end_of_lease(lock);
+	const uint64_t now_ms = lock_platform_boot_ms();
+
+	return lock->held_ttl_ms > 0 && now_ms > end_ms ? now_ms - end_ms : 0;
 }
 
 bool lock_txn_is_stale(const struct kv_lock *lock) {

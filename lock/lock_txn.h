@@ -35,6 +35,9 @@ bool lock_txn_release(struct kv_lock *lock, const struct time_limit *limit, enum
 /* As kv_lock_left_ms(), for a lock that is HELD. */
 unsigned lock_txn_left_ms(const struct kv_lock *lock);
 
+/* For how long the lease is over by now; 0: it is not. */
+uint64_t lock_txn_over_ms(const struct kv_lock *lock);
+
 /* Whether less than half of the lease is left, or the note was written before a wait. */
 bool lock_txn_is_stale(const struct kv_lock *lock);
 

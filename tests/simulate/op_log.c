@@ -225,6 +225,7 @@ static enum op_kind kind_of(enum history_op op) {
 	case HISTORY_TOUCH:
 		return OP_TOUCH;
 	case HISTORY_CHECK:
+	case HISTORY_HOLD:
 		break;
 	}
 	return OP_CHECK;

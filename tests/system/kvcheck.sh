@@ -46,11 +46,26 @@ clients_that_share_a_file_leave_a_linearizable_history() {
 the_lock_appears_in_the_history() {
 	kvctl --history "$dir/lock" lock L -- true
 	judge "$dir/lock"
-	exits 0; prints_line 'linearizable: 6 calls on 2 keys'
+	exits 0; prints_line 'linearizable: 7 calls on 2 keys'
 	grep -q '"op":"check","part":1,"test":"free","key":"L","value":"__unlocked"' "$dir/lock" ||
 		complain "it was not taken as a free one"
 	grep -q '"op":"put","part":2,"key":"L","value":"__unlocked"' "$dir/lock" ||
 		complain "no release in the history"
+	grep -Eq '^\{"client":[0-9]+,"op":"hold","key":"L","expected":1,"status":"KV_OK",("boot":[0-9]+,)?"call":[0-9]+,"return":[0-9]+\}$' "$dir/lock" ||
+		complain "it does not say when the lock was held"
+}
+
+# One is broken while it is held: its holder does not know, and another gets it.
+two_holders_of_a_lock_are_found() {
+	local file=$dir/two
+	# shellcheck disable=SC2016
+	kvctl --history "$file" lock twice --no-ttl -- sh -c '"$0" -s "$1" -q --history "$2" lock twice --break &&
+		"$0" -s "$1" --history "$2" lock twice -- true' "$kvctl" "$server" "$file" 2>"$dir/ignored"
+	judge "$file"
+	exits 1
+	grep -Eq '^not linearizable: key "twice": client [0-9]+ held the lock with token [0-9]+ when client [0-9]+ held it with token [0-9]+$' "$dir/out" ||
+		complain "it said $(head -n 1 "$dir/out")"
+	[ "$(wc -l <"$dir/out")" -eq 4 ] || complain "not both are shown: $(cat "$dir/out")"
 }
 
 deletes_ttls_and_transactions_appear_in_the_history() {
@@ -309,5 +324,6 @@ check mistakes_in_the_options_exit_2
 check output_that_cannot_be_written_exits_2
 # From here on keys begin above what was deleted.
 check the_lock_appears_in_the_history
+check two_holders_of_a_lock_are_found
 check deletes_ttls_and_transactions_appear_in_the_history
 exit "$failed"

@@ -306,6 +306,7 @@ static void answer(struct history_call *call, struct model *model) {
 	call->version = model->is_there ? model->version : 0;
 	switch (call->op) {
 	case HISTORY_GET:
+	case HISTORY_HOLD:
 		break;
 	case HISTORY_TOUCH:
 		(void)model_touches(model, call);

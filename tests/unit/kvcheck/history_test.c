@@ -131,6 +131,24 @@ TEST(every_member_that_a_call_may_have_is_known) {
 	"{\"client\":1,\"op\":\"delete\",\"key\":\"k\",\"expected\":3,\"status\":\"KV_OK\","       \
 	"\"version\":4,\"call\":9,\"return\":10}\n"
 
+TEST(a_hold_is_completed_by_its_end) {
+	ck_assert_int_eq(
+	    read_text("{\"client\":1,\"op\":\"hold\",\"key\":\"l\",\"expected\":7,\"call\":5}\n"
+		      "{\"client\":1,\"op\":\"hold\",\"key\":\"l\",\"expected\":7,"
+		      "\"status\":\"KV_OK\",\"call\":5,\"return\":9}\n"),
+	    HISTORY_READ);
+	ck_assert_uint_eq(history_count(history), 1);
+	ck_assert_int_eq(history_at(history, 0)->op, HISTORY_HOLD);
+	ck_assert_uint_eq(history_at(history, 0)->return_ns, 9);
+	is_refused("{\"client\":1,\"op\":\"hold\",\"key\":\"l\",\"call\":5}\n",
+		   "file:1: \"expected\" is missing: a number is wanted");
+	is_refused("{\"client\":1,\"op\":\"hold\",\"key\":\"l\",\"expected\":0,\"call\":5}\n",
+		   "file:1: a hold has the token in \"expected\", above 0, and no \"part\"");
+	is_refused("{\"client\":1,\"op\":\"hold\",\"key\":\"l\",\"expected\":7,\"call\":6,"
+		   "\"return\":9,\"status\":\"KV_MAYBE\"}\n",
+		   "file:1: a hold has the status KV_OK, and no \"version\"");
+}
+
 TEST(a_transaction_is_a_line_for_each_part_and_is_written_as_it_is_read) {
 	char *text = NULL;
 	size_t size = 0;
@@ -209,8 +227,8 @@ TEST(what_is_wrong_is_said_with_its_line) {
 	is_refused("{\"client\":1.5}\n",
 		   "file:1: \"client\" is not a whole number from 0 to 2^63 - 1");
 	is_refused("{\"client\":1,\"op\":\"remove\"}\n",
-		   "file:1: \"op\" is not \"get\", \"put\", \"append\", \"delete\", \"touch\" or "
-		   "\"check\"");
+		   "file:1: \"op\" is not \"get\", \"put\", \"append\", \"delete\", \"touch\", "
+		   "\"check\" or \"hold\"");
 	is_refused("{\"client\":1,\"op\":\"get\"}\n", "file:1: \"key\" is missing");
 	is_refused("{\"client\":1,\"op\":\"get\",\"key\":\"\",\"call\":1}\n",
 		   "file:1: \"key\" is empty");

@@ -41,6 +41,7 @@ static struct {
 	enum kv_status txn_refusal, wait_refusal;
 	enum kv_status wait_call_refusal;
 	struct fake_call last_txn;
+	struct fake_hold hold;
 	uint32_t waiting;
 	bool is_unresolved;
 	void (*serve)(const struct fake_call *, struct fake_answer *);
@@ -426,6 +427,24 @@ enum kv_status kv_settle(struct kv_client *client) {
 	fake.settles++;
 	call_finish(client, &call, &answer);
 	return answer.status;
+}
+
+uint64_t kv_history_hold(struct kv_client *client, struct kv_bytes name, uint64_t token) {
+	must(client->is_open && name.size > 0 && token > 0, "holds nothing");
+	fake.hold = (struct fake_hold){.token = token, .from_ms = fake_now_ms()};
+	return fake_now_ms() + 1;
+}
+
+void kv_history_hold_end(struct kv_client *client, struct kv_bytes name, uint64_t token,
+			 uint64_t began, uint64_t late_ms) {
+	must(client->is_open && name.size > 0, "a client that is closed");
+	if (began != 0)
+		fake.hold = (struct fake_hold){
+		    .token = token, .from_ms = began - 1, .until_ms = fake_now_ms() - late_ms};
+}
+
+struct fake_hold fake_last_hold(void) {
+	return fake.hold;
 }
 
 void kv_interrupt(struct kv_client *client) {

@@ -83,6 +83,14 @@ void fake_refuse_views(enum kv_status status);
 /* The machine sleeps: only CLOCK_BOOTTIME, and the server, go on. */
 void fake_suspend(uint64_t time_ms);
 
+/* The last hold that was noted in the history, or its end. */
+struct fake_hold {
+	uint64_t token;
+	uint64_t from_ms;
+	uint64_t until_ms; /* 0: it has not ended */
+};
+struct fake_hold fake_last_hold(void);
+
 /* kv_wait() comes to that from now on. */
 void fake_refuse_waits(enum kv_status status);
 

@@ -123,6 +123,47 @@ TEST(an_interrupt_ends_looking_again_and_again_too) {
 	ck_assert_uint_le(fake_now_ms(), 1300);
 }
 
+/* --- The history ------------------------------------------------------------------------------ */
+
+static void is_noted(uint64_t token, uint64_t from_ms, uint64_t until_ms) {
+	ck_assert_uint_eq(fake_last_hold().token, token);
+	ck_assert_uint_eq(fake_last_hold().from_ms, from_ms);
+	ck_assert_uint_eq(fake_last_hold().until_ms, until_ms);
+}
+
+TEST(the_history_has_since_when_and_until_when_the_lock_was_counted_on) {
+	fake_pass(100);
+	take(a);
+	is_noted(1, 100, 0);
+	fake_pass(50);
+	ck_assert_int_eq(kv_lock_acquire(a, 0), KV_OK);
+	is_noted(1, 100, 0);
+	fake_round_trip(7);
+	give(a);
+	is_noted(1, 100, 150);
+}
+
+TEST(in_the_history_a_lease_ends_by_its_own_clock) {
+	take_with_ttl(a, 800);
+	fake_pass(500);
+	ck_assert_int_eq(kv_lock_renew(a), KV_OK);
+	fake_pass(2000);
+	ck_assert_int_eq(kv_lock_renew(a), KV_NOTHELD);
+	is_noted(1, 0, 500 + 700);
+}
+
+TEST(in_the_history_a_release_that_was_not_sent_begins_anew) {
+	take(a);
+	fake_pass(10);
+	fake_plan(FATE_UNSENT);
+	ck_assert_int_eq(kv_lock_release(a), KV_TIMEOUT);
+	is_noted(1, 10, 0);
+	fake_pass(10);
+	kv_lock_close(a);
+	is_noted(1, 10, 20);
+	ck_assert_int_eq(kv_lock_open(client, name, &a), KV_OK);
+}
+
 /* --- The lease ------------------------------------------------------------------------------- */
 
 static uint64_t sent_ms;
