@@ -14,7 +14,7 @@
 #include "route.h"
 
 static const char usage[] =
-    "usage: kvfault [-b] [-c PATH] [-s SEED] LISTEN=SERVER...\n"
+    "usage: kvfault [-b] [-c PATH] [-o N] [-s SEED] LISTEN=SERVER...\n"
     "\n"
     "Stands between clients and a kvd and is a bad network: clients use LISTEN in place of "
     "SERVER,\n"
@@ -27,6 +27,7 @@ static const char usage[] =
     "\n"
     "  -b, --bad           begin with a bad network; otherwise it is a good one\n"
     "  -c, --control PATH  take commands on a local stream socket at PATH\n"
+    "  -o, --older N       an older server: of procedures above N it says that it has none such\n"
     "  -s, --seed SEED     all chance follows from this number (printed; otherwise random): the\n"
     "                      n-th message one way on the m-th link of a route meets the same fate\n"
     "  -h, --help          this\n"
@@ -39,18 +40,18 @@ struct options {
 	bool is_bad;
 	const char *control;
 	uint64_t seed;
+	unsigned procedure_max; /* 0: all */
 };
 
 /* The exit status if there is nothing to do, else -1. */
 static int read_options(int argc, char *argv[], struct options *options) {
-	static const struct option names[] = {{"bad", no_argument, NULL, 'b'},
-					      {"control", required_argument, NULL, 'c'},
-					      {"seed", required_argument, NULL, 's'},
-					      {"help", no_argument, NULL, 'h'},
-					      {NULL, 0, NULL, 0}};
+	static const struct option names[] = {
+	    {"bad", no_argument, NULL, 'b'},	     {"control", required_argument, NULL, 'c'},
+	    {"older", required_argument, NULL, 'o'}, {"seed", required_argument, NULL, 's'},
+	    {"help", no_argument, NULL, 'h'},	     {NULL, 0, NULL, 0}};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "bc:s:h", names, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "bc:o:s:h", names, NULL)) != -1) {
 		char *end = NULL;
 
 		switch (option) {
@@ -59,6 +60,14 @@ static int read_options(int argc, char *argv[], struct options *options) {
 			break;
 		case 'c':
 			options->control = optarg;
+			break;
+		case 'o':
+			options->procedure_max = (unsigned)strtoul(optarg, &end, 10);
+			if (optarg[0] < '1' || optarg[0] > '9' || *end != '\0') {
+				(void)fprintf(stderr, "kvfault: -o %s: a procedure is a number\n",
+					      optarg);
+				return 2;
+			}
 			break;
 		case 's':
 			errno = 0;
@@ -170,6 +179,7 @@ int main(int argc, char *argv[]) {
 		perror("kvfault");
 		return 1;
 	}
+	network.procedure_max = options.procedure_max;
 	status = serve(&options, argv + optind, &network);
 	network_close(&network);
 	return status;

@@ -19,6 +19,7 @@ enum {
 	TYPE_AT = 4,
 	PROCEDURE_AT = 20,
 	CALL_TYPE = 0,
+	UNKNOWN_PROCEDURE = 0x40, /* its first byte */
 	/* Where a fault of the kernel's would show: nothing here waits so long. */
 	IDLE_MS = 1000,
 	CLOSED_MS = 100,
@@ -70,6 +71,27 @@ static void open_doors(struct network *network) {
 
 /* --- Parcels --------------------------------------------------------------------------------- */
 
+static uint32_t word_at(struct kv_bytes message, size_t offset) {
+	const uint8_t *at = (const uint8_t *)message.data + offset;
+
+	if (message.size < offset + 4)
+		return 0;
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static bool is_call(struct kv_bytes message) {
+	return message.size >= PROCEDURE_AT + 4 && word_at(message, TYPE_AT) == CALL_TYPE;
+}
+
+/* Under a number that no server knows: it says so itself (PROC_UNAVAIL). */
+static void hide_procedure(const struct network *network, struct parcel *parcel) {
+	const struct kv_bytes message = {parcel->data, parcel->size};
+
+	if (network->procedure_max != 0 && is_call(message) &&
+	    word_at(message, PROCEDURE_AT) > network->procedure_max)
+		parcel->data[PROCEDURE_AT] = UNKNOWN_PROCEDURE;
+}
+
 static struct parcel *make_parcel(struct link *link, enum direction direction,
 				  struct kv_bytes message) {
 	struct network *network = link->route->network;
@@ -86,6 +108,8 @@ static struct parcel *make_parcel(struct link *link, enum direction direction,
 				  .size = message.size};
 	if (message.size > 0)
 		memcpy(parcel->data, message.data, message.size);
+	if (direction == REQUESTS)
+		hide_procedure(network, parcel);
 	network->bytes += message.size;
 	network->parcel_count++;
 	link->parcels++;
@@ -163,14 +187,6 @@ static void send_parcel(struct parcel *parcel, const struct fate *fate, unsigned
 
 /* --- Messages -------------------------------------------------------------------------------- */
 
-static uint32_t word_at(struct kv_bytes message, size_t offset) {
-	const uint8_t *at = (const uint8_t *)message.data + offset;
-
-	if (message.size < offset + 4)
-		return 0;
-	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
 /* The procedure that a call names, and that an answer is of, by its xid. */
 static int procedure_of(struct link *link, enum direction direction, struct kv_bytes message) {
 	uint32_t xid = word_at(message, XID_AT);
@@ -178,7 +194,7 @@ static int procedure_of(struct link *link, enum direction direction, struct kv_b
 
 	if (direction == REPLIES)
 		return asked->xid == xid ? asked->procedure : PROCEDURE_ANY;
-	if (message.size < PROCEDURE_AT + 4 || word_at(message, TYPE_AT) != CALL_TYPE)
+	if (!is_call(message))
 		return PROCEDURE_ANY;
 	*asked = (struct asked){xid, (int)(word_at(message, PROCEDURE_AT) & INT_MAX)};
 	return asked->procedure;

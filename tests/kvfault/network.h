@@ -117,6 +117,7 @@ struct link_kind {
 
 struct network {
 	uint64_t seed;
+	unsigned procedure_max; /* the server seems to know none above it; 0: it knows all */
 	int epoll;
 	bool is_over;
 	struct route routes[ROUTES_MAX];

@@ -42,6 +42,17 @@ the_command_gets_the_server_and_the_program() {
 	exits 0; prints_line "$server 536890198"
 }
 
+# Where the kernel tells of timers: 7 is CLOCK_BOOTTIME.
+the_timer_of_a_lease_goes_on_while_the_machine_sleeps() {
+	hold L --ttl 60
+	if [ -r "/proc/$holder/timers" ]; then
+		until_true grep -q '^ClockID: 7$' "/proc/$holder/timers" ||
+			complain "its timers: $(cat "/proc/$holder/timers")"
+	fi
+	end_holder
+	exits 5
+}
+
 quiet_says_nothing_of_a_wait() {
 	hold L
 	kv -q lock L --wait 0 -- echo never
@@ -481,6 +492,7 @@ server=$socket
 
 check lock_runs_a_command_and_exits_as_it_did
 check the_command_gets_the_server_and_the_program
+check the_timer_of_a_lease_goes_on_while_the_machine_sleeps
 check quiet_says_nothing_of_a_wait
 check the_token_grows
 check a_command_gets_the_descriptors_that_kvctl_got

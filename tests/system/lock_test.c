@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <kv/lock.h>
@@ -24,6 +26,18 @@ enum {
 	THREADS = 64, /* as many as a session has slots */
 	SHORT_MS = 300,
 };
+
+/* For so long the machine slept: CLOCK_BOOTTIME alone knows of it. */
+static atomic_int asleep_s;
+
+/* In place of that of the C library, for libkv too. */
+int clock_gettime(clockid_t clock, struct timespec *now) {
+	const int status = (int)syscall(SYS_clock_gettime, clock, now);
+
+	if (clock == CLOCK_BOOTTIME)
+		now->tv_sec += atomic_load(&asleep_s);
+	return status;
+}
 
 static struct kv_client *open_client(unsigned timeout_ms) {
 	char address[128];
@@ -368,6 +382,22 @@ TEST(renewals_keep_the_lock_for_longer_than_its_ttl) {
 	/* It waited for longer than its ttl, and was renewed before it was said to hold the lock.
 	 */
 	ck_assert_uint_ge(contender.token, 5);
+}
+
+TEST(rule_7_1_a_lease_goes_on_while_the_machine_sleeps) {
+	atomic_store(&asleep_s, 0);
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	ck_assert_int_eq(kv_lock_set_ttl(lock, CALL_MS), KV_OK);
+	ck_assert_int_eq(kv_lock_acquire(lock, 0), KV_OK);
+	ck_assert_uint_gt(kv_lock_left_ms(lock), CALL_MS / 2);
+	atomic_store(&asleep_s, CALL_MS / 2 / 1000);
+	ck_assert_uint_lt(kv_lock_left_ms(lock), CALL_MS / 2);
+	ck_assert_uint_gt(kv_lock_left_ms(lock), 0);
+	atomic_store(&asleep_s, CALL_MS / 1000);
+	ck_assert_uint_eq(kv_lock_left_ms(lock), 0);
+	/* The server, which was awake, has it still. */
+	ck_assert_int_eq(kv_lock_renew(lock), KV_OK);
+	ck_assert_uint_gt(kv_lock_left_ms(lock), CALL_MS / 2);
 }
 
 /* --- The note -------------------------------------------------------------------------------- */
