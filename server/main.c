@@ -19,6 +19,7 @@
 #include "sd_notify.h"
 #include "storage/journal.h"
 #include "storage/recovery.h"
+#include "storage/region_map.h"
 #include "storage/restore.h"
 #include "svc_run.h"
 
@@ -128,6 +129,8 @@ static unsigned connections_allowed(unsigned wanted, const struct listeners *lis
 /* The parts of kvd besides sockets. `journal` is NULL if everything is in memory only. */
 struct daemon {
 	struct huge_pages heap;
+	struct region_map regions;
+	struct region_source memory;
 	struct recovery recovery;
 	struct journal *journal;
 	struct snapshotter *snapshotter;
@@ -139,7 +142,8 @@ static bool make_service(struct daemon *daemon, const struct options *options) {
 	struct service_limits limits = {.value_max = options->value_max,
 					.memory_max = options->memory_max,
 					.sessions_max = options->sessions_max,
-					.lease_ms = options->lease_ms};
+					.lease_ms = options->lease_ms,
+					.memory = &daemon->memory};
 	struct journal_sink recorder = {.journal = NULL};
 
 	random_bytes(identity.store, sizeof(identity.store));
@@ -174,6 +178,8 @@ static bool start_journal(struct daemon *daemon) {
 static bool server_init(struct daemon *daemon, const struct options *options) {
 	*daemon = (struct daemon){.journal = NULL};
 	huge_pages_init(&daemon->heap, options->data != NULL ? 0 : HEAP_LEFT_SMALL);
+	region_map_init(&daemon->regions, options->data != NULL ? 0 : HEAP_LEFT_SMALL);
+	daemon->memory = region_map_source(&daemon->regions);
 	if (options->data != NULL) {
 		if (!recovery_open(&daemon->recovery, options->data))
 			return false;

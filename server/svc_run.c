@@ -325,6 +325,7 @@ bool svc_run_turns(struct server *server) {
 		due_ms = earlier(due_ms, lease_ms);
 		due_ms = earlier(due_ms, report_refusals(server, now_ms));
 		due_ms = earlier(due_ms, turn_expire_backups(server->turn));
+		due_ms = earlier(due_ms, turn_give_back(server->turn));
 	}
 	finished = turn_stop(server->turn);
 	streams_drain(server->streams, DRAIN_MS);

@@ -13,6 +13,7 @@
 enum {
 	EXPIRIES_A_TURN = 256, /* sessions that end */
 	TTL_ENDS_A_TURN = 512, /* keys that end */
+	GIVE_BACKS_A_TURN = 1, /* calls that give memory back, of at most a region */
 };
 
 struct turn {
@@ -128,6 +129,10 @@ static enum kv_status read_backup(void *context, struct backup_page *page) {
 		return KV_FULL;
 	log_warn("a backup cannot be read: %s", strerror((int)-got));
 	return KV_UNAVAILABLE;
+}
+
+uint64_t turn_give_back(struct turn *turn) {
+	return service_give_back(turn->service, GIVE_BACKS_A_TURN, turn->now_ms);
 }
 
 uint64_t turn_expire_backups(struct turn *turn) {

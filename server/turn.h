@@ -91,6 +91,9 @@ enum snapshot_answer turn_request_snapshot(struct turn *turn);
 /* Closes snapshots that clients do not read any more. As turn_expire_sessions(). */
 uint64_t turn_expire_backups(struct turn *turn);
 
+/* Gives memory back to the system, a slice in each turn. As turn_expire_sessions(). */
+uint64_t turn_give_back(struct turn *turn);
+
 /* Adds what is known of the journal and the snapshots. */
 void turn_add_stats(const struct turn *turn, struct stats *stats);
 

@@ -2,6 +2,7 @@
 #include "core/hash_table.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -12,7 +13,6 @@ enum {
 	SEGMENT_SIZE = 128,    /* buckets; a power of two, and the least that a table has */
 	LOAD = 6,	       /* elements in a bucket, on average, before one is split */
 	SEGMENT_ROOM_MIN = 16, /* pointers */
-	MALLOC_ALIGNMENT = 16, /* bytes; the least that malloc gives */
 };
 
 /*
@@ -34,10 +34,12 @@ struct table_line {
 
 _Static_assert(sizeof(struct table_line) == LINE_SIZE, "a line is a cache line");
 
-/* Lines on cache lines of their own: where the first is, depends on what malloc gave. */
+/* Its size is the largest that slabs have, which is aligned to cache lines there. */
 struct table_segment {
-	unsigned char bytes[(SEGMENT_SIZE + 1) * LINE_SIZE - MALLOC_ALIGNMENT];
+	struct table_line lines[SEGMENT_SIZE];
 };
+
+_Static_assert(sizeof(struct table_segment) == SLAB_BLOCK_MAX, "a slab has no gap");
 
 static struct table_line *next_of(const struct table_line *line) {
 	return line->has_more ? line->more : NULL;
@@ -49,10 +51,7 @@ static void set_next(struct table_line *line, struct table_line *next) {
 }
 
 static struct table_line *line_at(const struct hash_table *table, size_t bucket) {
-	uintptr_t bytes = (uintptr_t)table->segments[bucket / SEGMENT_SIZE];
-	uintptr_t first = (bytes + LINE_SIZE - 1) & ~(uintptr_t)(LINE_SIZE - 1);
-
-	return (struct table_line *)(first + bucket % SEGMENT_SIZE * LINE_SIZE);
+	return &table->segments[bucket / SEGMENT_SIZE]->lines[bucket % SEGMENT_SIZE];
 }
 
 static struct table_line *line_for(const struct hash_table *table, uint64_t hash) {
@@ -100,7 +99,7 @@ static bool add_segment(struct hash_table *table) {
 	struct table_segment *segment = mem_account_alloc(table->memory, sizeof(*segment));
 	if (segment == NULL)
 		return false;
-	*segment = (struct table_segment){0};
+	memset(segment, 0, sizeof(*segment));
 	table->segments[table->segment_count++] = segment;
 	return true;
 }

@@ -2,7 +2,6 @@
 #include "core/key_index.h"
 
 #include <assert.h>
-#include <string.h>
 
 enum {
 	LEAF_MAX = 62,	/* elements: with its count, and malloc's header, 512 bytes */
@@ -34,15 +33,6 @@ struct inner {
 };
 
 /* --- Bytes in order ------------------------------------------------------------------------ */
-
-int key_index_compare(struct kv_bytes a, struct kv_bytes b) {
-	size_t size = a.size < b.size ? a.size : b.size;
-	int order = size == 0 ? 0 : memcmp(a.data, b.data, size);
-
-	if (order != 0)
-		return order;
-	return a.size < b.size ? -1 : a.size > b.size;
-}
 
 static size_t shared_size(struct kv_bytes a, struct kv_bytes b) {
 	const unsigned char *left = a.data;
@@ -215,13 +205,21 @@ static void free_nodes(struct key_index *index, void *node, unsigned level) {
 	mem_account_free(index->memory, inner, sizeof(*inner));
 }
 
+static void free_spares(struct key_index *index) {
+	mem_account_free(index->memory, index->spare_leaf, sizeof(struct leaf));
+	index->spare_leaf = NULL;
+	while (index->spare_inner_count > 0)
+		mem_account_free(index->memory, index->spare_inner[--index->spare_inner_count],
+				 sizeof(struct inner));
+	for (unsigned i = 0; i < 2; i++) {
+		free_separator(index, index->spare_separator[i]);
+		index->spare_separator[i] = NULL;
+	}
+}
+
 void key_index_destroy(struct key_index *index) {
 	free_nodes(index, index->root, index->height);
-	mem_account_free(index->memory, index->spare_leaf, sizeof(struct leaf));
-	for (unsigned i = 0; i < index->spare_inner_count; i++)
-		mem_account_free(index->memory, index->spare_inner[i], sizeof(struct inner));
-	free_separator(index, index->spare_separator[0]);
-	free_separator(index, index->spare_separator[1]);
+	free_spares(index);
 	*index = (struct key_index){0};
 }
 
@@ -247,9 +245,8 @@ size_t key_index_reserve_cost(const struct key_index *index, struct kv_bytes key
 bool key_index_reserve_one(struct key_index *index, struct kv_bytes key) {
 	if (leaf_for(index, key)->count < LEAF_MAX)
 		return true;
-	if (index->spare_leaf == NULL)
-		index->spare_leaf = mem_account_alloc(index->memory, sizeof(struct leaf));
-	if (index->spare_leaf == NULL)
+	if (index->spare_leaf == NULL &&
+	    (index->spare_leaf = mem_account_alloc(index->memory, sizeof(struct leaf))) == NULL)
 		return false;
 	for (unsigned i = 0; i < 2; i++) {
 		if (index->spare_separator[i] == NULL)
@@ -541,6 +538,9 @@ void key_index_remove(struct key_index *index, const void *element) {
 		index->height--;
 		mem_account_free(index->memory, root, sizeof(*root));
 	}
+	/* So that what is left of an index that was large is one leaf. */
+	if (index->height == 0)
+		free_spares(index);
 }
 
 void key_index_replace(struct key_index *index, const void *element, void *other) {

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "bytes.h"
 #include "core/mem_account.h"
@@ -49,7 +50,14 @@ struct key_index {
 };
 
 /* The order of keys: less than 0, 0, or more. */
-int key_index_compare(struct kv_bytes a, struct kv_bytes b);
+static inline int key_index_compare(struct kv_bytes a, struct kv_bytes b) {
+	size_t size = a.size < b.size ? a.size : b.size;
+	int order = size == 0 ? 0 : memcmp(a.data, b.data, size);
+
+	if (order != 0)
+		return order;
+	return a.size < b.size ? -1 : a.size > b.size;
+}
 
 /* An empty index, to be freed with key_index_destroy(). False: no memory, and nothing to free. */
 bool key_index_init(struct key_index *index, struct mem_account *memory, key_index_key key_of);

@@ -4,12 +4,12 @@
 
 /*
  * mem_account.h - the count of bytes that the store, the sessions and their replies hold, and the
- * slabs that the small ones of their blocks come from.
+ * slabs that their blocks come from, but for those above SLAB_BLOCK_MAX.
  *
- * A block of at most SLAB_BLOCK_MAX bytes counts as what its slab has for it: rounded up to 8. A
+ * A block of at most SLAB_BLOCK_MAX bytes counts as what its slab has for it (slab.h). A
  * larger one counts as what glibc's malloc(3) takes for it on a 64-bit machine: the bytes asked for
  * and a header of 8, rounded up to 16. Not counted: the rounding of large blocks to pages, holes
- * between blocks, and the blocks of slabs that are free.
+ * between blocks, and what of a slab is free.
  *
  * The limit is not checked here, but where a call can be refused (store_has_memory_for()).
  */
@@ -54,8 +54,9 @@ static inline size_t mem_account_round_to(size_t size, size_t step) {
 
 /* What a block of `size` bytes counts. */
 static inline size_t mem_account_cost(size_t size) {
-	return size <= SLAB_BLOCK_MAX ? mem_account_round_to(size, SLAB_STEP)
-				      : mem_account_round_to(size + MEMORY_HEADER, MEMORY_ROUND);
+	return size <= SLAB_SMALL_MAX || size <= SLAB_BLOCK_MAX
+		   ? slab_block_size(size)
+		   : mem_account_round_to(size + MEMORY_HEADER, MEMORY_ROUND);
 }
 
 /* The size, `size` or a little more, of the largest block that counts no more. */

@@ -24,7 +24,7 @@ struct service *service_new(const struct server_identity *identity,
 	*service = (struct service){
 	    .identity = *identity,
 	    .limits = *limits,
-	    .memory = {.limit = limits->memory_max},
+	    .memory = {.limit = limits->memory_max, .slabs.own.source = limits->memory},
 	};
 	if (recorder != NULL)
 		service->recorder = *recorder;
@@ -37,6 +37,7 @@ struct service *service_new(const struct server_identity *identity,
 no_sessions:
 	store_destroy(&service->store);
 no_store:
+	regions_destroy(&service->memory.slabs.own);
 	free(service);
 	return NULL;
 }
@@ -46,7 +47,12 @@ void service_free(struct service *service) {
 		return;
 	sessions_close(&service->sessions);
 	store_destroy(&service->store);
+	regions_destroy(&service->memory.slabs.own);
 	free(service);
+}
+
+uint64_t service_give_back(struct service *service, unsigned max, uint64_t now_ms) {
+	return regions_give_back(&service->memory.slabs.own, max, now_ms);
 }
 
 const struct server_identity *service_identity(const struct service *service) {

@@ -45,6 +45,7 @@ struct service_limits {
 			       mem_account.h counts them */
 	uint32_t sessions_max;
 	uint64_t lease_ms;
+	const struct region_source *memory; /* where it comes from; borrowed; NULL: malloc(3) */
 };
 
 /*
@@ -200,6 +201,12 @@ void service_set_change_sink(struct service *service, const struct change_sink *
  * Without room in the journal they stay, to be tried again a little later.
  */
 uint64_t service_end_ttls(struct service *service, unsigned max, uint64_t now_ms);
+
+/*
+ * Gives memory back that was not needed for a while: regions_give_back(), which says what `max` and
+ * the return value are.
+ */
+uint64_t service_give_back(struct service *service, unsigned max, uint64_t now_ms);
 
 /* The latest time that it has seen. */
 uint64_t service_time(const struct service *service);

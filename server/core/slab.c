@@ -6,35 +6,20 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum {
-	SLAB_SIZE =
-	    32 * 1024,	    /* bytes; the alignment of a slab, too: so a block leads to its slab */
-	MALLOC_HEADER = 16, /* bytes; left to malloc, so that slabs follow without a gap */
-	HEAD_SIZE = 64,	    /* bytes; a cache line, so that blocks of 64 bytes are lines */
-};
-
-/* Invariant: on the list of its class exactly while it has a free block. */
-struct slab {
-	struct slab *next;
-	struct slab *previous;
-	void *free;	/* blocks that were used; each begins with a pointer to the next */
-	uint32_t fresh; /* offset of the first block that was never used */
-	uint32_t used;	/* blocks */
-};
-
-_Static_assert(sizeof(struct slab) <= HEAD_SIZE, "the head has its place");
+/* Invariant: a slab is on the list of its class exactly while it has a free block. */
 
 static struct slab **list_for(struct slabs *slabs, size_t size) {
+	if (__builtin_expect(size - 1 < SLAB_SMALL_MAX, 1))
+		return &slabs->available[(size - 1) / SLAB_STEP];
 	assert(size > 0 && size <= SLAB_BLOCK_MAX);
-	return &slabs->available[(size - 1) / SLAB_STEP];
-}
-
-static size_t block_size_for(size_t size) {
-	return (size + SLAB_STEP - 1) / SLAB_STEP * SLAB_STEP;
+	/* 10 for the first doubling, of which 8 steps come before it. */
+	unsigned bits = (unsigned)(64 - __builtin_clzl(size - 1));
+	return &slabs->available[SLAB_SMALL_CLASSES + (bits - 10) * 8 + ((size - 1) >> (bits - 4)) -
+				 8];
 }
 
 static bool is_full(const struct slab *slab, size_t block_size) {
-	return slab->free == NULL && slab->fresh + block_size > SLAB_SIZE - MALLOC_HEADER;
+	return slab->free == NULL && (size_t)(slab->end - slab->fresh) < block_size;
 }
 
 static void link_first(struct slab **list, struct slab *slab) {
@@ -54,33 +39,34 @@ static void unlink_slab(struct slab **list, struct slab *slab) {
 		slab->next->previous = slab->previous;
 }
 
-static struct slab *make_slab(struct slab **list) {
-	void *block;
+static struct slab *add_slab(struct slabs *slabs, struct slab **list) {
+	struct slab *slab = regions_take_slab(slab_regions(slabs));
 
-	if (posix_memalign(&block, SLAB_SIZE, SLAB_SIZE - MALLOC_HEADER) != 0)
-		return NULL;
-	struct slab *slab = block;
-	*slab = (struct slab){.fresh = HEAD_SIZE};
-	link_first(list, slab);
+	if (slab != NULL)
+		link_first(list, slab);
 	return slab;
+}
+
+static void *alloc_aligned(size_t size) {
+	return size % SLAB_LINE == 0 ? aligned_alloc(SLAB_LINE, size) : malloc(size);
 }
 
 void *slab_alloc(struct slabs *slabs, size_t size) {
 	struct slab **list = list_for(slabs, size);
-	size_t block_size = block_size_for(size);
+	size_t block_size = slab_block_size(size);
 	struct slab *slab = *list;
 	void *block;
 
 	if (SLAB_IS_MALLOC)
-		return malloc(size);
-	if (slab == NULL && (slab = make_slab(list)) == NULL)
+		return alloc_aligned(size);
+	if (slab == NULL && (slab = add_slab(slabs, list)) == NULL)
 		return NULL;
 	block = slab->free;
 	if (block != NULL) {
 		slab->free = *(void **)block;
 	} else {
-		block = (char *)slab + slab->fresh;
-		slab->fresh += (uint32_t)block_size;
+		block = slab->fresh;
+		slab->fresh += block_size;
 	}
 	slab->used++;
 	if (is_full(slab, block_size))
@@ -89,14 +75,14 @@ void *slab_alloc(struct slabs *slabs, size_t size) {
 }
 
 void slab_free(struct slabs *slabs, void *block, size_t size) {
-	struct slab *slab = (struct slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_SIZE - 1));
 	struct slab **list = list_for(slabs, size);
 
 	if (SLAB_IS_MALLOC) {
 		free(block);
 		return;
 	}
-	bool was_full = is_full(slab, block_size_for(size));
+	struct slab *slab = regions_slab_of(block);
+	bool was_full = is_full(slab, slab_block_size(size));
 	assert(slab->used > 0);
 	*(void **)block = slab->free;
 	slab->free = block;
@@ -105,6 +91,6 @@ void slab_free(struct slabs *slabs, void *block, size_t size) {
 		link_first(list, slab);
 	if (slab->used == 0) {
 		unlink_slab(list, slab);
-		free(slab);
+		regions_return_slab(slab_regions(slabs), slab);
 	}
 }

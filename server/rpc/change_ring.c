@@ -156,6 +156,7 @@ struct change_ring *change_ring_new(struct service *service, uint32_t changes_ma
 	ring->service = service;
 	ring->sink = (struct change_sink){.context = ring, .changed = take_change};
 	ring->memory.limit = bytes_max(service);
+	ring->memory.slabs.shared = slab_regions(&service_memory(service)->slabs);
 	ring->slots_max = changes_max == 0 ? CHANGE_RING_SLOTS_USUAL : changes_max;
 	slots_max = ring->memory.limit / CHANGE_RING_SLOT_SHARE;
 	if (ring->slots_max > slots_max)

@@ -25,7 +25,10 @@ static bool has_key(const void *element, const void *wanted) {
 }
 
 bool wait_index_init(struct wait_index *index, struct service *service, uint64_t seed) {
-	*index = (struct wait_index){.service = service};
+	*index = (struct wait_index){
+	    .service = service,
+	    .memory.slabs.shared = slab_regions(&service_memory(service)->slabs),
+	};
 	return hash_table_init(&index->keys, &index->memory, hash_key, seed);
 }
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What clients, values and replies cost the server, measured in its process. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <kv/kv.h>
 
 #include "fixture.h"
 #include "suite.h"
@@ -215,4 +218,101 @@ TEST(a_thousand_appends_by_a_thousand_clients_cost_less_than_3_mb) {
 	ck_assert_uint_eq(outcome.value.size, 1000000);
 	outcome_free(&outcome);
 	check_growth(&fx, "1000 Appends of 1000 bytes, 1000 clients", before, 3000000);
+}
+
+/* --- Deletes -------------------------------------------------------------------------------- */
+
+enum {
+	KEYS = 300000,
+	KEYS_INSTRUMENTED = 3000,
+	CHANGES = 64,
+	GIVE_BACK_LOOKS = 400,	/* at what the server holds, until it has given all back ... */
+	GIVE_BACK_LOOK_MS = 20, /* ... each so long after the one before */
+};
+
+static unsigned key_count(void) {
+	return suite_is_instrumented() ? KEYS_INSTRUMENTED : KEYS;
+}
+
+/* Changes `count` keys, many in a call. */
+static void change_keys(struct kv_client *client, unsigned count, enum kv_change_kind kind,
+			struct kv_bytes value) {
+	struct kv_change changes[CHANGES];
+	char names[CHANGES][24];
+
+	for (unsigned next = 0; next < count;) {
+		struct kv_txn txn = {.changes = changes};
+
+		for (; txn.change_count < CHANGES && next < count; txn.change_count++) {
+			char *name = names[txn.change_count];
+			/* In no order: 7919 is a prime. */
+			unsigned number = next++ * 7919U % KEYS;
+			int size = snprintf(name, sizeof(names[0]), "key/%u", number);
+
+			changes[txn.change_count] = (struct kv_change){
+			    .kind = kind, .key = {name, (size_t)size}, .value = value};
+		}
+		ck_assert_int_eq(kv_txn(client, &txn), KV_OK);
+	}
+}
+
+/* How long it takes is the server's business: no test of time, but of what is left in the end. */
+static void await_memory(const struct server *server, uint64_t limit) {
+	uint64_t now = server_memory(server);
+
+	for (unsigned looks = 0; now > limit && looks < GIVE_BACK_LOOKS; looks++) {
+		(void)poll(NULL, 0, GIVE_BACK_LOOK_MS);
+		now = server_memory(server);
+	}
+	suite_figure("after the deletes: %.2f MiB", (double)now / MIB);
+	if (!suite_is_instrumented())
+		ck_assert_uint_le(now, limit);
+}
+
+/* With values of that size: what is held afterwards is little more than before. */
+static void fill_and_empty(size_t value_size, bool is_durable) {
+	struct fixture fixture;
+	struct kv_options options = {0};
+	struct kv_client *client;
+	char address[128];
+	char dir[64];
+	char *value = calloc(1, value_size);
+
+	ck_assert_ptr_nonnull(value);
+	if (is_durable) {
+		suite_directory(dir);
+		fixture_open(&fixture, "-d", dir, NULL);
+	} else {
+		fixture_open(&fixture, NULL);
+	}
+	server_address(&fixture.server, VIA_LOCAL, address);
+	options.server = address;
+	ck_assert_int_eq(kv_open(&options, &client), KV_OK);
+	/* Its connections have what such calls take. */
+	change_keys(client, CHANGES, KV_CHANGE_PUT, (struct kv_bytes){value, value_size});
+	change_keys(client, CHANGES, KV_CHANGE_DELETE, (struct kv_bytes){0});
+	uint64_t before = server_memory(&fixture.server);
+	suite_figure("empty: %.2f MiB", (double)before / MIB);
+	change_keys(client, key_count(), KV_CHANGE_PUT, (struct kv_bytes){value, value_size});
+	ck_assert_uint_gt(server_memory(&fixture.server),
+			  before + (uint64_t)key_count() * value_size);
+	change_keys(client, key_count(), KV_CHANGE_DELETE, (struct kv_bytes){0});
+	await_memory(&fixture.server, before + before / 10 * 3);
+	kv_close(client);
+	free(value);
+	fixture_close(&fixture);
+}
+
+CASE(deletes, .seconds = 300);
+
+TEST(memory_goes_back_after_deletes) {
+	fill_and_empty(100, false);
+}
+
+TEST(memory_goes_back_after_deletes_of_a_durable_store) {
+	fill_and_empty(100, true);
+}
+
+TEST(memory_of_values_of_one_kib_goes_back) {
+	fill_and_empty(KIB, false);
 }

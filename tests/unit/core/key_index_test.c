@@ -221,3 +221,15 @@ TEST(without_memory_a_reserve_fails_and_the_next_one_goes_on) {
 	ck_assert_uint_gt(refused, 0);
 	agrees();
 }
+
+TEST(an_index_that_was_large_takes_no_more_than_an_empty_one) {
+	size_t empty = memory.used;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		number(&elements[i], i * 7919U % MANY);
+		insert(&elements[i]);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		key_index_remove(&keys, &elements[i]);
+	ck_assert_uint_eq(memory.used, empty);
+}

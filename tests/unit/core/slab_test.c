@@ -27,6 +27,7 @@ static void start(void) {
 
 static void nothing_is_left(void) {
 	ck_assert(is_empty());
+	ck_assert_uint_eq(slabs.own.count, 0);
 }
 
 /* Fills it with what its number says, as check_block() will look for. */
@@ -35,6 +36,8 @@ static void make_block(size_t i, size_t size) {
 	blocks[i] = slab_alloc(&slabs, size);
 	ck_assert_ptr_nonnull(blocks[i]);
 	ck_assert_uint_eq((uintptr_t)blocks[i] % SLAB_STEP, 0);
+	if (size % SLAB_LINE == 0)
+		ck_assert_uint_eq((uintptr_t)blocks[i] % SLAB_LINE, 0);
 	memset(blocks[i], (int)(i % 251), size);
 }
 
@@ -73,14 +76,11 @@ TEST(blocks_are_freed_and_made_in_any_order) {
 			free_block(i);
 }
 
-/* A slab stands at a multiple of its size. */
 static size_t slabs_of(size_t count) {
-	enum { SLAB_SIZE = 32 * 1024 };
 	size_t slabs_seen = 1;
 
 	for (size_t i = 1; i < count; i++)
-		slabs_seen +=
-		    (uintptr_t)blocks[i] / SLAB_SIZE != (uintptr_t)blocks[i - 1] / SLAB_SIZE;
+		slabs_seen += regions_slab_of(blocks[i]) != regions_slab_of(blocks[i - 1]);
 	return slabs_seen;
 }
 
@@ -106,4 +106,31 @@ TEST(a_block_that_is_freed_is_the_next_one_made) {
 	ck_assert_ptr_ne(blocks[0], first);
 	for (size_t i = 0; i < 3; i++)
 		free_block(i);
+}
+
+TEST(a_block_takes_at_most_an_eighth_more_than_its_bytes) {
+	for (size_t size = 1; size <= SLAB_BLOCK_MAX; size++) {
+		size_t block_size = slab_block_size(size);
+
+		ck_assert_uint_ge(block_size, size);
+		ck_assert_uint_eq(slab_block_size(block_size), block_size);
+		ck_assert_uint_lt(block_size - size,
+				  size <= SLAB_SMALL_MAX ? SLAB_STEP : size / 8 + 1);
+	}
+	ck_assert_uint_eq(slab_block_size(SLAB_BLOCK_MAX), SLAB_BLOCK_MAX);
+}
+
+TEST(slabs_may_share_the_regions_of_others) {
+	struct slabs other = {.shared = slab_regions(&slabs)};
+	void *block;
+
+	make_block(0, 140);
+	block = slab_alloc(&other, 140);
+	ck_assert_ptr_nonnull(block);
+	if (!SLAB_IS_MALLOC) {
+		ck_assert_uint_eq(slabs.own.count, 1);
+		ck_assert_ptr_ne(regions_slab_of(block), regions_slab_of(blocks[0]));
+	}
+	slab_free(&other, block, 140);
+	free_block(0);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wrap: malloc */
+/* wrap: malloc slab_alloc */
 /*
  * CHANGES as the ring answers it: docs/PROTOCOL.md, "Changes"; and a copy that is kept by it beside
  * the store itself.
@@ -17,8 +17,19 @@ static unsigned malloc_fails_in; /* 0: never */
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
+void *__real_slab_alloc(struct slabs *slabs, size_t size);
+void *__wrap_slab_alloc(struct slabs *slabs, size_t size);
+
+static bool fails_now(void) {
+	return malloc_fails_in != 0 && --malloc_fails_in == 0;
+}
+
 void *__wrap_malloc(size_t size) {
-	return malloc_fails_in != 0 && --malloc_fails_in == 0 ? NULL : __real_malloc(size);
+	return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_slab_alloc(struct slabs *slabs, size_t size) {
+	return fails_now() ? NULL : __real_slab_alloc(slabs, size);
 }
 
 static void open_ring(uint32_t changes_max) {
@@ -382,7 +393,7 @@ TEST(an_answer_looks_at_so_many_slots_at_most) {
 
 TEST(without_memory_all_is_forgotten_rather_than_a_change_left_out) {
 	unsigned forgotten = 0;
-	char key[600 + 1] = ""; /* above what comes from slabs */
+	char key[600 + 1] = "";
 	char both[640];
 
 	memset(key, 'b', sizeof(key) - 1);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 
 #include "storage/huge_pages.h"
 #include "storage/journal_fixture.h"
@@ -502,4 +503,74 @@ TEST(what_a_published_snapshot_holds_is_forgotten) {
 TEST(when_it_is_unknown_what_the_disk_holds_after_a_snapshot_it_stops) {
 	snapshotter.news = SNAPSHOTTER_BROKEN;
 	ck_assert(!take_turn(0));
+}
+
+/* --- Memory that goes back ---------------------------------------------------------------------
+ */
+
+static unsigned given_back;
+
+static void *map_region(void *context, bool *is_whole) {
+	void *region;
+
+	(void)context;
+	*is_whole = false;
+	return posix_memalign(&region, REGION_SIZE, REGION_SIZE) == 0 ? region : NULL;
+}
+
+static void unmap_region(void *context, void *region) {
+	(void)context;
+	free(region);
+	given_back++;
+}
+
+static void discard(void *context, void *bytes, size_t size) {
+	(void)context;
+	(void)bytes;
+	(void)size;
+	given_back++;
+}
+
+static void refill(void *context, void *region) {
+	(void)context;
+	(void)region;
+}
+
+CASE(turn_alone);
+
+TEST(memory_goes_back_one_call_a_turn) {
+	enum { BLOCKS = 10 * REGION_SIZE / SLAB_BLOCK_MAX, TURNS_MAX = 1000 };
+	static void *blocks[BLOCKS];
+	const struct region_source source = {
+	    .map = map_region, .unmap = unmap_region, .discard = discard, .refill = refill};
+	const struct server_identity identity = {.epoch = EPOCH, .seed = 4711};
+	struct service_limits limits = *usual_limits();
+	unsigned turns = 0;
+
+	limits.memory = &source;
+	service = service_new(&identity, &limits, NULL);
+	ck_assert_ptr_nonnull(service);
+	open_turn(NULL, NULL);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		blocks[i] = mem_account_alloc(service_memory(service), SLAB_BLOCK_MAX);
+		ck_assert_ptr_nonnull(blocks[i]);
+	}
+	now_ms = REGIONS_PERIOD_MS;
+	turn_begin(turn, now_ms);
+	(void)turn_give_back(turn);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		mem_account_free(service_memory(service), blocks[i], SLAB_BLOCK_MAX);
+	given_back = 0;
+	for (uint64_t due_ms = 0; due_ms != UINT64_MAX && !SLAB_IS_MALLOC; turns++) {
+		unsigned before = given_back;
+
+		ck_assert_uint_lt(turns, TURNS_MAX);
+		turn_begin(turn, now_ms += due_ms);
+		due_ms = turn_give_back(turn);
+		ck_assert_uint_le(given_back - before, 1);
+	}
+	if (!SLAB_IS_MALLOC)
+		ck_assert_uint_ge(given_back, 10);
+	turn_free(turn);
+	service_free(service);
 }
