@@ -220,6 +220,7 @@ static enum next send_once(struct call *call, const struct binding *binding) {
 		    wait_plan_copy(call->backoff, call->slot.is_only ? 0 : call->wait_until_ms,
 				   &request->copy_wait_ms);
 	request->interrupted_ms = request->copy_wait_ms > 0 ? call->backoff->interrupted_ms : NULL;
+	request->limit_ms = request->copy_wait_ms > 0 ? 0 : backoff_deadline(call->backoff);
 	/*
 	 * The same call is sent under the new epoch, and from then on only replies to attempts of
 	 * that epoch count (PROTOCOL.md): those have another xid.

@@ -69,7 +69,8 @@ struct kv_options {
 	/*
 	 * Milliseconds for one attempt; 0 = 1000. Connecting takes at most this. Each attempt of a
 	 * call that got no answer in time doubles it for the next one, up to 32 times, so that a
-	 * slow answer is not asked for again and again.
+	 * slow answer is not asked for again and again. While bytes of a large call or answer move,
+	 * the attempt goes on.
 	 */
 	unsigned attempt_ms;
 

@@ -77,6 +77,9 @@ struct request {
 	/* The clerk's: once not 0, written by any thread, the attempt ends unanswered. NULL: none.
 	 */
 	const atomic_uint_fast64_t *interrupted_ms;
+	/* The clerk's: while bytes of the call or its reply move, the attempt goes on beyond its
+	   deadline, at most until then. 0: it does not. */
+	uint64_t limit_ms;
 	uint8_t nonce[NONCE_SIZE];
 	uint32_t slots;
 };

@@ -21,7 +21,6 @@
 
 enum {
 	CHUNK_SIZE = 65536, /* bytes received at once; at least the largest datagram */
-	SENT_AT_ONCE = 8,   /* messages in one system call */
 
 	/* How long a sender that is not the reader sleeps before it looks whether there is one. */
 	SENDER_NAP_MS = 50,
@@ -264,6 +263,8 @@ static void run_out_of_memory(struct conn *conn) {
 }
 
 static void receive_stream_bytes(struct conn *conn, const uint8_t *bytes, size_t size) {
+	struct pending_call *call;
+	struct kv_bytes begun;
 	struct kv_bytes whole;
 
 	do {
@@ -283,6 +284,11 @@ static void receive_stream_bytes(struct conn *conn, const uint8_t *bytes, size_t
 			break;
 		}
 	} while (size > 0 && !conn->is_broken);
+	/* The reply that is coming in gives its call more time. */
+	begun = (struct kv_bytes){.data = conn->record.data, .size = conn->record.size};
+	call = record_is_partial(&conn->record) ? find_call(conn, begun) : NULL;
+	if (call != NULL)
+		pending_call_extend(call, conn->received_ms);
 }
 
 static void receive_datagram(struct conn *conn, size_t size) {
@@ -342,9 +348,12 @@ static bool count_sent(struct conn *conn, size_t count, ssize_t went, int failur
 
 	for (size_t i = 0; i < count; i++) {
 		struct pending_call *next = call->next_unsent;
+		const size_t sent = call->sent;
 
 		call->is_being_sent = false;
 		bytes = pending_call_count_sent(call, bytes);
+		if (call->sent > sent && (sent > 0 || !pending_call_is_sent(call)))
+			pending_call_extend(call, clock_ms());
 		if (pending_call_is_sent(call))
 			conn->unsent = next;
 		release_if_served(conn, call);
@@ -362,41 +371,27 @@ static bool count_sent(struct conn *conn, size_t count, ssize_t went, int failur
 
 /* --- The socket ---------------------------------------------------------------------------- */
 
-/* As sendmsg(), but each part is a message; returns the bytes of those that were sent. */
-static ssize_t send_datagrams(int fd, struct iovec *parts, size_t count) {
-	struct mmsghdr messages[SENT_AT_ONCE] = {0};
-	ssize_t bytes = 0;
-	int went;
-
-	for (size_t i = 0; i < count; i++)
-		messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
-	went = sendmmsg(fd, messages, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT);
-	for (int i = 0; i < went; i++)
-		bytes += messages[i].msg_len;
-	return went < 0 ? went : bytes;
-}
-
 /*
  * Sends what is queued; what is queued meanwhile its own first call sends. Called with the mutex
  * held, which is released meanwhile: other threads need not wait for it, and can sleep at once.
  * Returns false if the socket buffer is full.
  */
 static bool send_unsent(struct conn *conn) {
-	struct iovec parts[SENT_AT_ONCE * CALL_PARTS];
+	struct iovec parts[SOCKET_SENT_MAX * CALL_PARTS];
 	struct msghdr header = {.msg_iov = parts};
 	struct pending_call *call = conn->unsent;
 	size_t count = 0;
 	ssize_t went;
 	int failure;
 
-	for (; call != NULL && count < SENT_AT_ONCE; count++) {
+	for (; call != NULL && count < SOCKET_SENT_MAX; count++) {
 		call->is_being_sent = true;
 		header.msg_iovlen += pending_call_unsent_parts(call, &parts[header.msg_iovlen]);
 		call = call->next_unsent;
 	}
 	unlock(conn);
 	went = conn->is_stream ? sendmsg(conn->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT)
-			       : send_datagrams(conn->fd, parts, count);
+			       : socket_send_datagrams(conn->fd, parts, count);
 	failure = errno;
 	lock(conn);
 	return count_sent(conn, count, went, failure);
@@ -507,7 +502,7 @@ static bool is_waiting(struct conn *conn, struct pending_call *me) {
 	await_own_message(conn, me);
 	if (conn->is_broken || (conn->is_cut && !pending_call_is_sent(me)) || is_complete(me))
 		return false;
-	return pending_call_left_ms(me) > 0;
+	return pending_call_left_ms(me) > 0 || pending_call_is_leaving(me, conn->fd);
 }
 
 /*
@@ -574,27 +569,27 @@ static enum attempt run_call(struct conn *conn, struct pending_call *me) {
 }
 
 /* The messages of a batch stand behind their record marks already. */
-static enum attempt call(struct conn *conn, struct kv_bytes sent, uint64_t deadline_ms,
-			 struct rpc_batch *batch, const atomic_uint_fast64_t *interrupted_ms,
-			 struct rpc_reply *came) {
+static enum attempt call(struct conn *conn, struct kv_bytes sent, const struct call_time *time,
+			 struct rpc_batch *batch, struct rpc_reply *came) {
 	enum attempt outcome;
 	struct pending_call me;
 
-	pending_call_init(&me, sent, conn->is_stream && batch == NULL, deadline_ms, came);
+	pending_call_init(&me, sent, conn->is_stream && batch == NULL, time, came);
 	me.batch = batch;
-	me.interrupted_ms = interrupted_ms;
 	outcome = run_call(conn, &me);
 	pending_call_destroy(&me);
 	*came = me.answer;
 	return outcome;
 }
 
-enum attempt conn_call(struct conn *conn, struct kv_bytes sent, uint64_t deadline_ms,
-		       const atomic_uint_fast64_t *interrupted_ms, struct rpc_reply *came) {
-	return call(conn, sent, deadline_ms, NULL, interrupted_ms, came);
+enum attempt conn_call(struct conn *conn, struct kv_bytes sent, const struct call_time *time,
+		       struct rpc_reply *came) {
+	return call(conn, sent, time, NULL, came);
 }
 
 enum attempt conn_call_batch(struct conn *conn, struct kv_bytes sent, uint64_t deadline_ms,
 			     struct rpc_batch *batch) {
-	return call(conn, sent, deadline_ms, batch, NULL, &(struct rpc_reply){.data = NULL});
+	const struct call_time time = {.deadline_ms = deadline_ms};
+
+	return call(conn, sent, &time, batch, &(struct rpc_reply){.data = NULL});
 }

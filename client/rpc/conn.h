@@ -35,6 +35,18 @@ struct rpc_reply {
 	size_t room;
 };
 
+/*
+ * How long a call may take: until `deadline_ms`. If `limit_ms` is later than that, then each time
+ * that bytes of the call or of its reply move gives it as long again, up to this limit: what is
+ * large and on its way must not begin anew. `interrupted_ms`, unless NULL: as soon as it is not 0
+ * and the call is sent, it ends as at the deadline.
+ */
+struct call_time {
+	uint64_t deadline_ms;
+	uint64_t limit_ms;
+	const atomic_uint_fast64_t *interrupted_ms;
+};
+
 /* Messages that are sent as one, and their replies, in any order. */
 struct rpc_batch {
 	uint32_t first_xid; /* the others follow it; no other call has one of them */
@@ -65,15 +77,13 @@ bool conn_received_since(const struct conn *conn, uint64_t since_ms);
 
 /*
  * Sends `sent` (min. 4 bytes; on a datagram socket max. CONN_DATAGRAM_MAX) and waits for the
- * message with the same xid until `deadline_ms`. No other call with this xid may be under way on
- * the connection. `interrupted_ms`, unless NULL: as soon as it is not 0 and the call is sent, it
- * ends as at the deadline.
+ * message with the same xid. No other call with this xid may be under way on the connection.
  *
  * ATTEMPT_ANSWERED: *came is the message. ATTEMPT_UNSENT, ATTEMPT_UNANSWERED: see transport.h;
  * last_error_set() was called. ATTEMPT_NOMEM: it was sent, and there is no memory for the reply.
  */
-enum attempt conn_call(struct conn *conn, struct kv_bytes sent, uint64_t deadline_ms,
-		       const atomic_uint_fast64_t *interrupted_ms, struct rpc_reply *came);
+enum attempt conn_call(struct conn *conn, struct kv_bytes sent, const struct call_time *time,
+		       struct rpc_reply *came);
 
 /*
  * The same for a batch, on a stream: `sent` is all its messages, each behind its record mark.

@@ -209,6 +209,19 @@ bool socket_let_receive_block(int fd, unsigned ms) {
 	       fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
 }
 
+ssize_t socket_send_datagrams(int fd, struct iovec *parts, size_t count) {
+	struct mmsghdr messages[SOCKET_SENT_MAX] = {0};
+	ssize_t bytes = 0;
+	int went;
+
+	for (size_t i = 0; i < count; i++)
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
+	went = sendmmsg(fd, messages, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT);
+	for (int i = 0; i < went; i++)
+		bytes += messages[i].msg_len;
+	return went < 0 ? went : bytes;
+}
+
 void endpoint_set_port(struct endpoint *endpoint, uint16_t port) {
 	if (endpoint->address.ss_family == AF_INET6)
 		((struct sockaddr_in6 *)&endpoint->address)->sin6_port = htons(port);

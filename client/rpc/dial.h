@@ -11,9 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 enum {
-	ENDPOINT_MAX = 16, /* endpoints of one host that are tried; the rest is left out */
+	SOCKET_SENT_MAX = 8, /* messages in one system call */
+	ENDPOINT_MAX = 16,   /* endpoints of one host that are tried; the rest is left out */
 
 	/* The Connection Attempt Delay of RFC 8305, section 8. */
 	DIAL_STAGGER_MS = 250,
@@ -51,6 +53,12 @@ void socket_close(int fd, ino_t inode);
  * Returns false if poll() is needed.
  */
 bool socket_let_receive_block(int fd, unsigned ms);
+
+/*
+ * As sendmsg() without blocking, but each of the parts, at most SOCKET_SENT_MAX, is a datagram.
+ * Returns the bytes of those that were sent.
+ */
+ssize_t socket_send_datagrams(int fd, struct iovec *parts, size_t count);
 
 /* The port of an IPv4 or IPv6 endpoint, in host order; 0 of any other. */
 void endpoint_set_port(struct endpoint *endpoint, uint16_t port);

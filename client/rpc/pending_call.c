@@ -4,15 +4,25 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+
+#include <linux/sockios.h>
 
 #include "clock.h"
 
+enum { LARGE_CALL = 65536 }; /* bytes; less leaves a socket at once */
+
 void pending_call_init(struct pending_call *me, struct kv_bytes body, bool is_stream,
-		       uint64_t deadline_ms, const struct rpc_reply *came) {
+		       const struct call_time *time, const struct rpc_reply *came) {
+	const uint64_t now_ms = clock_ms();
+
 	*me = (struct pending_call){
-	    .deadline_ms = deadline_ms,
-	    .now_ms = clock_ms(),
+	    .deadline_ms = time->deadline_ms,
+	    .span_ms = time->deadline_ms > now_ms ? time->deadline_ms - now_ms : 0,
+	    .limit_ms = time->limit_ms,
+	    .interrupted_ms = time->interrupted_ms,
+	    .now_ms = now_ms,
 	    .body = body,
 	    .mark_size = is_stream ? RECORD_MARK_SIZE : 0,
 	    .answer = *came,
@@ -28,13 +38,39 @@ void pending_call_destroy(struct pending_call *me) {
 }
 
 uint64_t pending_call_left_ms(const struct pending_call *me) {
-	const uint64_t left_ms = me->deadline_ms > me->now_ms ? me->deadline_ms - me->now_ms : 0;
+	const uint64_t deadline_ms = atomic_load_explicit(&me->deadline_ms, memory_order_relaxed);
+	const uint64_t left_ms = deadline_ms > me->now_ms ? deadline_ms - me->now_ms : 0;
 
 	if (me->interrupted_ms == NULL)
 		return left_ms;
 	if (pending_call_is_sent(me) && atomic_load(me->interrupted_ms) != 0)
 		return 0;
 	return left_ms < INTERRUPT_LOOK_MS ? left_ms : INTERRUPT_LOOK_MS;
+}
+
+void pending_call_extend(struct pending_call *call, uint64_t now_ms) {
+	uint64_t until_ms = now_ms + call->span_ms;
+
+	if (until_ms > call->limit_ms)
+		until_ms = call->limit_ms;
+	if (until_ms > atomic_load_explicit(&call->deadline_ms, memory_order_relaxed))
+		atomic_store_explicit(&call->deadline_ms, until_ms, memory_order_relaxed);
+}
+
+/*
+ * What the kernel has taken is not at the peer yet: of a large call as much as the socket's buffer
+ * holds, which takes a slow network longer than an attempt.
+ */
+bool pending_call_is_leaving(struct pending_call *me, int fd) {
+	int unacknowledged = 0;
+
+	if (me->limit_ms <= me->now_ms || me->body.size < LARGE_CALL ||
+	    ioctl(fd, SIOCOUTQ, &unacknowledged) != 0 || unacknowledged == 0 ||
+	    unacknowledged == me->unacknowledged)
+		return false;
+	me->unacknowledged = unacknowledged;
+	pending_call_extend(me, me->now_ms);
+	return pending_call_left_ms(me) > 0;
 }
 
 /* --- Replies ------------------------------------------------------------------------------- */
@@ -116,7 +152,7 @@ void pending_calls_wake(struct pending_call *woken) {
 }
 
 uint64_t pending_call_until_ms(const struct pending_call *me) {
-	return me->interrupted_ms == NULL ? me->deadline_ms : me->now_ms + pending_call_left_ms(me);
+	return me->now_ms + pending_call_left_ms(me);
 }
 
 bool pending_call_sleep(struct pending_call *me, uint64_t until_ms) {

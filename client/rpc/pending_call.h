@@ -4,8 +4,8 @@
 
 /*
  * pending_call.h - one call under way on a connection: what is still to be sent, the reply, and how
- * its thread sleeps until another thread wakes it. On the stack of that thread. It uses no socket
- * and takes no lock: the connection's mutex guards what is not marked as the thread's own.
+ * its thread sleeps until another thread wakes it. On the stack of that thread. It takes no
+ * lock: the connection's mutex guards what is not marked as the thread's own.
  */
 
 #include <semaphore.h>
@@ -32,10 +32,13 @@ struct pending_call {
 	struct rpc_batch *batch; /* NULL: one message with this xid */
 
 	/* The thread's own. */
-	uint64_t deadline_ms;
+	atomic_uint_fast64_t deadline_ms; /* moved by any thread, under the mutex */
+	uint64_t span_ms;		  /* from its start to its first deadline */
+	uint64_t limit_ms;
 	const atomic_uint_fast64_t *interrupted_ms; /* NULL, or: once not 0, it ends when sent */
 	uint64_t now_ms;			    /* read when it last waited */
 	bool may_have_input;
+	int unacknowledged; /* bytes in the socket, when that was looked at last */
 
 	struct pending_call *next_unsent; /* on the connection's queue, until all is sent */
 	uint8_t mark[RECORD_MARK_SIZE];
@@ -52,15 +55,24 @@ struct pending_call {
 	sem_t wakeup;
 };
 
-/* A call of `body` (min. its xid) until `deadline_ms`, with the buffer that `came` lends. */
+/* A call of `body` (min. its xid), with the buffer that `came` lends. */
 void pending_call_init(struct pending_call *me, struct kv_bytes body, bool is_stream,
-		       uint64_t deadline_ms, const struct rpc_reply *came);
+		       const struct call_time *time, const struct rpc_reply *came);
 void pending_call_destroy(struct pending_call *me);
 
 /* How long to wait for it now; 0: it ends. If it can be interrupted, INTERRUPT_LOOK_MS at most. */
 uint64_t pending_call_left_ms(const struct pending_call *me);
 
 bool pending_call_is_sent(const struct pending_call *call);
+
+/* Bytes of it, or of its reply, have moved now: see struct call_time. */
+void pending_call_extend(struct pending_call *call, uint64_t now_ms);
+
+/*
+ * Called when the time is up: whether it was extended, because bytes of a large call have left the
+ * socket `fd` since this was asked last.
+ */
+bool pending_call_is_leaving(struct pending_call *me, int fd);
 
 /*
  * Whether a message with this xid is for the call: its own, or one of its batch that did not come

@@ -192,7 +192,7 @@ static enum clnt_stat call_run(CLIENT *client, rpcproc_t procedure, xdrproc_t en
 	(void)timeout;
 	if (!encode_call(call, procedure, encode, arguments, &sent, &encoded))
 		return call->error.re_status;
-	switch (conn_call(call->conn, encoded, call->deadline_ms, call->interrupted_ms, &came)) {
+	switch (conn_call(call->conn, encoded, &call->time, &came)) {
 	case ATTEMPT_ANSWERED:
 		status = decode_reply(call, &came, decode, results);
 		break;
@@ -261,7 +261,7 @@ void rpc_call_init(struct rpc_call *call, struct conn *conn, uint32_t program, u
 	    .program = program,
 	    .version = version,
 	    .xid = xid,
-	    .deadline_ms = deadline_ms,
+	    .time.deadline_ms = deadline_ms,
 	    .outcome = ATTEMPT_UNSENT,
 	    .status = KV_OK,
 	};

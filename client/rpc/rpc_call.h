@@ -26,8 +26,7 @@ struct rpc_call {
 	uint32_t program;
 	uint32_t version;
 	uint32_t xid;
-	uint64_t deadline_ms;
-	const atomic_uint_fast64_t *interrupted_ms; /* as conn_call(); NULL at first */
+	struct call_time time; /* only the deadline is set at first */
 	struct rpc_err error;
 
 	/*

@@ -427,7 +427,8 @@ enum attempt stubs_call(struct conn *conn, const struct request *request, uint64
 
 	last_error_clear();
 	rpc_call_init(&call, conn, conn_program(conn), KV_V1, request->xid, deadline_ms);
-	call.interrupted_ms = request->interrupted_ms;
+	call.time.interrupted_ms = request->interrupted_ms;
+	call.time.limit_ms = request->limit_ms;
 	switch (request->kind) {
 	case REQUEST_PING:
 		ping(&call);

@@ -131,11 +131,11 @@ static void leave(struct conn *link, const struct pending_call *me) {
 	*at = me->next;
 }
 
-enum attempt conn_call(struct conn *link, struct kv_bytes sent, uint64_t deadline_ms,
-		       const atomic_uint_fast64_t *interrupted_ms, struct rpc_reply *came) {
+/* There are no interrupts here, and a message arrives as a whole. */
+enum attempt conn_call(struct conn *link, struct kv_bytes sent, const struct call_time *time,
+		       struct rpc_reply *came) {
 	struct pending_call me = {.next = link->waiters, .task = task_self()};
-
-	(void)interrupted_ms; /* there are no interrupts here */
+	const uint64_t deadline_ms = time->deadline_ms;
 
 	*came = (struct rpc_reply){.data = NULL};
 	if (link->is_broken || sim()->now_ms >= deadline_ms) {

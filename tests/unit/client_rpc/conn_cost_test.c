@@ -87,9 +87,11 @@ static struct rpc_reply place_for_answer(void *place, size_t room) {
 static void *exchange(void *message) {
 	static const uint8_t call[CALL_SIZE]; /* its xid is 0 */
 
-	ck_assert_int_eq(conn_call(conn_under_test, (struct kv_bytes){call, sizeof(call)},
-				   clock_ms() + LONG_MS, NULL, message),
-			 ATTEMPT_ANSWERED);
+	const struct call_time time = {.deadline_ms = clock_ms() + LONG_MS};
+
+	ck_assert_int_eq(
+	    conn_call(conn_under_test, (struct kv_bytes){call, sizeof(call)}, &time, message),
+	    ATTEMPT_ANSWERED);
 	return NULL;
 }
 

@@ -42,6 +42,7 @@ static enum attempt call_for_reply(struct conn *conn, size_t size) {
 	static uint32_t message[1 + LARGE / 4];
 	const uint32_t sent[] = {htonl(XID)};
 	const struct kv_bytes bytes = {sent, sizeof(sent)};
+	const struct call_time time = {.deadline_ms = clock_ms() + 60000};
 	struct rpc_reply reply = {0};
 	enum attempt outcome;
 
@@ -52,7 +53,7 @@ static enum attempt call_for_reply(struct conn *conn, size_t size) {
 	else
 		ck_assert_int_eq(send(peer, message + 1, size, 0), size);
 	has_none = true;
-	outcome = conn_call(conn, bytes, clock_ms() + 60000, NULL, &reply);
+	outcome = conn_call(conn, bytes, &time, &reply);
 	has_none = false;
 	if (outcome == ATTEMPT_ANSWERED)
 		free(reply.data);

@@ -25,6 +25,7 @@ void open_stream(void) {
 	ck_assert_int_eq(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
 	conn_under_test = conn_new(ends[0], true, "test", 7);
 	ck_assert_ptr_nonnull(conn_under_test);
+	link_fd = ends[0];
 	peer = ends[1];
 }
 
@@ -88,14 +89,14 @@ void *call_run(void *argument) {
 	last_error_clear();
 	call->outcome =
 	    conn_call(conn_under_test, (struct kv_bytes){.data = bytes, .size = call->size},
-		      call->deadline_ms, NULL, &call->came);
+		      &call->time, &call->came);
 	(void)snprintf(call->reason, sizeof(call->reason), "%s", last_error_text());
 	free(bytes);
 	return NULL;
 }
 
 struct call call_new(uint32_t xid, size_t size, unsigned timeout_ms) {
-	return (struct call){.xid = xid, .size = size, .deadline_ms = clock_ms() + timeout_ms};
+	return (struct call){.xid = xid, .size = size, .time.deadline_ms = clock_ms() + timeout_ms};
 }
 
 void call_start(struct call *call) {

@@ -22,7 +22,7 @@ enum {
 
 /* One of each in a test. */
 extern struct conn *conn_under_test;
-extern int link_fd; /* of an open_tcp(): the link's own, to look at */
+extern int link_fd; /* of a stream: the link's own, to look at */
 extern int peer;
 
 /* Fixtures. Over tcp, unlike a local socket, the first send after a hang-up succeeds. */
@@ -40,7 +40,7 @@ void hang_up(void);
 struct call {
 	uint32_t xid;
 	size_t size;
-	uint64_t deadline_ms;
+	struct call_time time;
 	enum attempt outcome;
 	struct rpc_reply came;
 	char reason[512];

@@ -166,7 +166,7 @@ TEST(a_silent_peer_costs_the_deadline_and_the_link_stays) {
 	(void)read_call();
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
-	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
+	ck_assert_uint_ge(clock_ms(), call.time.deadline_ms);
 	ck_assert_ptr_nonnull(strstr(call.reason, "test: no reply in "));
 	ck_assert(conn_is_usable(conn_under_test));
 }
@@ -179,7 +179,7 @@ TEST(a_wait_in_recv_ends_at_the_deadline) {
 	(void)read_call();
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
-	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
+	ck_assert_uint_ge(clock_ms(), call.time.deadline_ms);
 	ck_assert(conn_is_usable(conn_under_test));
 }
 
@@ -223,7 +223,7 @@ TEST(a_trickle_does_not_extend_the_deadline) {
 	call_start(&call);
 	call_finish(&call);
 	ck_assert_int_eq(call.outcome, ATTEMPT_UNANSWERED);
-	ck_assert_uint_ge(clock_ms(), call.deadline_ms);
+	ck_assert_uint_ge(clock_ms(), call.time.deadline_ms);
 	conn_unref(conn_under_test);
 	conn_under_test = NULL;
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);

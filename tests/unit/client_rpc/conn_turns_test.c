@@ -319,7 +319,7 @@ TEST(one_whose_time_is_up_while_another_sends_it_was_sent) {
 
 	give_second_the_third(calls);
 	await(&waits, 1); /* it has to stay */
-	ck_assert_uint_ge(clock_ms(), calls[2].deadline_ms);
+	ck_assert_uint_ge(clock_ms(), calls[2].time.deadline_ms);
 	open_gate();
 	call_finish(&calls[2]);
 	ck_assert_int_eq(calls[2].outcome, ATTEMPT_UNANSWERED);
@@ -407,7 +407,7 @@ TEST(a_sender_whose_time_is_up_leaves_a_reader_behind) {
 
 	give_second_the_third(calls);
 	answer(&calls[0], "zero");
-	pass_time_until(calls[1].deadline_ms);
+	pass_time_until(calls[1].time.deadline_ms);
 	open_gate();
 	call_finish(&calls[1]);
 	ck_assert_int_eq(calls[1].outcome, ATTEMPT_UNANSWERED);
