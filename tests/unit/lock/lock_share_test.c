@@ -102,6 +102,17 @@ TEST(a_writer_waits_until_the_last_share_is_released) {
 	give(writer);
 }
 
+TEST(a_writer_waits_for_shares_each_time) {
+	take(writer);
+	give(writer);
+	take(reader);
+	ck_assert_int_eq(kv_lock_try(writer), KV_BUSY);
+	ck_assert_uint_eq(kv_lock_token(writer), 0);
+	ck_assert_int_eq(kv_lock_acquire(writer, 300), KV_TIMEOUT);
+	give(reader);
+	take(writer);
+}
+
 /* So it cannot starve. */
 static void no_share_is_given(void) {
 	ck_assert_int_eq(kv_lock_try(another), KV_BUSY);
