@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PRINCIPAL_H
+#define PRINCIPAL_H
+
+/*
+ * principal.h - the identity of a caller, as its transport knows it. This is the one place that
+ * identity comes from: what a peer writes into a credential (AUTH_SYS) is never part of it.
+ *
+ * A principal is a text: "uid:1000" of a user of this machine, at a local socket; "any" of
+ * everything else (tcp, udp, and a user that the kernel cannot name here, which it shows as its
+ * overflow uid). Two callers are of the same principal if the texts are equal.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	PRINCIPAL_MAX = 255,			/* bytes */
+	PRINCIPAL_TEXT_MAX = PRINCIPAL_MAX + 1, /* with its NUL */
+	CALLER_TEXT_MAX = 512,			/* a caller as text, with its NUL */
+	CALLER_ADDRESS_SIZE = 16,
+};
+
+/* All zero: "any", of no known address. `groups` are borrowed from the transport. */
+struct caller {
+	bool is_known;	       /* it has an identity: the user `uid`, at a local socket */
+	bool is_administrator; /* ... who is root, or the user that runs this server */
+	bool has_address;      /* it came over tcp from `address`: IPv6, or IPv4 mapped into it */
+	uint32_t uid;
+	const uint32_t *groups;
+	unsigned group_count;
+	uint8_t address[CALLER_ADDRESS_SIZE];
+	/* Writes "uid:1000 (pid 4711)" or "any at 192.0.2.7:40112". NULL: its principal is all. */
+	const char *(*describe)(const struct caller *caller, char text[CALLER_TEXT_MAX]);
+};
+
+/* The principal of the caller. Returns `text`. */
+const char *principal_of(const struct caller *caller, char text[PRINCIPAL_TEXT_MAX]);
+
+/* For the log. Returns `text`. */
+const char *principal_describe(const struct caller *caller, char text[CALLER_TEXT_MAX]);
+
+/* Whether the caller is the superuser of this machine; NULL is not. */
+bool principal_is_root(const struct caller *caller);
+
+#endif
