@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "acl/acl.h"
+#include "acl_file.h"
 #include "log.h"
 #include "net/rpcbind.h"
 #include "options.h"
@@ -135,6 +137,7 @@ struct daemon {
 	struct journal *journal;
 	struct snapshotter *snapshotter;
 	struct service *service;
+	struct acl *acl; /* NULL: every client may everything */
 };
 
 static bool make_service(struct daemon *daemon, const struct options *options) {
@@ -180,6 +183,11 @@ static bool server_init(struct daemon *daemon, const struct options *options) {
 	huge_pages_init(&daemon->heap, options->data != NULL ? 0 : HEAP_LEFT_SMALL);
 	region_map_init(&daemon->regions, options->data != NULL ? 0 : HEAP_LEFT_SMALL);
 	daemon->memory = region_map_source(&daemon->regions);
+	if (options->acl != NULL) {
+		daemon->acl = acl_file_read(options->acl, "--acl ");
+		if (daemon->acl == NULL)
+			return false;
+	}
 	if (options->data != NULL) {
 		if (!recovery_open(&daemon->recovery, options->data))
 			return false;
@@ -196,6 +204,7 @@ static void server_destroy(struct daemon *daemon) {
 		(void)journal_stop(daemon->journal);
 	journal_free(daemon->journal);
 	service_free(daemon->service);
+	acl_free(daemon->acl);
 	huge_pages_destroy(&daemon->heap);
 	recovery_close(&daemon->recovery);
 }
@@ -270,20 +279,20 @@ static bool is_loopback(const struct listener *listener) {
 }
 
 /*
- * Because kvd has no access control, an address that other machines reach is the operator's
- * explicit decision. Returns false, logged, without it.
+ * Without access rules an address that other machines reach is the operator's explicit decision.
+ * Returns false, logged, without it.
  */
 static bool check_access(const struct options *options, const struct listeners *listeners) {
 	for (unsigned i = 0; i < listeners->count; i++) {
 		char text[ADDRESS_TEXT_MAX];
 
-		if (is_loopback(&listeners->list[i]))
+		if (options->acl != NULL || is_loopback(&listeners->list[i]))
 			continue;
 		address_format(&listeners->list[i].address, text);
 		if (!options->is_open) {
 			log_error("other machines can reach %s, and every client may read and "
-				  "write everything: listen at 127.0.0.1, [::1] or local:PATH, or "
-				  "allow it with --open",
+				  "write everything: give rules with --acl FILE, listen at "
+				  "127.0.0.1, [::1] or local:PATH, or allow it with --open",
 				  text);
 			return false;
 		}
@@ -347,6 +356,8 @@ static bool serve(const struct options *options, struct daemon *daemon,
 	    .heap = &daemon->heap,
 	    .replayed = daemon->recovery.replayed,
 	    .changes_max = options->changes_max,
+	    .acl_path = options->acl,
+	    .acl = &daemon->acl,
 	    .time_ms = daemon->recovery.time_ms,
 	    .waiting_max = options->waiting_max,
 	    .streams = {.connections_max = connections_allowed(options->connections_max, listeners),
@@ -374,27 +385,31 @@ static bool serve(const struct options *options, struct daemon *daemon,
 	return served;
 }
 
-static bool run(const struct options *options) {
+/* Returns the exit code. */
+static int run(const struct options *options) {
 	struct listeners listeners = {.count = 0};
 	struct daemon daemon;
-	bool served = false;
+	int code = EXIT_CANNOT_SERVE;
 
 	bound = &listeners;
 	if (server_init(&daemon, options) &&
 	    (options->address_count > 0
 		 ? listeners_open(&listeners, options->addresses, options->address_count)
 		 : listeners_open_default(&listeners))) {
-		if (check_access(options, &listeners) &&
-		    (daemon.journal == NULL || recovery_run(&daemon.recovery, daemon.service))) {
+		if (!check_access(options, &listeners)) {
+			code = EXIT_USAGE;
+		} else if (daemon.journal == NULL ||
+			   recovery_run(&daemon.recovery, daemon.service)) {
 			block_signals();
-			served = (daemon.journal == NULL || start_journal(&daemon)) &&
-				 serve(options, &daemon, &listeners);
+			if ((daemon.journal == NULL || start_journal(&daemon)) &&
+			    serve(options, &daemon, &listeners))
+				code = EXIT_SUCCESS;
 		}
 		listeners_close(&listeners);
 	}
 	bound = NULL;
 	server_destroy(&daemon);
-	return served;
+	return code;
 }
 
 /* A backup is a file, a store a directory. */
@@ -409,7 +424,9 @@ static bool check(const char *path) {
 static bool run_once(const struct options *options, int *code) {
 	bool done;
 
-	if (options->check != NULL)
+	if (options->who != NULL)
+		done = acl_file_explain(options->acl, options->who, options->key);
+	else if (options->check != NULL)
 		done = check(options->check);
 	else if (options->restore != NULL)
 		done = restore_backup(options->data, options->restore);
@@ -448,5 +465,5 @@ int main(int argc, char **argv) {
 	set_inherited_state();
 	if (options.data != NULL)
 		report_file_limit();
-	return run(&options) ? EXIT_SUCCESS : EXIT_CANNOT_SERVE;
+	return run(&options);
 }

@@ -26,6 +26,9 @@ enum {
 	OPTION_LEASE,
 	OPTION_CHECK,
 	OPTION_OPEN,
+	OPTION_ACL,
+	OPTION_WHO,
+	OPTION_KEY,
 	OPTION_RESTORE,
 	OPTION_RESTORED,
 	OPTION_MOVED,
@@ -56,7 +59,10 @@ static const struct option long_options[] = {
     {"restored", no_argument, NULL, OPTION_RESTORED},
     {"moved", no_argument, NULL, OPTION_MOVED},
     {"listen", required_argument, NULL, 'l'},
+    {"acl", required_argument, NULL, OPTION_ACL},
     {"open", no_argument, NULL, OPTION_OPEN},
+    {"who", required_argument, NULL, OPTION_WHO},
+    {"key", required_argument, NULL, OPTION_KEY},
     {"no-rpcbind", no_argument, NULL, 'n'},
     {"program", required_argument, NULL, 'P'},
     {"verbose", no_argument, NULL, 'v'},
@@ -79,6 +85,7 @@ static const char usage[] =
     "usage: kvd [-d DIR] [-l ADDRESS]... [-n] [-P PROGRAM] [-v]... [OPTION]...\n"
     "       kvd --check DIR|FILE\n"
     "       kvd -d DIR --restore FILE | --restored | --moved\n"
+    "       kvd --acl FILE --who WHO --key KEY\n"
     "Serves a key/value store over ONC RPC.\n"
     "\n"
     "  -d, --data DIR          keep everything in DIR: a write is durable before its reply; "
@@ -91,8 +98,13 @@ static const char usage[] =
     "exit\n"
     "  -l, --listen ADDRESS    tcp:HOST[:PORT], udp:HOST[:PORT] or local:PATH; may be repeated\n"
     "                          (default: tcp and udp on 127.0.0.1 and ::1, and a local socket)\n"
-    "      --open              allow addresses that other machines reach: every client that does\n"
-    "                          may read and write everything\n"
+    "      --acl FILE          allow each client what FILE says (kvd.acl(5)); SIGHUP reads it "
+    "again\n"
+    "      --who WHO           with --acl and --key: print what uid:USER, host:ADDRESS or any may "
+    "do\n"
+    "      --key KEY           with this key, and the line that says so, and exit\n"
+    "      --open              allow addresses that other machines reach without --acl: every\n"
+    "                          client may read and write everything\n"
     "  -n, --no-rpcbind        do not register with rpcbind\n"
     "  -P, --program N         another RPC program number (default 0x20004b56)\n"
     "  -v, --verbose           log a line for each connection; -vv: for each call\n"
@@ -220,6 +232,15 @@ static bool read_other(int option, const char *text, struct options *options) {
 	case OPTION_OPEN:
 		options->is_open = true;
 		return true;
+	case OPTION_ACL:
+		options->acl = text;
+		return true;
+	case OPTION_WHO:
+		options->who = text;
+		return true;
+	case OPTION_KEY:
+		options->key = text;
+		return true;
 	case OPTION_RESTORE:
 		options->restore = text;
 		return true;
@@ -254,6 +275,16 @@ static bool check_restore(const struct options *options) {
 	return false;
 }
 
+/* --who and --key ask one question. Returns false, logged, if a part of it is missing. */
+static bool check_question(const struct options *options) {
+	if ((options->who == NULL && options->key == NULL) ||
+	    (options->acl != NULL && options->who != NULL && options->key != NULL))
+		return true;
+	log_error("--who and --key need each other and --acl FILE: kvd --acl FILE --who uid:USER "
+		  "--key KEY");
+	return false;
+}
+
 enum options_result options_read(int argc, char **argv, struct options *options) {
 	int option;
 
@@ -284,5 +315,5 @@ enum options_result options_read(int argc, char **argv, struct options *options)
 		    argv[optind]);
 		return OPTIONS_ERROR;
 	}
-	return check_restore(options) ? OPTIONS_RUN : OPTIONS_ERROR;
+	return check_restore(options) && check_question(options) ? OPTIONS_RUN : OPTIONS_ERROR;
 }

@@ -20,7 +20,10 @@ struct options {
 	bool is_restored;    /* --restored */
 	bool is_moved;	     /* --moved */
 	bool use_rpcbind;
-	bool is_open; /* --open: addresses that other machines reach are allowed */
+	const char *acl; /* --acl; NULL: every client may everything */
+	const char *who; /* --who; NULL: serve, else with: */
+	const char *key; /* --key */
+	bool is_open;	 /* --open: addresses that other machines reach are allowed */
 	uint32_t program;
 	int verbosity;
 	uint32_t value_max;		  /* bytes */

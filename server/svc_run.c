@@ -9,6 +9,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "acl/acl.h"
+#include "acl_file.h"
 #include "clock.h"
 #include "commit_policy.h"
 #include "core/stats.h"
@@ -36,6 +38,8 @@ struct server {
 	struct turn_clock clock;
 	bool is_stopping;
 	uint64_t start_ms;
+	const char *acl_path;
+	struct acl **acl;
 	const struct service *service;
 	struct full_log memory_full;
 	struct full_log sessions_full;
@@ -56,6 +60,19 @@ static void add_stats(void *context, struct stats *stats) {
 	turn_add_stats(server->turn, stats);
 }
 
+/* All of the new rules hold from now on, or all of the old ones. */
+static void read_acl_again(struct server *server) {
+	struct acl *before = *server->acl;
+	struct acl *acl = acl_file_read(server->acl_path, "the rules of --acl stay as they were: ");
+
+	if (acl == NULL)
+		return;
+	*server->acl = acl;
+	dispatch_set_acl(turn_dispatch(server->turn), acl);
+	acl_free(before);
+	log_info("--acl %s was read again: %u rules", server->acl_path, acl_rule_count(acl));
+}
+
 static void signals_ready(struct event_handler *handler, uint32_t events) {
 	struct server *server =
 	    (struct server *)(void *)((char *)handler - offsetof(struct server, signals));
@@ -66,6 +83,10 @@ static void signals_ready(struct event_handler *handler, uint32_t events) {
 		return;
 	if (info.ssi_signo == SIGUSR1) {
 		(void)turn_request_snapshot(server->turn);
+		return;
+	}
+	if (info.ssi_signo == SIGHUP && server->acl_path != NULL) {
+		read_acl_again(server);
 		return;
 	}
 	if (info.ssi_signo == SIGHUP) {
@@ -170,6 +191,10 @@ struct server *server_new(struct service *service, struct listeners *listeners,
 	server->signals.fd = -1;
 	server->epoll = epoll_create1(EPOLL_CLOEXEC);
 	server->turn = make_turn(server, service, options);
+	server->acl_path = options->acl_path;
+	server->acl = options->acl;
+	if (server->turn != NULL && options->acl_path != NULL)
+		dispatch_set_acl(turn_dispatch(server->turn), *options->acl);
 	if (server->turn != NULL)
 		server->streams = streams_new(server->epoll, &options->streams,
 					      turn_dispatch(server->turn), service);

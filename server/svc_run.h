@@ -19,6 +19,7 @@
 #include "storage/journal.h"
 #include "storage/snapshotter.h"
 
+struct acl;
 struct server;
 
 struct server_options {
@@ -30,6 +31,8 @@ struct server_options {
 	uint64_t replayed;	 /* as in turn.h */
 	uint32_t changes_max;	 /* likewise */
 	unsigned waiting_max;	 /* as in turn.h */
+	const char *acl_path;	 /* of the rules, for SIGHUP; NULL: there are none */
+	struct acl **acl;	 /* the rules, which SIGHUP replaces; borrowed */
 	uint64_t time_ms;	 /* logged last: the server's time goes on from there */
 	struct stream_limits streams;
 };

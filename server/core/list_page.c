@@ -15,12 +15,29 @@ struct collector {
 	size_t reply_left; /* bytes */
 	size_t size;	   /* of the page, in bytes */
 	bool more;
+	const struct key_filter *filter; /* NULL: every key */
+	struct key_range range;		 /* of the filter, that the last key was in or before */
+	bool seeks; /* the next key that may be shown is not before range.from */
 };
+
+/* Looks for the range of a key that is behind the one before. Returns whether the key is in it. */
+static bool is_shown(struct collector *collector, struct kv_bytes key) {
+	if (collector->range.end.size == 0 || key_index_compare(key, collector->range.end) < 0)
+		return true;
+	collector->seeks =
+	    collector->filter->next_range(collector->filter->context, key, &collector->range);
+	if (!collector->seeks || key_index_compare(key, collector->range.from) < 0)
+		return false;
+	collector->seeks = false;
+	return true;
+}
 
 static bool collect(void *context, struct entry *entry) {
 	struct collector *collector = context;
 	size_t cost = LIST_KEY_COST + entry_key(entry).size;
 
+	if (collector->filter != NULL && !is_shown(collector, entry_key(entry)))
+		return false;
 	if (collector->count == collector->limit || cost > collector->reply_left) {
 		collector->more = true;
 		return false;
@@ -29,6 +46,30 @@ static bool collect(void *context, struct entry *entry) {
 	collector->reply_left -= cost;
 	collector->size += HEAD_SIZE + entry_key(entry).size;
 	return true;
+}
+
+/* Collects the page: the keys of one range of the filter after the other. */
+static void collect_page(const struct store *store, const struct list_request *request,
+			 struct collector *collector) {
+	const struct key_filter *filter = request->filter;
+	struct kv_bytes from = request->after;
+	bool is_after = request->after.size > 0;
+
+	if (filter != NULL) {
+		if (key_index_compare(from, request->prefix) < 0)
+			from = request->prefix;
+		if (!filter->next_range(filter->context, from, &collector->range))
+			return;
+		is_after =
+		    is_after && key_index_compare(request->after, collector->range.from) == 0;
+		from = collector->range.from;
+	}
+	do {
+		collector->seeks = false;
+		(void)store_list(store, request->prefix, from, is_after, collect, collector);
+		from = collector->range.from;
+		is_after = false;
+	} while (collector->seeks);
 }
 
 /* The end of a ttl may be due, and not recorded yet: then 1 ms is left. */
@@ -45,9 +86,10 @@ enum kv_status list_page_make(const struct store *store, const struct list_reque
 	struct collector collector = {
 	    .limit = request->limit - 1 < LIST_PAGE_MAX ? request->limit : LIST_PAGE_MAX,
 	    .reply_left = request->reply_max,
+	    .filter = request->filter,
 	};
 
-	(void)store_list(store, request->prefix, request->after, collect, &collector);
+	collect_page(store, request, &collector);
 	*more = collector.more;
 	*page = (struct view){0};
 	if (collector.count == 0)

@@ -22,11 +22,30 @@ struct list_key {
 	uint32_t size;	      /* bytes of its value */
 };
 
+/* Keys from `from` on, and before `end` if it has any bytes. */
+struct key_range {
+	struct kv_bytes from;
+	struct kv_bytes end;
+};
+
+/* The keys that a request may show: all others are as if they were not there. */
+struct key_filter {
+	void *context;
+	/*
+	 * Fills in the first range of them at or behind `from`, at most KEY_MAX bytes; valid until
+	 * the next call. False: there are none.
+	 */
+	bool (*next_range)(void *context, struct kv_bytes from, struct key_range *range);
+	/* Whether this key is one of them. */
+	bool (*shows)(void *context, struct kv_bytes key);
+};
+
 struct list_request {
-	struct kv_bytes prefix; /* may be empty: every key */
-	struct kv_bytes after;	/* keys behind this one only; empty: from the first */
-	uint32_t limit;		/* keys; 0, or more than LIST_PAGE_MAX: LIST_PAGE_MAX */
-	uint32_t reply_max;	/* bytes that a reply can carry */
+	const struct key_filter *filter; /* NULL: every key */
+	struct kv_bytes prefix;		 /* may be empty: every key */
+	struct kv_bytes after;		 /* keys behind this one only; empty: from the first */
+	uint32_t limit;			 /* keys; 0, or more than LIST_PAGE_MAX: LIST_PAGE_MAX */
+	uint32_t reply_max;		 /* bytes that a reply can carry */
 };
 
 /*

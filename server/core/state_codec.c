@@ -246,8 +246,8 @@ enum state_result state_save(const struct store *store, const struct sessions *s
 		return STATE_NO_MEMORY;
 	bool is_whole = put_count(&saver, now_ms) && put_count(&saver, store->floor) &&
 			put_count(&saver, store->entries.count) &&
-			store_list(store, every, every, put_entry, &saver) && put_kept(&saver) &&
-			put_count(&saver, sessions->by_id.count) &&
+			store_list(store, every, every, false, put_entry, &saver) &&
+			put_kept(&saver) && put_count(&saver, sessions->by_id.count) &&
 			each_session(&saver, put_session);
 	free(saver.seen);
 	return is_whole ? STATE_DONE : STATE_INVALID;

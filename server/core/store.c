@@ -347,13 +347,13 @@ static bool visit_listed(void *context, void *element) {
 	return !listing->is_stopped;
 }
 
-bool store_list(const struct store *store, struct kv_bytes prefix, struct kv_bytes after,
-		store_visit *visit, void *context) {
+bool store_list(const struct store *store, struct kv_bytes prefix, struct kv_bytes from,
+		bool is_after, store_visit *visit, void *context) {
 	struct listing listing = {.prefix = prefix, .visit = visit, .context = context};
-	bool is_after = after.size > 0 && key_index_compare(after, prefix) >= 0;
+	bool is_behind = key_index_compare(from, prefix) >= 0;
 
-	(void)key_index_foreach(&store->order, is_after ? after : prefix, is_after, visit_listed,
-				&listing);
+	(void)key_index_foreach(&store->order, is_behind ? from : prefix, is_behind && is_after,
+				visit_listed, &listing);
 	return !listing.is_stopped;
 }
 

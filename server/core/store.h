@@ -158,12 +158,13 @@ uint64_t store_position(const struct entry *entry, uint64_t last);
 uint64_t store_ended(const struct store *store, struct kv_bytes key);
 
 /*
- * Shows the entries whose key begins with `prefix`, in the order of their keys, those behind
- * `after` only, if that is not empty, until `visit` returns false. Returns false if it did.
+ * Shows the entries whose key begins with `prefix`, in the order of their keys, those at or
+ * behind `from` only (behind it, if `is_after`), until `visit` returns false. Returns false if it
+ * did.
  */
 typedef bool store_visit(void *context, struct entry *entry);
-bool store_list(const struct store *store, struct kv_bytes prefix, struct kv_bytes after,
-		store_visit *visit, void *context);
+bool store_list(const struct store *store, struct kv_bytes prefix, struct kv_bytes from,
+		bool is_after, store_visit *visit, void *context);
 
 /*
  * Adds an entry as it was when it was saved: it counts as durable. The key must not be there yet.

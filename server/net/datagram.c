@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -41,6 +43,8 @@ struct datagrams {
 	uint64_t malformed; /* no RPC call */
 	uint64_t unsent;    /* replies that the kernel did not take */
 	struct log_limit malformed_lines;
+	struct caller caller;	 /* of each call: "any" */
+	const struct call *call; /* that runs */
 	_Alignas(8) char in[WIRE_DATAGRAM_MAX + 1];
 	_Alignas(8) char out[WIRE_DATAGRAM_MAX + 1];
 };
@@ -140,6 +144,18 @@ static const char *peer_of(const struct call *call, char text[PEER_TEXT_MAX]) {
 	return peer_name_format(&name, text);
 }
 
+/* "any at 192.0.2.7:40112 over udp". */
+static const char *describe(const struct caller *caller, char text[CALLER_TEXT_MAX]) {
+	const struct datagrams *datagrams =
+	    (const struct datagrams *)(const void *)((const char *)caller -
+						     offsetof(struct datagrams, caller));
+	char principal[PRINCIPAL_TEXT_MAX], peer[PEER_TEXT_MAX];
+
+	(void)snprintf(text, CALLER_TEXT_MAX, "%s at %s over udp", principal_of(caller, principal),
+		       peer_of(datagrams->call, peer));
+	return text;
+}
+
 static bool_t datagram_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 	struct call *call = xprt->xp_p1;
 	struct datagrams *datagrams = call->datagrams;
@@ -186,6 +202,8 @@ static bool receive(struct datagrams *datagrams, struct call *call) {
 	datagrams->received++;
 	call->peer_size = message.msg_namelen;
 	call->reply_max = largest_reply(call, (size_t)size) - WIRE_REPLY_OVERHEAD;
+	call->caller = &datagrams->caller;
+	datagrams->call = call;
 	set_local(call, &message);
 	if (!dispatch_record(datagrams->dispatch, call,
 			     (struct kv_bytes){datagrams->in, (size_t)size})) {
@@ -250,6 +268,7 @@ struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *
 	datagrams->epoll = epoll;
 	datagrams->family = family;
 	datagrams->dispatch = dispatch;
+	datagrams->caller.describe = describe;
 	event.data.ptr = &datagrams->handler;
 	if (setsockopt(fd, level, option, &on, sizeof(on)) != 0 ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0) {

@@ -205,8 +205,7 @@ static void run_record(struct stream *stream, struct kv_bytes record, bool is_he
 	call->xprt.xp_fd = stream->handler.fd;
 	call->reply_max = UINT32_MAX;
 	call->is_head_only = is_head;
-	call->is_administrator = stream->is_administrator;
-	call->is_root = stream->name.kind == ADDRESS_LOCAL && stream->name.uid == 0;
+	call->caller = &stream->caller;
 	if (!dispatch_record(streams->dispatch, call, record)) {
 		stream->pending--;
 		dispatch_call_free(streams->dispatch, call);

@@ -7,6 +7,7 @@
 #include "core/service.h"
 #include "log_limit.h"
 #include "net/event_handler.h"
+#include "net/identity.h"
 #include "net/peer.h"
 #include "net/recv_batch.h"
 #include "net/send_queue.h"
@@ -51,7 +52,7 @@ struct stream {
 	struct stream *previous;
 	struct peer_member member;
 	struct peer_name name;
-	bool is_administrator; /* the peer is root, or the user that runs this server */
+	struct caller caller; /* of its calls */
 };
 
 struct streams {
@@ -77,6 +78,7 @@ struct streams {
 	bool has_unread; /* this turn left bytes that were there: see streams_took_all() */
 	uint64_t now_ms;
 	struct log_limit drops;
+	struct overflow_ids overflow;
 	struct recv_batch recv_batch; /* empty between turns */
 };
 

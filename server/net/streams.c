@@ -5,6 +5,7 @@
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -32,6 +33,7 @@ struct streams *streams_new(int epoll, const struct stream_limits *limits,
 	streams->dispatch = dispatch;
 	streams->service = service;
 	streams->memory = service_memory(service);
+	streams->overflow = identity_overflow_ids();
 	return streams;
 }
 
@@ -47,6 +49,7 @@ static void free_closed(struct streams *streams) {
 			continue;
 		}
 		*link = stream->closed_next;
+		identity_free(&stream->caller);
 		free(stream);
 	}
 }
@@ -182,6 +185,19 @@ static bool is_accepted(struct streams *streams, const struct peer_name *name) {
 	return make_room(streams, name);
 }
 
+/* "uid:1000 (uid 1000 pid 4711)", "any at 192.0.2.7:40112". */
+static const char *describe(const struct caller *caller, char text[CALLER_TEXT_MAX]) {
+	const struct stream *stream =
+	    (const struct stream *)(const void *)((const char *)caller -
+						  offsetof(struct stream, caller));
+	bool is_local = stream->name.kind == ADDRESS_LOCAL;
+	char principal[PRINCIPAL_TEXT_MAX], peer[PEER_TEXT_MAX];
+
+	(void)snprintf(text, CALLER_TEXT_MAX, is_local ? "%s (%s)" : "%s at %s",
+		       principal_of(caller, principal), peer_name_format(&stream->name, peer));
+	return text;
+}
+
 static struct stream *stream_new(struct streams *streams, int fd, const struct peer_name *name) {
 	struct stream *stream = calloc(1, sizeof(*stream));
 	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP};
@@ -192,14 +208,17 @@ static struct stream *stream_new(struct streams *streams, int fd, const struct p
 	stream->streams = streams;
 	stream->name = *name;
 	stream->events = EPOLLIN | EPOLLRDHUP;
-	stream->is_administrator = is_administrator(name);
 	stream->active_ms = streams->now_ms;
 	event.data.ptr = &stream->handler;
+	stream->caller = identity_of(fd, name, &streams->overflow);
+	stream->caller.is_administrator = stream->caller.is_known && is_administrator(name);
+	stream->caller.describe = describe;
 	if (peers_join(&streams->peers, &stream->member, name)) {
 		if (epoll_ctl(streams->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
 			return stream;
 		peers_leave(&streams->peers, &stream->member);
 	}
+	identity_free(&stream->caller);
 	free(stream);
 	return NULL;
 }
@@ -365,6 +384,7 @@ void streams_free(struct streams *streams) {
 		struct stream *stream = streams->closed;
 
 		streams->closed = stream->closed_next;
+		identity_free(&stream->caller);
 		free(stream);
 	}
 	free(streams);

@@ -15,6 +15,7 @@
 #include <rpc/rpc.h>
 #include <rpc/svc_mt.h>
 
+#include "acl/principal.h"
 #include "core/operation.h"
 
 struct call;
@@ -51,10 +52,9 @@ struct call {
 
 	/* From here on all is zero when a call begins. */
 	uint32_t xid;
-	uint32_t reply_max;    /* bytes of value that a reply can carry here */
-	bool is_head_only;     /* the end of the record found no memory */
-	bool is_root;	       /* the peer is the superuser of this machine, as the kernel says */
-	bool is_administrator; /* ... or the user that runs this server */
+	uint32_t reply_max;	     /* bytes of value that a reply can carry here */
+	bool is_head_only;	     /* the end of the record found no memory */
+	const struct caller *caller; /* the transport's; NULL: "any" */
 	struct reply reply;
 	const struct procedure *procedure;
 	struct owned_block *block; /* that the record lies in, while it is there; NULL: borrowed */

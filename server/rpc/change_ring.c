@@ -230,20 +230,28 @@ static uint64_t seek(const struct change_ring *ring, uint64_t position) {
 	return low;
 }
 
-static bool is_wanted(const struct key_change *change, struct kv_bytes prefix) {
+static bool is_shown(const struct key_filter *filter, const struct key_change *change) {
+	return change != NULL && (filter == NULL || filter->shows(filter->context, key_of(change)));
+}
+
+static bool is_wanted(const struct key_change *change, const struct changes_request *request) {
+	const struct kv_bytes prefix = request->prefix;
+
 	return change != NULL && change->key_size >= prefix.size &&
-	       (prefix.size == 0 || memcmp(change->key, prefix.data, prefix.size) == 0);
+	       (prefix.size == 0 || memcmp(change->key, prefix.data, prefix.size) == 0) &&
+	       is_shown(request->filter, change);
 }
 
 /* Adds the wanted changes of the position of this slot. Returns the first slot behind them. */
 static uint64_t collect_position(const struct change_ring *ring, uint64_t number,
-				 struct kv_bytes prefix, struct collector *collector) {
+				 const struct changes_request *request,
+				 struct collector *collector) {
 	const uint64_t position = slot_of(ring, number)->position;
 
 	for (; number < ring->end && slot_of(ring, number)->position == position; number++) {
 		const struct key_change *change = slot_of(ring, number)->change;
 
-		if (!is_wanted(change, prefix))
+		if (!is_wanted(change, request))
 			continue;
 		if (collector->count < CHANGES_PAGE_MAX)
 			collector->changes[collector->count] = change;
@@ -261,13 +269,14 @@ static enum kv_status collect(const struct change_ring *ring, const struct chang
 	    request->limit - 1 < CHANGES_PAGE_MAX ? request->limit : CHANGES_PAGE_MAX;
 	const uint64_t start = seek(ring, request->since);
 	uint64_t number = start;
+	uint64_t last = request->since;
 
 	reply->current = request->since;
 	while (number < ring->end && number - start < CHANGE_RING_LOOKS_MAX) {
 		const uint64_t position = slot_of(ring, number)->position;
 		const uint32_t count = collector->count;
 		const size_t size = collector->size;
-		const uint64_t next = collect_position(ring, number, request->prefix, collector);
+		const uint64_t next = collect_position(ring, number, request, collector);
 
 		if (collector->count > count && (collector->cost > request->reply_max ||
 						 (collector->count > limit && count > 0))) {
@@ -277,11 +286,15 @@ static enum kv_status collect(const struct change_ring *ring, const struct chang
 			return count > 0 ? KV_OK : KV_TOOBIG;
 		}
 		number = next;
-		reply->current = position;
+		last = position;
+		if (request->filter == NULL || collector->count > count)
+			reply->current = position;
 	}
 	reply->more = number < ring->end;
-	if (!reply->more)
+	if (request->filter == NULL && !reply->more)
 		reply->current = service_position(ring->service);
+	else if (reply->more && collector->count == 0)
+		reply->current = last;
 	return KV_OK;
 }
 
@@ -324,6 +337,20 @@ static enum kv_status answer(struct change_ring *ring, const struct changes_requ
 	enum kv_status status = collect(ring, request, &collector, reply);
 	return status == KV_OK ? make_page(service_memory(ring->service), &collector, &reply->value)
 			       : status;
+}
+
+uint64_t change_ring_last(const struct change_ring *ring, const struct key_filter *filter) {
+	uint64_t looks = 0;
+
+	if (ring->slots == NULL)
+		return service_changed_position(ring->service);
+	for (uint64_t number = ring->end; number > ring->first; number--) {
+		const struct change_slot *slot = slot_of(ring, number - 1);
+
+		if (is_shown(filter, slot->change) || ++looks == CHANGE_RING_LOOKS_MAX)
+			return slot->position;
+	}
+	return ring->floor;
 }
 
 void change_ring_answer(struct change_ring *ring, uint64_t epoch,

@@ -41,6 +41,7 @@ struct changes_request {
 	uint64_t since;		/* a position */
 	uint32_t limit;		/* keys; 0, or more than CHANGES_PAGE_MAX: CHANGES_PAGE_MAX */
 	uint32_t reply_max;	/* bytes that a reply can carry */
+	const struct key_filter *filter; /* NULL: every key */
 };
 
 /*
@@ -48,7 +49,8 @@ struct changes_request {
  * the page (change_ring_next()) in reply->value, the position up to which that holds in
  * reply->current, and in reply->more whether there may be more. An answer ends between positions:
  * the keys of one TXN are in one answer, even if they are more than `limit`. It may be empty and
- * have more behind it.
+ * have more behind it. With a filter the position is that of the last change shown, so that it
+ * tells of no other keys, unless CHANGE_RING_LOOKS_MAX slots held none.
  *
  * KV_EPOCH; KV_TOOBIG (the prefix is longer than a key, or the keys of one position do not fit in
  * the reply); KV_COMPACTED (`since` is older than what the ring remembers, or newer than the
@@ -56,6 +58,12 @@ struct changes_request {
  */
 void change_ring_answer(struct change_ring *ring, uint64_t epoch,
 			const struct changes_request *request, struct reply *reply);
+
+/*
+ * A position for LIST to return under a filter: that of the last change of a key that it shows, or
+ * the earliest from which CHANGES can go on, so that it tells of no other keys.
+ */
+uint64_t change_ring_last(const struct change_ring *ring, const struct key_filter *filter);
 
 /* One key of a page; `key` is borrowed from the page. */
 struct changed_key {

@@ -114,11 +114,13 @@ struct dispatch *dispatch_new(struct service *service, uint32_t program,
 	dispatch->durable = UINT64_MAX;
 	dispatch->context.waiting_bytes_max = waiting_memory(service);
 	dispatch->context.changes = change_ring_new(service, others->changes_max);
-	dispatch->context.parking = parking_new(service, dispatch->context.waiting_bytes_max,
-						&(struct parking_hooks){.answer = answer_parked,
-									.drop = drop_parked,
-									.is_behind = is_behind,
-									.context = dispatch});
+	dispatch->context.parking =
+	    parking_new(service, dispatch->context.waiting_bytes_max,
+			&(struct parking_hooks){.answer = answer_parked,
+						.drop = drop_parked,
+						.is_behind = is_behind,
+						.access = &dispatch->context.access,
+						.context = dispatch});
 	if (dispatch->context.changes == NULL || dispatch->context.parking == NULL) {
 		dispatch_free(dispatch);
 		return NULL;
@@ -146,8 +148,14 @@ void dispatch_free(struct dispatch *dispatch) {
 	free(dispatch);
 }
 
+void dispatch_set_acl(struct dispatch *dispatch, const struct acl *acl) {
+	dispatch->context.access.acl = acl;
+	parking_recheck(dispatch->context.parking);
+}
+
 void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms) {
 	dispatch->context.now_ms = now_ms;
+	dispatch->context.access.now_ms = now_ms;
 	change_ring_set_time(dispatch->context.changes, now_ms);
 	parking_begin_turn(dispatch->context.parking, now_ms);
 	dispatch->has_replied = false;

@@ -13,6 +13,7 @@
 #include "core/service.h"
 #include "core/stats.h"
 
+struct acl;
 struct call;
 struct dispatch;
 
@@ -68,6 +69,12 @@ enum {
 struct dispatch *dispatch_new(struct service *service, uint32_t program,
 			      const struct dispatch_hooks *others);
 void dispatch_free(struct dispatch *dispatch);
+
+/*
+ * From now on calls are allowed what the rules give their callers, and so are those that wait.
+ * Borrowed until the next call of it; NULL, as at the beginning: every caller may everything.
+ */
+void dispatch_set_acl(struct dispatch *dispatch, const struct acl *acl);
 
 /*
  * True if so many calls wait for the journal that no more should be read: those read already may

@@ -1,48 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rpc/parking.h"
-
+/* parking.c - calls in, out, woken, timed out: see parking.h. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/txn.h"
 #include "rpc/call.h"
-#include "rpc/wait_index.h"
-
-/* Behind it are the TXN's conditions and changes, and their bytes. */
-struct parked_txn {
-	struct parked base;
-	uint64_t client_id;
-	uint64_t seq;
-	uint32_t slot;
-	struct txn txn;
-};
-
-/* Invariants: a call is in the index and among the deadlines; a TXN in `by_slot`, too. */
-struct parking {
-	struct service *service;
-	struct parking_hooks hooks;
-	struct wait_index index;
-	struct hash_table by_slot; /* of struct parked_txn */
-	struct pairing_heap deadlines;
-	unsigned max;
-	unsigned count; /* calls, copies not counted */
-	size_t bytes;	/* of the calls; the index counts its own */
-	size_t bytes_max;
-	uint64_t txns; /* parked so far: their order */
-	uint64_t now_ms;
-	unsigned txns_left; /* that may run in this turn ... */
-	unsigned waits_left;
-	unsigned ends_left;
-	uint64_t parked;    /* since the start */
-	uint64_t woken;	    /* ran, or was answered, for what it waited for */
-	uint64_t timed_out; /* had its time */
-	uint64_t refused;   /* for a limit */
-	uint64_t lost;	    /* the connection ended */
-};
-
-static struct parked_txn *txn_of(struct parked *parked) {
-	return parked->awaited == NULL ? NULL : (struct parked_txn *)(void *)parked;
-}
+#include "rpc/parking_private.h"
 
 static uint64_t hash_slot(uint64_t seed, const void *element) {
 	const struct parked_txn *txn = element;
@@ -67,16 +30,6 @@ static struct parked_txn *find_slot(const struct parking *parking, uint64_t clie
 		return NULL;
 	return hash_table_find(&parking->by_slot, hash_slot(parking->by_slot.seed, &wanted),
 			       has_slot, &wanted);
-}
-
-static struct operation operation_of(const struct parked_txn *txn) {
-	return (struct operation){
-	    .kind = OPERATION_TXN,
-	    .client_id = txn->client_id,
-	    .slot = txn->slot,
-	    .seq = txn->seq,
-	    .txn = &txn->txn,
-	};
 }
 
 /* --- What the core applied ------------------------------------------------------------------- */
@@ -167,7 +120,7 @@ static size_t bytes_used(const struct parking *parking) {
 
 /* While it has a connection a TXN has its turn, and its session does not end. */
 static void set_connected(struct parking *parking, struct parked *parked, bool is_connected) {
-	struct parked_txn *txn = txn_of(parked);
+	struct parked_txn *txn = parking_txn(parked);
 
 	if (txn == NULL || heap_node_is_listed(&parked->turn) == is_connected)
 		return;
@@ -248,7 +201,7 @@ static void start_waiting(struct parking *parking, struct parked *parked, uint32
  * Takes the call out. Its copies owe a reply then; the caller frees it.
  */
 static struct call *take_out(struct parking *parking, struct parked *parked) {
-	struct parked_txn *txn = txn_of(parked);
+	struct parked_txn *txn = parking_txn(parked);
 	struct call *copies = parked->copies;
 
 	for (struct call *call = copies; call != NULL; call = call->next) {
@@ -274,12 +227,11 @@ static void answer(struct parking *parking, struct call *call) {
 /* Looks at each copy as if it had just come, without time to wait. */
 static void run_txn(struct parking *parking, struct parked_txn *txn) {
 	struct call *next = take_out(parking, &txn->base);
-	const struct operation operation = operation_of(txn);
+	struct operation operation = parking_operation(txn);
 
 	for (struct call *call = next; call != NULL; call = next) {
 		next = call->next;
-		service_run(parking->service, 0, &operation, call->reply_max, parking->now_ms,
-			    &call->reply);
+		parking_run_copy(parking, call, &operation);
 		answer(parking, call);
 	}
 	free(txn);
@@ -303,7 +255,8 @@ static void run_wait(struct parking *parking, struct parked *parked) {
 
 	memcpy(key, parked->key->key, bytes.size);
 	struct call *call = take_out(parking, parked);
-	service_wait(parking->service, 0, bytes, seen, call->reply_max, &call->reply);
+	if (parking_may_read(parking, call, bytes))
+		service_wait(parking->service, 0, bytes, seen, call->reply_max, &call->reply);
 	free(parked);
 	answer(parking, call);
 }
@@ -480,7 +433,8 @@ bool parking_write(struct parking *parking, struct call *call, uint64_t epoch,
 		parked = find_slot(parking, operation->client_id, operation->slot);
 		if (!may_go_on(parking, &parked, operation, &call->reply))
 			return true;
-		if (wait_ms > 0 && has_to_wait(parking, epoch, operation)) {
+		if (wait_ms > 0 && operation->refusal == KV_OK &&
+		    has_to_wait(parking, epoch, operation)) {
 			if (parked == NULL)
 				now.refusal = park_txn(parking, call, operation, &parked);
 			if (now.refusal == KV_OK) {
@@ -513,7 +467,7 @@ static bool run_next_txn(struct parking *parking) {
 	parking->txns_left--;
 	if (is_connected(parking, parked)) {
 		parking->woken++;
-		run_txn(parking, txn_of(parked));
+		run_txn(parking, parking_txn(parked));
 	}
 	return true;
 }
@@ -561,7 +515,7 @@ static bool end_next(struct parking *parking) {
 	if (parked->awaited == NULL)
 		run_wait(parking, parked);
 	else
-		run_txn(parking, txn_of(parked));
+		run_txn(parking, parking_txn(parked));
 	return true;
 }
 

@@ -20,6 +20,7 @@
 #include "core/service.h"
 #include "core/stats.h"
 
+struct access;
 struct call;
 struct parking;
 
@@ -41,6 +42,7 @@ struct parking_hooks {
 	/* Whether the journal is behind: then nothing is woken. */
 	bool (*is_behind)(void *context);
 	void *context;
+	struct access *access; /* looked at when a call runs; NULL: every call may run */
 };
 
 /*
@@ -70,6 +72,12 @@ bool parking_write(struct parking *parking, struct call *call, uint64_t epoch,
  * far as this turn may. True if some were run.
  */
 bool parking_run(struct parking *parking);
+
+/*
+ * After a change of the access rules: the calls that they refuse are refused at the end of this
+ * turn, or of the next ones.
+ */
+void parking_recheck(struct parking *parking);
 
 /* At the end of a turn: what is left to run, and the calls whose time is up. */
 void parking_end_turn(struct parking *parking);

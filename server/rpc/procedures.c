@@ -5,6 +5,8 @@
 
 #include "random.h"
 #include "rpc/call.h"
+#include "rpc/permission.h"
+#include "rpc/whoami.h"
 #include "rpc/xdr_inplace.h"
 
 _Static_assert((int)KV1_KEY_MAX == KEY_MAX && (int)KV1_VALUE_MAX == VALUE_MAX,
@@ -53,6 +55,7 @@ union result {
 	kv1_status_res status;
 	kv1_snapshot_res snapshot;
 	kv1_backup_res backup;
+	kv1_whoami_res whoami;
 };
 
 /* Runs the decoded call: fills in call->reply. */
@@ -100,9 +103,18 @@ static void run(struct procedure_context *context, struct call *call, uint64_t e
 		    &call->reply);
 }
 
-static void run_write(struct procedure_context *context, struct call *call, uint64_t epoch,
-		      const struct operation *operation) {
-	(void)parking_write(context->parking, call, epoch, operation, 0);
+static inline void run_write(struct procedure_context *context, struct call *call, uint64_t epoch,
+			     struct operation *operation, uint32_t wait_ms) {
+	if (access_is_open(&context->access))
+		(void)parking_write(context->parking, call, epoch, operation, wait_ms);
+	else
+		permission_write(context, call, epoch, operation, wait_ms);
+}
+
+/* Whether a call about this key may run, or is refused for its epoch; else it is refused. */
+static inline bool may_read(struct procedure_context *context, struct call *call, uint64_t epoch,
+			    struct kv_bytes key) {
+	return access_is_open(&context->access) || permission_read(context, call, epoch, key);
 }
 
 static void run_nothing(struct procedure_context *context, struct call *call,
@@ -129,6 +141,11 @@ static void run_open(struct procedure_context *context, struct call *call,
 	struct operation operation = {
 	    .kind = OPERATION_OPEN, .client_id = random_id(), .slots = arguments->open.slots};
 
+	if (!access_is_open(&context->access) &&
+	    service_is_epoch(context->service, arguments->open.epoch) &&
+	    !permission_other(context, call, access_may_open(&context->access, call),
+			      "it has no right to write anywhere"))
+		return;
 	memcpy(operation.nonce, arguments->open.nonce, NONCE_SIZE);
 	run(context, call, arguments->open.epoch, &operation);
 }
@@ -151,8 +168,11 @@ static void run_close(struct procedure_context *context, struct call *call,
 
 static void run_get(struct procedure_context *context, struct call *call,
 		    const union arguments *arguments) {
-	service_get(context->service, arguments->get.epoch, key_in(&arguments->get.key),
-		    call->reply_max, &call->reply);
+	const struct kv_bytes key = key_in(&arguments->get.key);
+
+	if (may_read(context, call, arguments->get.epoch, key))
+		service_get(context->service, arguments->get.epoch, key, call->reply_max,
+			    &call->reply);
 }
 
 static void fill_get(struct procedure_context *context, const struct call *call,
@@ -169,7 +189,7 @@ static void run_put(struct procedure_context *context, struct call *call,
 	    write_in(OPERATION_PUT, &put->writer, put->expected, &put->key, &put->value);
 
 	operation.block = call->block;
-	run_write(context, call, put->writer.epoch, &operation);
+	run_write(context, call, put->writer.epoch, &operation, 0);
 }
 
 static void fill_put(struct procedure_context *context, const struct call *call,
@@ -185,7 +205,7 @@ static void run_append(struct procedure_context *context, struct call *call,
 					      &append->key, &append->value);
 
 	operation.want_old = append->want_old != 0;
-	run_write(context, call, append->writer.epoch, &operation);
+	run_write(context, call, append->writer.epoch, &operation, 0);
 }
 
 static void fill_append(struct procedure_context *context, const struct call *call,
@@ -200,10 +220,10 @@ static void run_delete(struct procedure_context *context, struct call *call,
 		       const union arguments *arguments) {
 	const kv1_delete_args *del = &arguments->del;
 	const kv1_value none = {0};
-	const struct operation operation =
+	struct operation operation =
 	    write_in(OPERATION_DELETE, &del->writer, del->expected, &del->key, &none);
 
-	run_write(context, call, del->writer.epoch, &operation);
+	run_write(context, call, del->writer.epoch, &operation, 0);
 }
 
 static void fill_delete(struct procedure_context *context, const struct call *call,
@@ -216,8 +236,11 @@ static void run_wait(struct procedure_context *context, struct call *call,
 		     const union arguments *arguments) {
 	const kv1_wait_args *wait = &arguments->wait;
 
-	(void)parking_wait(context->parking, call, wait->epoch, key_in(&wait->key), wait->seen,
-			   wait->wait_ms);
+	const struct kv_bytes key = key_in(&wait->key);
+
+	if (may_read(context, call, wait->epoch, key))
+		(void)parking_wait(context->parking, call, wait->epoch, key, wait->seen,
+				   wait->wait_ms);
 }
 
 static void fill_wait(struct procedure_context *context, const struct call *call,
@@ -229,14 +252,20 @@ static void fill_wait(struct procedure_context *context, const struct call *call
 
 static void run_list(struct procedure_context *context, struct call *call,
 		     const union arguments *arguments) {
-	const struct list_request request = {
+	struct access_filter filter;
+	struct list_request request = {
 	    .prefix = key_in(&arguments->list.prefix),
 	    .after = key_in(&arguments->list.after),
 	    .limit = arguments->list.limit,
 	    .reply_max = call->reply_max,
 	};
 
+	if (!permission_show(context, call, arguments->list.epoch, request.prefix, &filter,
+			     &request.filter))
+		return;
 	service_list(context->service, arguments->list.epoch, &request, &call->reply);
+	if (request.filter != NULL && call->reply.status == KV_OK)
+		call->reply.current = change_ring_last(context->changes, request.filter);
 }
 
 static void fill_list(struct procedure_context *context, const struct call *call,
@@ -257,8 +286,7 @@ static void run_txn(struct procedure_context *context, struct call *call,
 
 	wire_lists_txn_in(&context->lists, &arguments->txn, &txn);
 	operation.txn = &txn;
-	(void)parking_write(context->parking, call, arguments->txn.writer.epoch, &operation,
-			    arguments->txn.wait_ms);
+	run_write(context, call, arguments->txn.writer.epoch, &operation, arguments->txn.wait_ms);
 }
 
 static void fill_txn(struct procedure_context *context, const struct call *call,
@@ -268,13 +296,17 @@ static void fill_txn(struct procedure_context *context, const struct call *call,
 
 static void run_changes(struct procedure_context *context, struct call *call,
 			const union arguments *arguments) {
-	const struct changes_request request = {
+	struct access_filter filter;
+	struct changes_request request = {
 	    .prefix = key_in(&arguments->changes.prefix),
 	    .since = arguments->changes.since,
 	    .limit = arguments->changes.limit,
 	    .reply_max = call->reply_max,
 	};
 
+	if (!permission_show(context, call, arguments->changes.epoch, request.prefix, &filter,
+			     &request.filter))
+		return;
 	change_ring_answer(context->changes, arguments->changes.epoch, &request, &call->reply);
 }
 
@@ -292,11 +324,26 @@ static size_t counters_size(const struct stats *stats) {
 	return size;
 }
 
+/* Counters tell of all callers: with rules they are for those that have an identity. */
+static void run_status(struct procedure_context *context, struct call *call,
+		       const union arguments *arguments) {
+	(void)arguments;
+	call->reply.status = KV_OK;
+	if (!access_is_open(&context->access))
+		(void)permission_other(context, call,
+				       (call->caller != NULL && call->caller->is_known) ||
+					   access_is_admin(&context->access, call),
+				       "an identity (a local socket) is needed, or admin");
+}
+
 static void fill_status(struct procedure_context *context, const struct call *call,
 			union result *result) {
 	const struct server_identity *identity = service_identity(context->service);
 	struct stats *stats = &context->stats;
 
+	result->status.software = (char *)(uintptr_t) "";
+	if (call->reply.status != KV_OK)
+		return;
 	stats->count = 0;
 	service_add_stats(context->service, stats);
 	parking_add_stats(context->parking, stats);
@@ -329,10 +376,15 @@ static void run_snapshot(struct procedure_context *context, struct call *call,
 	reply->status = KV_EPOCH;
 	if (!service_is_epoch(context->service, arguments->snapshot.epoch))
 		return;
+	if (!access_is_open(&context->access) &&
+	    !permission_other(context, call, access_is_admin(&context->access, call),
+			      "admin is needed"))
+		return;
 	reply->status = KV_UNAVAILABLE;
 	if (others->want_snapshot == NULL)
 		return;
-	switch (others->want_snapshot(others->context, call->is_root, &reply->current)) {
+	switch (others->want_snapshot(others->context, principal_is_root(call->caller),
+				      &reply->current)) {
 	case SNAPSHOT_BEGINS:
 	case SNAPSHOT_NEXT:
 		reply->status = KV_OK;
@@ -363,8 +415,8 @@ static void run_backup(struct procedure_context *context, struct call *call,
 	reply->status = KV_EPOCH;
 	if (!service_is_epoch(context->service, arguments->backup.epoch))
 		return;
-	reply->status = KV_DENIED;
-	if (!call->is_administrator)
+	if (!permission_other(context, call, permission_is_administrator(context, call),
+			      "admin is needed"))
 		return;
 	reply->status = KV_UNAVAILABLE;
 	if (others->read_backup == NULL)
@@ -391,6 +443,11 @@ static void fill_backup(struct procedure_context *context, const struct call *ca
 	result->backup.page = value_out(call->reply.value);
 }
 
+static void fill_whoami(struct procedure_context *context, const struct call *call,
+			union result *result) {
+	whoami_fill(&context->access, call, &context->lists, context->principal, &result->whoami);
+}
+
 static void fill_nothing(struct procedure_context *context, const struct call *call,
 			 union result *result) {
 	(void)context;
@@ -411,7 +468,7 @@ static const struct procedure procedures[] = {
     [KVPROC_PUT] = {"PUT", XDR(xdr_kv1_put_args), run_put, fill_put, XDR(xdr_kv1_put_res)},
     [KVPROC_APPEND] = {"APPEND", XDR(xdr_kv1_append_args), run_append, fill_append,
 		       XDR(xdr_kv1_append_res)},
-    [KVPROC_STATUS] = {"STATUS", XDR(xdr_void), run_nothing, fill_status, XDR(xdr_kv1_status_res)},
+    [KVPROC_STATUS] = {"STATUS", XDR(xdr_void), run_status, fill_status, XDR(xdr_kv1_status_res)},
     [KVPROC_DELETE] = {"DELETE", XDR(xdr_kv1_delete_args), run_delete, fill_delete,
 		       XDR(xdr_kv1_delete_res)},
     [KVPROC_WAIT] = {"WAIT", XDR(xdr_kv1_wait_args), run_wait, fill_wait, XDR(xdr_kv1_wait_res)},
@@ -421,6 +478,7 @@ static const struct procedure procedures[] = {
 			XDR(xdr_kv1_changes_res)},
     [KVPROC_SNAPSHOT] = {"SNAPSHOT", XDR(xdr_kv1_snapshot_args), run_snapshot, fill_snapshot,
 			 XDR(xdr_kv1_snapshot_res)},
+    [KVPROC_WHOAMI] = {"WHOAMI", XDR(xdr_void), run_nothing, fill_whoami, XDR(xdr_kv1_whoami_res)},
     [KVPROC_BACKUP] = {"BACKUP", XDR(xdr_kv1_backup_args), run_backup, fill_backup,
 		       XDR(xdr_kv1_backup_res)},
 };
@@ -447,12 +505,12 @@ static bool refuse_unread(struct procedure_context *context, struct call *call) 
 	     procedure != &procedures[KVPROC_TXN]) ||
 	    !xdr_kv1_writer(&call->arguments, &writer))
 		return false;
-	const struct operation operation = {.kind = OPERATION_PUT,
-					    .client_id = writer.client_id,
-					    .slot = writer.slot,
-					    .seq = writer.seq,
-					    .is_unread = true};
-	run_write(context, call, writer.epoch, &operation);
+	struct operation operation = {.kind = OPERATION_PUT,
+				      .client_id = writer.client_id,
+				      .slot = writer.slot,
+				      .seq = writer.seq,
+				      .is_unread = true};
+	run_write(context, call, writer.epoch, &operation, 0);
 	return true;
 }
 

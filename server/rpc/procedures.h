@@ -12,6 +12,7 @@
 
 #include <rpcsvc/kv.h>
 
+#include "rpc/access.h"
 #include "rpc/change_ring.h"
 #include "rpc/dispatch.h"
 #include "rpc/parking.h"
@@ -23,6 +24,7 @@ struct call;
 struct procedure_context {
 	struct service *service;
 	struct parking *parking;
+	struct access access;
 	struct dispatch_hooks hooks;
 	struct change_ring *changes;
 	uint64_t now_ms;
@@ -31,6 +33,7 @@ struct procedure_context {
 	size_t waiting_bytes_max;
 	struct stats stats; /* of the last STATUS */
 	kv1_counter counters[STATS_MAX];
+	char principal[PRINCIPAL_TEXT_MAX];
 	struct wire_lists lists; /* of the call that is decoded or answered */
 };
 

@@ -20,6 +20,7 @@ struct wire_lists {
 	struct change changes[KV1_CHANGES_BOUND];
 	kv1_listed keys[LIST_PAGE_MAX];
 	kv1_changed changed[CHANGES_PAGE_MAX];
+	kv1_grant grants[KV1_GRANTS_MAX];
 	u_quad_t versions[CHANGES_MAX];
 };
 

@@ -66,6 +66,8 @@ struct scene {
 
 static struct scene scene;
 
+static const struct caller administrator = {.is_known = true, .is_administrator = true};
+
 static void no_others(void *context, struct stats *stats) {
 	(void)context;
 	stats_add(stats, "nothing", 0);
@@ -250,7 +252,7 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 	memcpy(bytes, header, sizeof(header));
 	memcpy(bytes + sizeof(header), arguments, size);
 	call->xprt.xp_ops = &ops;
-	call->is_administrator = !is_datagram;
+	call->caller = is_datagram ? NULL : &administrator;
 	call->reply_max = is_datagram ? DATAGRAM_REPLY_MAX : UINT32_MAX;
 	scene.procedures[scene.asked] = procedure;
 	scene.is_answered[scene.asked++] = false;

@@ -40,7 +40,7 @@ static void check_auth_error(struct peer *peer, struct call_header header) {
 CASE(headers, .setup = fixture_probed, .teardown = fixture_end);
 
 TEST(a_wrong_program_version_or_procedure_gets_the_standard_error) {
-	static const uint32_t unknown[] = {11, 15, 99, UINT32_MAX};
+	static const uint32_t unknown[] = {11, 16, 99, UINT32_MAX};
 
 	for (int via = VIA_TCP; via <= VIA_UDP; via += VIA_UDP - VIA_TCP) {
 		struct peer peer;

@@ -189,9 +189,9 @@ TEST(an_address_that_other_machines_reach_needs_to_be_allowed) {
 	struct server server;
 
 	for (size_t i = 0; i < (server_has_ipv6() ? 4 : 2); i++) {
-		check_refused(EXIT_CANNOT, "--open", ARGUMENTS("-n", "-l", wide[i]));
+		check_refused(EXIT_USAGE, "--open", ARGUMENTS("-n", "-l", wide[i]));
 		/* Also if it is one of several. */
-		check_refused(EXIT_CANNOT, wide[i],
+		check_refused(EXIT_USAGE, wide[i],
 			      ARGUMENTS("-n", "-l", "tcp:127.0.0.1", "-l", wide[i]));
 		server_launch(&server, ARGUMENTS("-n", "--open", "-l", wide[i]));
 		ck_assert(server_await_ready(&server));

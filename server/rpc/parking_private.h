@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PARKING_PRIVATE_H
+#define PARKING_PRIVATE_H
+
+/* parking_private.h - what parking.c and parking_access.c (access rules) share. */
+
+#include "rpc/parking.h"
+#include "rpc/wait_index.h"
+
+/* Behind it are the TXN's conditions and changes, and their bytes. */
+struct parked_txn {
+	struct parked base;
+	uint64_t client_id;
+	uint64_t seq;
+	uint32_t slot;
+	struct txn txn;
+};
+
+/* Invariants: a call is in the index and among the deadlines; a TXN in `by_slot`, too. */
+struct parking {
+	struct service *service;
+	struct parking_hooks hooks;
+	struct wait_index index;
+	struct hash_table by_slot; /* of struct parked_txn */
+	struct pairing_heap deadlines;
+	unsigned max;
+	unsigned count; /* calls, copies not counted */
+	size_t bytes;	/* of the calls; the index counts its own */
+	size_t bytes_max;
+	uint64_t txns; /* parked so far: their order */
+	uint64_t now_ms;
+	unsigned txns_left; /* that may run in this turn ... */
+	unsigned waits_left;
+	unsigned ends_left;
+	uint64_t parked;    /* since the start */
+	uint64_t woken;	    /* ran, or was answered, for what it waited for */
+	uint64_t timed_out; /* had its time */
+	uint64_t refused;   /* for a limit */
+	uint64_t lost;	    /* the connection ended */
+};
+
+/* NULL: it is a WAIT. */
+static inline struct parked_txn *parking_txn(struct parked *parked) {
+	return parked->awaited == NULL ? NULL : (struct parked_txn *)(void *)parked;
+}
+
+/* The TXN as the core runs it. */
+static inline struct operation parking_operation(const struct parked_txn *txn) {
+	return (struct operation){
+	    .kind = OPERATION_TXN,
+	    .client_id = txn->client_id,
+	    .slot = txn->slot,
+	    .seq = txn->seq,
+	    .txn = &txn->txn,
+	};
+}
+
+/* Runs a TXN for this copy of it; it is refused if its caller has lost its rights. */
+void parking_run_copy(struct parking *parking, struct call *call, struct operation *operation);
+
+/* Whether a WAIT may still see the key; else its reply is filled in. */
+bool parking_may_read(struct parking *parking, struct call *call, struct kv_bytes key);
+
+#endif
