@@ -460,6 +460,37 @@ struct kv_stats {
 enum kv_status kv_stats(struct kv_client *client, struct kv_stats *stats);
 void kv_stats_free(struct kv_stats *stats);
 
+/* Rights to keys, as bits. */
+#define KV_RIGHT_READ 1U
+#define KV_RIGHT_LOCK 2U   /* to take and break locks */
+#define KV_RIGHT_APPEND 4U /* without the old value */
+#define KV_RIGHT_WRITE 8U
+#define KV_RIGHT_ADMIN 16U
+
+/* Rights to all keys that begin with a prefix, unless a longer prefix begins them, too. */
+struct kv_grant {
+	struct kv_bytes prefix; /* borrowed from the identity; empty: every key */
+	unsigned rights;
+};
+
+/* A client as its server knows it. Freed with kv_identity_free(); all zero needs no free. */
+struct kv_identity {
+	char principal[257];	 /* "uid:1000"; "any": it has no name there */
+	bool has_rules;		 /* false: the server has no rules, and allows everything */
+	bool is_secure;		 /* the connection is encrypted */
+	bool more;		 /* grants are left out */
+	struct kv_grant *grants; /* owned, with the bytes of the prefixes */
+	size_t grant_count;
+};
+
+/*
+ * Asks the server for the principal and the rights that calls of this handle have there. Statuses
+ * as kv_get(); KV_UNAVAILABLE: the server is older than this library. On any but KV_OK *identity is
+ * left empty.
+ */
+enum kv_status kv_whoami(struct kv_client *client, struct kv_identity *identity);
+void kv_identity_free(struct kv_identity *identity);
+
 /* A snapshot that was asked for. */
 struct kv_snapshot {
 	uint64_t position; /* the number of the last operation that it will hold, at least */

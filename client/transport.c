@@ -9,5 +9,6 @@ void response_free(struct response *response) {
 	free(response->list.keys);
 	free(response->changes.keys);
 	free(response->versions);
+	free(response->identity.grants);
 	*response = (struct response){0};
 }

@@ -42,7 +42,8 @@ enum request_kind {
 	REQUEST_BACKUP,	 /* epoch, position, offset */
 	REQUEST_TXN,	 /* epoch, client_id, slot, seq, txn, copy_wait_ms */
 	REQUEST_CHANGES, /* epoch, key (the prefix), since, limit */
-	REQUEST_WAIT,	 /* epoch, key, expected (the version that is known), copy_wait_ms */
+	REQUEST_WHOAMI,
+	REQUEST_WAIT, /* epoch, key, expected (the version that is known), copy_wait_ms */
 };
 
 /* Calls that may change the store: they take a slot, and their outcome may be unknown. */
@@ -118,7 +119,8 @@ struct response {
 	uint64_t client_id; /* OPEN ... */
 	uint32_t slots;
 	uint64_t lease_ms;
-	struct kv_stats stats; /* owned. STATS */
+	struct kv_stats stats;	     /* owned. STATS */
+	struct kv_identity identity; /* owned. WHOAMI */
 };
 
 void response_free(struct response *response);

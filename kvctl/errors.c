@@ -206,6 +206,51 @@ static void describe_full(const struct limits *limits, const struct attempted *a
 		(void)snprintf(text, LINE_SIZE, "%s", kv_status_text(KV_FULL));
 }
 
+/* --- KV_DENIED: which right is meant ---------------------------------------------------------- */
+
+/* The least right that the command needs; NULL: a key decides. */
+static const char *right_for(const char *command) {
+	static const struct {
+		const struct command *command;
+		const char *right;
+	} rights[] = {
+	    {&get_command, "ro"},	  {&ls_command, "ro"},	    {&watch_command, "ro"},
+	    {&dump_command, "ro"},	  {&put_command, "rw"},	    {&append_command, "add or rw"},
+	    {&del_command, "rw"},	  {&touch_command, "rw"},   {&load_command, "rw"},
+	    {&lock_command, "lock"},	  {&elect_command, "lock"}, {&backup_command, "admin"},
+	    {&snapshot_command, "admin"},
+	};
+
+	for (size_t i = 0; i < sizeof(rights) / sizeof(rights[0]); i++)
+		if (strcmp(command, rights[i].command->name) == 0)
+			return rights[i].right;
+	return NULL;
+}
+
+/* False: the server has no rules, or did not say. */
+static bool describe_denied(struct kv_client *client, const struct attempted *attempted,
+			    char text[LINE_SIZE]) {
+	const char *right = right_for(attempted->command);
+	struct kv_client *view = NULL;
+	struct kv_identity identity = {.has_rules = false};
+	bool has_rules;
+
+	if (client == NULL || kv_with_timeout(client, LIMITS_TIMEOUT_MS, &view) != KV_OK)
+		return false;
+	has_rules = kv_whoami(view, &identity) == KV_OK && identity.has_rules;
+	if (has_rules)
+		(void)snprintf(
+		    text, LINE_SIZE,
+		    "denied: the server knows this client as \"%s\", which lacks a right "
+		    "to it%s%s%s (kvctl whoami lists its rights; the file of kvd --acl "
+		    "gives them)",
+		    identity.principal, right == NULL ? "" : " (", right == NULL ? "" : right,
+		    right == NULL ? "" : " is needed)");
+	kv_identity_free(&identity);
+	kv_close(view);
+	return has_rules;
+}
+
 /* --- The line of a failed call --------------------------------------------------------------- */
 
 static bool is_about_lock(const struct attempted *attempted) {
@@ -284,6 +329,8 @@ int error_status(const struct settings *settings, struct kv_client *client,
 
 	if (ticket_error != NULL)
 		(void)snprintf(text, sizeof(text), "%s", ticket_error);
+	else if (status == KV_DENIED && describe_denied(client, attempted, text))
+		hint = NULL;
 	else if (is_known)
 		describe(settings, client, attempted, status, text);
 	else

@@ -22,10 +22,10 @@ enum { TIMEOUT_DEFAULT_MS = 10000, VERBOSE_TIMEOUT_MS = 1000, REASON_SIZE = 1280
 static const struct command help_command;
 static const struct command version_command;
 static const struct command *const commands[] = {
-    &get_command,   &put_command,   &append_command, &del_command,	&ls_command,
-    &touch_command, &txn_command,   &watch_command,  &dump_command,	&load_command,
-    &lock_command,  &elect_command, &status_command, &snapshot_command, &backup_command,
-    &ping_command,  &bench_command, &help_command,   &version_command,
+    &get_command,    &put_command,   &append_command, &del_command,	 &ls_command,
+    &touch_command,  &txn_command,   &watch_command,  &dump_command,	 &load_command,
+    &lock_command,   &elect_command, &status_command, &snapshot_command, &backup_command,
+    &whoami_command, &ping_command,  &bench_command,  &help_command,	 &version_command,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 

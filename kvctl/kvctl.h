@@ -75,6 +75,7 @@ extern const struct command elect_command;
 extern const struct command status_command;
 extern const struct command snapshot_command;
 extern const struct command backup_command;
+extern const struct command whoami_command;
 extern const struct command ping_command;
 extern const struct command bench_command;
 

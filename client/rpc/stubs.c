@@ -421,6 +421,52 @@ static void backup(struct rpc_call *call, const struct request *request,
 	xdr_free((xdrproc_t)xdr_kv1_backup_res, &result);
 }
 
+_Static_assert(KV_RIGHT_READ == KV1_RIGHT_READ && KV_RIGHT_LOCK == KV1_RIGHT_LOCK &&
+		   KV_RIGHT_APPEND == KV1_RIGHT_APPEND && KV_RIGHT_WRITE == KV1_RIGHT_WRITE &&
+		   KV_RIGHT_ADMIN == KV1_RIGHT_ADMIN,
+	       "kv.x and kv.h agree");
+_Static_assert(sizeof(((struct kv_identity *)0)->principal) > KV1_PRINCIPAL_BOUND, "a name fits");
+
+/* One block, as copy_list(). */
+static bool copy_identity(const kv1_whoami_res *result, struct kv_identity *identity) {
+	size_t count = result->grants.grants_len;
+	size_t size = count * sizeof(struct kv_grant);
+
+	for (size_t i = 0; i < count; i++)
+		size += result->grants.grants_val[i].prefix.kv1_key_len;
+	struct kv_grant *grants = malloc(size > 0 ? size : 1);
+	if (grants == NULL)
+		return false;
+	char *bytes = (char *)(grants + count);
+	for (size_t i = 0; i < count; i++) {
+		const kv1_grant *from = &result->grants.grants_val[i];
+
+		grants[i] = (struct kv_grant){.prefix = {bytes, from->prefix.kv1_key_len},
+					      .rights = from->rights};
+		if (from->prefix.kv1_key_len > 0)
+			memcpy(bytes, from->prefix.kv1_key_val, from->prefix.kv1_key_len);
+		bytes += from->prefix.kv1_key_len;
+	}
+	*identity = (struct kv_identity){.has_rules = result->has_rules != 0,
+					 .is_secure = result->tls != 0,
+					 .more = result->more != 0,
+					 .grants = grants,
+					 .grant_count = count};
+	(void)snprintf(identity->principal, sizeof(identity->principal), "%s", result->principal);
+	return true;
+}
+
+static void whoami(struct rpc_call *call, struct response *response) {
+	kv1_whoami_res result = {0};
+	char nothing = 0;
+
+	(void)kvproc_whoami_1(&nothing, &result, &call->client);
+	if (is_answered(call, result.status, response) && response->status == KV_OK &&
+	    !copy_identity(&result, &response->identity))
+		no_memory(call);
+	xdr_free((xdrproc_t)xdr_kv1_whoami_res, &result);
+}
+
 enum attempt stubs_call(struct conn *conn, const struct request *request, uint64_t deadline_ms,
 			struct response *response) {
 	struct rpc_call call;
@@ -474,6 +520,9 @@ enum attempt stubs_call(struct conn *conn, const struct request *request, uint64
 		break;
 	case REQUEST_STATS:
 		stats_of(&call, response);
+		break;
+	case REQUEST_WHOAMI:
+		whoami(&call, response);
 		break;
 	}
 	if (call.outcome != ATTEMPT_ANSWERED)

@@ -186,6 +186,7 @@ static void serve(const struct request *request, struct response *response) {
 		return;
 	case REQUEST_PING:
 	case REQUEST_STATS:
+	case REQUEST_WHOAMI:
 	case REQUEST_SNAPSHOT:
 	case REQUEST_BACKUP:
 	case REQUEST_DELETE:

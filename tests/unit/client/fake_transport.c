@@ -84,6 +84,7 @@ static void answer(const struct fake_server *server, const struct request *reque
 		return;
 	case REQUEST_PING:
 	case REQUEST_STATS:
+	case REQUEST_WHOAMI:
 		return;
 	case REQUEST_OPEN:
 		response->client_id = ++fake.last_client_id;
