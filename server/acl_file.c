@@ -138,8 +138,7 @@ static bool make_caller(const char *text, struct caller *caller) {
 		return false;
 	}
 	if (who.kind == WHO_UID) {
-		caller->is_known = true;
-		caller->uid = who.id;
+		principal_set_user(caller, who.id);
 		set_groups(caller);
 	} else if (who.kind == WHO_HOST && who.bits == 8 * CALLER_ADDRESS_SIZE) {
 		caller->has_address = true;

@@ -3,12 +3,22 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+
+void principal_set_user(struct caller *caller, uint32_t uid) {
+	caller->is_known = true;
+	caller->uid = uid;
+	(void)snprintf(caller->name, sizeof(caller->name), "uid:%" PRIu32, uid);
+}
+
+struct kv_bytes principal_bytes(const struct caller *caller) {
+	if (caller == NULL || !caller->is_known)
+		return (struct kv_bytes){0};
+	return (struct kv_bytes){caller->name, strlen(caller->name)};
+}
 
 const char *principal_of(const struct caller *caller, char text[PRINCIPAL_TEXT_MAX]) {
-	if (caller->is_known)
-		(void)snprintf(text, PRINCIPAL_TEXT_MAX, "uid:%" PRIu32, caller->uid);
-	else
-		(void)snprintf(text, PRINCIPAL_TEXT_MAX, "any");
+	(void)snprintf(text, PRINCIPAL_TEXT_MAX, "%s", caller->is_known ? caller->name : "any");
 	return text;
 }
 

@@ -15,11 +15,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bytes.h"
+
 enum {
 	PRINCIPAL_MAX = 255,			/* bytes */
 	PRINCIPAL_TEXT_MAX = PRINCIPAL_MAX + 1, /* with its NUL */
 	CALLER_TEXT_MAX = 512,			/* a caller as text, with its NUL */
 	CALLER_ADDRESS_SIZE = 16,
+	CALLER_NAME_MAX = 15, /* bytes of "uid:" and a number */
 };
 
 /* All zero: "any", of no known address. `groups` are borrowed from the transport. */
@@ -28,12 +31,19 @@ struct caller {
 	bool is_administrator; /* ... who is root, or the user that runs this server */
 	bool has_address;      /* it came over tcp from `address`: IPv6, or IPv4 mapped into it */
 	uint32_t uid;
+	char name[CALLER_NAME_MAX + 1]; /* the principal of a known caller: principal_set_user() */
 	const uint32_t *groups;
 	unsigned group_count;
 	uint8_t address[CALLER_ADDRESS_SIZE];
 	/* Writes "uid:1000 (pid 4711)" or "any at 192.0.2.7:40112". NULL: its principal is all. */
 	const char *(*describe)(const struct caller *caller, char text[CALLER_TEXT_MAX]);
 };
+
+/* Makes the caller known as this user. */
+void principal_set_user(struct caller *caller, uint32_t uid);
+
+/* The principal, which lies in the caller; empty: any. NULL is any. */
+struct kv_bytes principal_bytes(const struct caller *caller);
 
 /* The principal of the caller. Returns `text`. */
 const char *principal_of(const struct caller *caller, char text[PRINCIPAL_TEXT_MAX]);

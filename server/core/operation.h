@@ -18,6 +18,7 @@ enum {
 	KEY_MAX = 1024,		      /* bytes; the least is 1 */
 	VALUE_MAX = 16 * 1024 * 1024, /* bytes; the least is 0 */
 	NONCE_SIZE = 16,
+	PRINCIPAL_SIZE_MAX = 255, /* bytes */
 	STORE_ID_SIZE = 16,
 	SLOTS_MAX = 64,	      /* slots given to one session, at most */
 	SESSIONS_PART = 1024, /* see sessions_slots_for() */
@@ -104,6 +105,8 @@ struct operation {
 	enum kv_status refusal; /* not KV_OK: a write that takes its slot and is refused so */
 	uint8_t nonce[NONCE_SIZE];
 	uint32_t slots;
+	struct kv_bytes principal; /* OPEN: the owner of the session, empty: any; borrowed */
+	bool checks_owner;	   /* ... else: of the caller, which owns the session or has none */
 };
 
 /*

@@ -180,6 +180,19 @@ static uint32_t make_room_for_session(struct service *service, uint32_t wanted) 
 	return slots;
 }
 
+/* NULL: there is none, or it is another principal's, for which there is none either. */
+static struct session *find_own(struct service *service, const struct operation *operation) {
+	struct session *session = sessions_find(&service->sessions, operation->client_id);
+
+	return session != NULL && session_is_of(session, operation) ? session : NULL;
+}
+
+bool service_owns_session(struct service *service, const struct operation *operation) {
+	const struct session *session = sessions_find(&service->sessions, operation->client_id);
+
+	return session == NULL || session_is_of(session, operation);
+}
+
 static void run_open(struct service *service, const struct operation *operation,
 		     struct reply *reply) {
 	struct sessions *sessions = &service->sessions;
@@ -190,6 +203,10 @@ static void run_open(struct service *service, const struct operation *operation,
 		return;
 	}
 	struct session *known = sessions_find_nonce(sessions, operation->nonce);
+	if (known != NULL && !session_is_of(known, operation)) {
+		reply->status = KV_DENIED;
+		return;
+	}
 	if (known != NULL) {
 		session_renew(sessions, known, service->now_ms);
 		*reply = (struct reply){
@@ -222,7 +239,7 @@ static void run_open(struct service *service, const struct operation *operation,
 
 static void run_close(struct service *service, const struct operation *operation,
 		      struct reply *reply) {
-	struct session *session = sessions_find(&service->sessions, operation->client_id);
+	struct session *session = find_own(service, operation);
 
 	if (session == NULL) {
 		reply->status = KV_BADSESSION;
@@ -297,7 +314,7 @@ static void run_new(struct service *service, struct session *session,
 /* True: it was a copy, and has the reply of the first one. */
 static bool run_write(struct service *service, const struct operation *operation,
 		      uint32_t reply_max, struct reply *reply) {
-	struct session *session = sessions_find(&service->sessions, operation->client_id);
+	struct session *session = find_own(service, operation);
 	uint64_t hash = 0;
 
 	if (session != NULL) {
@@ -337,7 +354,7 @@ bool service_may_park(struct service *service, uint64_t epoch, const struct oper
 
 	if (operation->kind != OPERATION_TXN || !service_is_epoch(service, epoch))
 		return false;
-	session = sessions_find(&service->sessions, operation->client_id);
+	session = find_own(service, operation);
 	return session_admit(session, operation, operation_hash(operation)) == ADMIT_NEW &&
 	       txn_check_sizes(operation->txn, service->limits.value_max, &which) == KV_OK &&
 	       operation->txn->condition_count > 0;

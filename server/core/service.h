@@ -132,6 +132,9 @@ bool service_condition_holds(const struct service *service, const struct conditi
  */
 bool service_may_park(struct service *service, uint64_t epoch, const struct operation *operation);
 
+/* Whether the session that the call names is its caller's own, if there is one. */
+bool service_owns_session(struct service *service, const struct operation *operation);
+
 /*
  * One call more, or less, of the session is parked: while there are any, the session does not end
  * by itself. Without such a session it does nothing.

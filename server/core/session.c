@@ -56,7 +56,7 @@ static void list_remove(struct session_list *list, struct session *session) {
 /* --- All sessions -------------------------------------------------------------------------- */
 
 bool sessions_open(struct sessions *sessions, struct mem_account *memory, uint64_t seed) {
-	*sessions = (struct sessions){.memory = memory};
+	*sessions = (struct sessions){.memory = memory, .owners = {.memory = memory, .seed = seed}};
 	if (!hash_table_init(&sessions->by_id, memory, hash_id, seed))
 		return false;
 	if (!hash_table_init(&sessions->by_nonce, memory, hash_nonce, seed)) {
@@ -75,6 +75,7 @@ void sessions_close(struct sessions *sessions) {
 		session_destroy(sessions, session);
 	hash_table_destroy(&sessions->by_nonce);
 	hash_table_destroy(&sessions->by_id);
+	owner_table_destroy(&sessions->owners);
 }
 
 static struct session *look_up(const struct sessions *sessions, uint64_t client_id) {
@@ -112,6 +113,15 @@ struct session *sessions_oldest(const struct sessions *sessions) {
 	return written_sessions;
 }
 
+bool session_is_of(const struct session *session, const struct operation *operation) {
+	struct kv_bytes owner = owner_principal(session->owner);
+
+	return !operation->checks_owner ||
+	       (owner.size == operation->principal.size &&
+		(owner.size == 0 ||
+		 memcmp(owner.data, operation->principal.data, owner.size) == 0));
+}
+
 /* --- One session --------------------------------------------------------------------------- */
 
 struct session *session_prepare(struct sessions *sessions, const struct operation *operation) {
@@ -120,15 +130,25 @@ struct session *session_prepare(struct sessions *sessions, const struct operatio
 	if (!hash_table_reserve_one(&sessions->by_id) ||
 	    !hash_table_reserve_one(&sessions->by_nonce))
 		return NULL;
+	struct owner *owner = NULL;
+	if (operation->principal.size > 0) {
+		owner = owner_table_ref(&sessions->owners, operation->principal);
+		if (owner == NULL)
+			return NULL;
+	}
 	struct session *session = mem_account_alloc(sessions->memory, sizeof(*session));
-	if (session == NULL)
+	if (session == NULL) {
+		owner_table_unref(&sessions->owners, owner);
 		return NULL;
-	*session = (struct session){.client_id = operation->client_id, .slots = slots & 127};
+	}
+	*session = (struct session){
+	    .client_id = operation->client_id, .slots = slots & 127, .owner = owner};
 	memcpy(session->nonce, operation->nonce, NONCE_SIZE);
 	return session;
 }
 
 void session_cancel(struct sessions *sessions, struct session *session) {
+	owner_table_unref(&sessions->owners, session->owner);
 	mem_account_free(sessions->memory, session, sizeof(*session));
 }
 
@@ -221,6 +241,7 @@ void session_destroy(struct sessions *sessions, struct session *session) {
 			forget(sessions, slot_at(session, i));
 	mem_account_free(sessions->memory, session->others, others_size(max));
 	sessions->reserved -= session_cost(session->slots);
+	owner_table_unref(&sessions->owners, session->owner);
 	mem_account_free(sessions->memory, session, sizeof(*session));
 }
 

@@ -15,6 +15,7 @@
 
 #include "core/hash_table.h"
 #include "core/operation.h"
+#include "core/owner_table.h"
 
 /*
  * What is remembered of the last call on a slot: a view of the old value (not a struct view, which
@@ -52,6 +53,7 @@ struct session {
 	uint64_t has_written : 1;  /* a call took a slot */
 	uint64_t parked : 7;	   /* slots whose next call waits; not saved */
 	struct used_slots *others; /* NULL: none but slot 0 is used */
+	struct owner *owner;	   /* NULL: any */
 	union {
 		struct slot first;	   /* slot 0, if has_written */
 		uint8_t nonce[NONCE_SIZE]; /* else */
@@ -68,6 +70,7 @@ struct session_list {
 struct sessions {
 	struct hash_table by_id;
 	struct hash_table by_nonce;
+	struct owner_table owners;
 	struct session_list idle_sessions; /* no call took a slot yet */
 	struct session_list written_sessions;
 	struct session_list held_sessions; /* none of them ends by its lease, or to make room */
@@ -99,6 +102,9 @@ struct session *sessions_find(struct sessions *sessions, uint64_t client_id);
 /* The session with that nonce that has not written yet. NULL: there is none. */
 struct session *sessions_find_nonce(const struct sessions *sessions,
 				    const uint8_t nonce[NONCE_SIZE]);
+
+/* Whether the operation may name the session. */
+bool session_is_of(const struct session *session, const struct operation *operation);
 
 /*
  * The session that is idle for longest, of those that are not held; of two, the one that never

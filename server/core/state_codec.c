@@ -12,8 +12,9 @@ enum {
 	COUNT_SIZE = 8,
 	ENTRY_SIZE = 16, /* without key, value and the end of the ttl */
 	EXPIRES_SIZE = 8,
-	KEPT_SIZE = 4, /* without the bytes */
-	SESSION_SIZE = 34,
+	KEPT_SIZE = 4,	     /* without the bytes */
+	SESSION_SIZE = 35,   /* without its owner */
+	SESSION_SIZE_2 = 34, /* in format 2 */
 	SLOT_SIZE = 36,
 	VALUES_ROOM_MIN = 64,
 };
@@ -207,6 +208,7 @@ static bool put_slot(struct saver *saver, uint32_t number, const struct slot *sl
 }
 
 static bool put_session(struct saver *saver, const struct session *session) {
+	const struct kv_bytes owner = owner_principal(session->owner);
 	uint8_t head[SESSION_SIZE];
 	uint8_t used = 0;
 
@@ -220,7 +222,8 @@ static bool put_session(struct saver *saver, const struct session *session) {
 		memcpy(head + 16, session->nonce, NONCE_SIZE);
 	head[32] = (uint8_t)session->slots;
 	head[33] = used;
-	if (!put(saver, head, sizeof(head)))
+	head[34] = (uint8_t)owner.size;
+	if (!put(saver, head, sizeof(head)) || !put(saver, owner.data, owner.size))
 		return false;
 	for (uint32_t i = 0; i < session->slots; i++) {
 		const struct slot *slot = session_slot(session, i);
@@ -442,9 +445,11 @@ static enum state_result load_slots(struct loader *loader, struct session *sessi
 
 static enum state_result load_session(struct loader *loader) {
 	struct operation open = {.kind = OPERATION_OPEN};
-	uint8_t head[SESSION_SIZE];
+	uint8_t head[SESSION_SIZE] = {0};
+	uint8_t owner[PRINCIPAL_SIZE_MAX];
 
-	if (!take(loader, head, sizeof(head)))
+	if (!take(loader, head, loader->format < 3 ? SESSION_SIZE_2 : SESSION_SIZE) ||
+	    !take(loader, owner, head[34]))
 		return STATE_INVALID;
 	uint64_t active_ms = le_get64(head + 8);
 	uint8_t used = head[33];
@@ -452,6 +457,7 @@ static enum state_result load_session(struct loader *loader) {
 	uint64_t *before_ms = &loader->active_ms[used > 0];
 	open.client_id = le_get64(head);
 	open.slots = head[32];
+	open.principal = (struct kv_bytes){owner, head[34]};
 	memcpy(open.nonce, head + 16, NONCE_SIZE);
 	if (open.client_id == 0 || open.slots == 0 || open.slots > SLOTS_MAX || used > open.slots ||
 	    active_ms < *before_ms || active_ms > loader->now_ms || active_ms > ACTIVE_MAX_MS ||
@@ -469,7 +475,7 @@ static enum state_result load_sessions(struct loader *loader) {
 	enum state_result result = STATE_DONE;
 	uint64_t count;
 
-	if (!take_count(loader, SESSION_SIZE, &count))
+	if (!take_count(loader, SESSION_SIZE_2, &count))
 		return STATE_INVALID;
 	if (!hash_table_reserve_total(&loader->sessions->by_id, count))
 		return STATE_NO_MEMORY;

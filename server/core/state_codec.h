@@ -21,7 +21,7 @@
  *	count of sessions (8), those that never wrote first, then by when they were last active, and
  *	for each
  *		client id (8), last active (8), nonce (16; zeros once it used a slot),
- *		slots given (1), slots used (1)
+ *		slots given (1), slots used (1), bytes of its owner (1); owner (none: any)
  *		and for each slot used, in order
  *			slot (1), status (1), 1 if there was an old value (1),
  *			which condition or change a TXN was refused for (1),
@@ -29,8 +29,8 @@
  *			there is none (4), its size (4),
  *			seq (8), hash (8), version (8)
  *
- * Format 1 has no floor, no flag 2, and entries in no order. A change is a new format version of
- *the snapshot.
+ * Format 2 has no owners; format 1 has no floor, no flag 2, and entries in no order. A change is a
+ * new format version of the snapshot.
  */
 
 #include <stdbool.h>
@@ -40,7 +40,7 @@
 struct sessions;
 struct store;
 
-enum { STATE_FORMAT = 2 };
+enum { STATE_FORMAT = 3 };
 
 enum state_result {
 	STATE_DONE,

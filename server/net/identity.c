@@ -71,8 +71,7 @@ static void set_user(struct caller *caller, int fd, const struct overflow_ids *o
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &size) != 0 || user.uid == (uid_t)-1 ||
 	    user.uid == overflow->uid)
 		return;
-	caller->is_known = true;
-	caller->uid = user.uid;
+	principal_set_user(caller, user.uid);
 	set_groups(caller, fd, user.gid, overflow->gid);
 }
 

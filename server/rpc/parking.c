@@ -425,7 +425,8 @@ bool parking_write(struct parking *parking, struct call *call, uint64_t epoch,
 		return true;
 	}
 	now = *operation;
-	if (service_is_epoch(parking->service, epoch) && operation->client_id != 0) {
+	if (service_is_epoch(parking->service, epoch) && operation->client_id != 0 &&
+	    service_owns_session(parking->service, operation)) {
 		if (wait_ms > 0 && call->park_ops == NULL) {
 			call->reply = (struct reply){.status = KV_INVALID};
 			return true;

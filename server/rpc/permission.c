@@ -3,11 +3,17 @@
 
 #include "rpc/call.h"
 
+void permission_check_owner(const struct call *call, struct operation *operation) {
+	operation->principal = principal_bytes(call->caller);
+	operation->checks_owner = true;
+}
+
 void permission_write(struct procedure_context *context, struct call *call, uint64_t epoch,
 		      struct operation *operation, uint32_t wait_ms) {
 	struct access *access = &context->access;
 	bool has_reply;
 
+	permission_check_owner(call, operation);
 	if (!operation->is_unread)
 		operation->refusal = access_check_write(access, call, operation);
 	has_reply = parking_write(context->parking, call, epoch, operation, wait_ms);

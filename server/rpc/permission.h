@@ -10,6 +10,9 @@
 #include "rpc/access.h"
 #include "rpc/procedures.h"
 
+/* With rules a session is for its owner only: the caller is looked at as such. */
+void permission_check_owner(const struct call *call, struct operation *operation);
+
 /* parking_write() of a write that the rules may refuse. There are rules. */
 void permission_write(struct procedure_context *context, struct call *call, uint64_t epoch,
 		      struct operation *operation, uint32_t wait_ms);

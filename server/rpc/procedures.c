@@ -147,6 +147,8 @@ static void run_open(struct procedure_context *context, struct call *call,
 			      "it has no right to write anywhere"))
 		return;
 	memcpy(operation.nonce, arguments->open.nonce, NONCE_SIZE);
+	operation.principal = principal_bytes(call->caller);
+	operation.checks_owner = !access_is_open(&context->access);
 	run(context, call, arguments->open.epoch, &operation);
 }
 
@@ -163,6 +165,8 @@ static void run_close(struct procedure_context *context, struct call *call,
 	struct operation operation = {.kind = OPERATION_CLOSE,
 				      .client_id = arguments->close.client_id};
 
+	if (!access_is_open(&context->access))
+		permission_check_owner(call, &operation);
 	run(context, call, arguments->close.epoch, &operation);
 }
 

@@ -131,10 +131,14 @@ static struct kv_bytes key_of(const struct operation *operation) {
 	return operation->key;
 }
 
-/* The changes of a TXN are its value. */
+/* The changes of a TXN are its value, and so is the owner of an OPEN. */
+static struct kv_bytes value_of(const struct operation *operation) {
+	return operation->kind == OPERATION_OPEN ? operation->principal : operation->value;
+}
+
 static size_t value_size(const struct operation *operation) {
 	return operation->kind == OPERATION_TXN ? txn_encoded_size(operation->txn)
-						: operation->value.size;
+						: value_of(operation).size;
 }
 
 size_t operation_encoded_size(const struct operation *operation) {
@@ -161,8 +165,8 @@ void operation_encode(uint8_t *to, const struct operation *operation, uint64_t n
 		memcpy(to, key.data, key.size);
 	if (is_txn)
 		txn_encode(to, operation->txn);
-	else if (operation->value.size > 0)
-		memcpy(to + key.size, operation->value.data, operation->value.size);
+	else if (value_size(operation) > 0)
+		memcpy(to + key.size, value_of(operation).data, value_size(operation));
 }
 
 static bool is_key(struct kv_bytes key) {
@@ -180,7 +184,7 @@ static bool makes_sense(const struct operation *operation, struct kv_bytes key,
 			struct decoded_txn *txn) {
 	switch (operation->kind) {
 	case OPERATION_OPEN:
-		return key.size == NONCE_SIZE && operation->value.size == 0 &&
+		return key.size == NONCE_SIZE && operation->value.size <= PRINCIPAL_SIZE_MAX &&
 		       operation->client_id != 0 && operation->slots > 0;
 	case OPERATION_CLOSE:
 	case OPERATION_EXPIRE:
@@ -227,10 +231,13 @@ size_t operation_decode(struct kv_bytes from, struct operation *operation, struc
 		operation->slot = le_get32(bytes + 8);
 	if (!makes_sense(operation, key, txn))
 		return 0;
-	if (operation->kind == OPERATION_OPEN)
+	if (operation->kind == OPERATION_OPEN) {
 		memcpy(operation->nonce, key.data, NONCE_SIZE);
-	else
+		operation->principal = operation->value;
+		operation->value = (struct kv_bytes){0};
+	} else {
 		operation->key = key;
+	}
 	if (operation->kind == OPERATION_TXN) {
 		txn->txn.hash = operation->expected;
 		operation->txn = &txn->txn;

@@ -26,7 +26,7 @@
  *	    24     8  client id
  *	    32     8  seq
  *	    40     8  expected version (TXN: its hash; END: the version that ends)
- *	    48        key (OPEN: nonce), then value (TXN: its changes, see txn_codec.h)
+ *	    48        key (OPEN: nonce), then value (OPEN: owner; TXN: its changes, see txn_codec.h)
  *
  * Numbers are little-endian. Checksums are CRC32C of what follows them. The salt is random, new for
  * each segment, and never leaves the server: no client can write a value that looks like a batch.
@@ -38,7 +38,7 @@
 #include "storage/vfs.h"
 
 enum {
-	JOURNAL_FORMAT = 2, /* 1: no DELETE, TXN and END */
+	JOURNAL_FORMAT = 3, /* 2: OPEN has no owner; 1: no DELETE, TXN and END */
 	JOURNAL_FORMAT_MIN = 1,
 	SEGMENT_HEADER_SIZE = 4096,
 	BATCH_HEADER_SIZE = 56,

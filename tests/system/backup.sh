@@ -276,7 +276,7 @@ a_newer_format_is_named_by_its_number() {
 		open(sys.argv[2], 'wb').write(data)
 	END
 	run_kvd --check "$dir/newer"; exits 1
-	says 'newer has format 9, and this kvd knows 2 to 3: use the kvd that wrote it'
+	says 'newer has format 9, and this kvd knows 2 to 4: use the kvd that wrote it'
 	run_kvd -d "$dir/none" --restore "$dir/newer"; exits 1; says 'has format 9'
 }
 

@@ -9,6 +9,7 @@
 #include "data_directory.h"
 #include "fixture.h"
 #include "format1_directory.h"
+#include "format2_directory.h"
 #include "suite.h"
 #include "test.h"
 
@@ -63,4 +64,31 @@ TEST(a_directory_from_before_the_manifest_is_read_and_goes_on) {
 	said = server_said(&server);
 	ck_assert_msg(strstr(said, "is missing") != NULL, "%s", said);
 	free(said);
+}
+
+TEST(a_directory_from_before_owners_is_read_with_its_sessions_and_goes_on) {
+	struct fixture scene;
+	struct session other = {.client_id = FORMAT2_OTHER};
+	struct session first = {.client_id = FORMAT2_FIRST};
+	struct change change;
+	char dir[64];
+
+	suite_directory(dir);
+	write_file(dir, "snapshot-0000000000000004", format2_snapshot, sizeof format2_snapshot, "",
+		   0, sizeof format2_snapshot);
+	write_file(dir, "journal-0000000000000001", format2_header, sizeof format2_header,
+		   format2_batches, sizeof format2_batches, FORMAT2_SEGMENT_SIZE);
+	for (int start = 0; start < 2; start++) {
+		fixture_open(&scene, "-d", dir, NULL);
+		check_key(&scene.peer, "motd", "good morning, everyone", 2);
+		check_key(&scene.peer, "log", "x", 1);
+		other.epoch = first.epoch = scene.session.epoch;
+		/* A copy of what was answered before. */
+		change = put(&other, 0, 1, "log", "x");
+		ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+		change = put(&first, 0, 3, "next", "y");
+		ck_assert_int_eq(change_status(&scene.peer, &change), KV1_OK);
+		check_key(&scene.peer, "next", "y", 1);
+		fixture_close(&scene);
+	}
 }

@@ -41,7 +41,7 @@ static unsigned rights(const struct acl *acl, const struct caller *caller, const
 
 static const struct caller any = {0};
 static const struct caller www = {.is_known = true, .uid = 33};
-static const struct caller other = {.is_known = true, .uid = 1000};
+static const struct caller other = {.is_known = true, .uid = 1000, .name = "uid:1000"};
 static const struct caller host = {
     .has_address = true, .address = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3}};
 static const unsigned rw = ACL_READ | ACL_LOCK | ACL_APPEND | ACL_WRITE;

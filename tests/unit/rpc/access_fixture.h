@@ -40,9 +40,9 @@ static struct service *service;
 static struct dispatch *dispatch;
 static struct acl *acl;
 
-static const struct caller www = {.is_known = true, .uid = 33};
-static const struct caller bob = {.is_known = true, .uid = 1000};
-static const struct caller root = {.is_known = true, .uid = 0};
+static const struct caller www = {.is_known = true, .uid = 33, .name = "uid:33"};
+static const struct caller bob = {.is_known = true, .uid = 1000, .name = "uid:1000"};
+static const struct caller root = {.is_known = true, .uid = 0, .name = "uid:0"};
 static const struct caller any = {0};
 
 static bool_t take_reply(SVCXPRT *xprt, struct rpc_msg *reply) {

@@ -245,6 +245,72 @@ TEST(the_slot_comes_before_the_right) {
 	ck_assert_int_eq(status_of(put(&session, KV1_ANY, "app/a", "v")), KV_BADSESSION);
 }
 
+TEST(a_session_is_unknown_to_all_but_its_owner) {
+	struct session session = session_of(&www);
+	struct message message;
+
+	ck_assert_int_eq(put_next(&session, KV1_ANY, "app/a", "v"), KV_OK);
+	/* The copy, the next call, and the end, by administrators too. */
+	session.caller = &root;
+	ck_assert_int_eq(status_of(put(&session, KV1_ANY, "app/a", "v")), KV_BADSESSION);
+	ck_assert_int_eq(put_next(&session, KV1_ANY, "app/a", "w"), KV_BADSESSION);
+	message = begin(KVPROC_CLOSE);
+	add64(&message, EPOCH);
+	add64(&message, session.client_id);
+	ck_assert_int_eq(status_of(run(&root, &message)), KV_BADSESSION);
+	session.caller = &www;
+	ck_assert_int_eq(put_next(&session, KV1_ANY, "app/a", "w"), KV_OK);
+}
+
+TEST(the_nonce_of_another_opens_nothing) {
+	static const uint64_t nonce = 0x1234;
+	struct message message = begin(KVPROC_OPEN);
+	uint32_t first = 0, again;
+
+	for (int i = 0; i < 3; i++) {
+		message = begin(KVPROC_OPEN);
+		add64(&message, EPOCH);
+		add64(&message, nonce);
+		add64(&message, nonce);
+		add(&message, 4);
+		if (i == 1) {
+			ck_assert_int_eq(status_of(run(&bob, &message)), KV_DENIED);
+			continue;
+		}
+		again = run(&www, &message);
+		ck_assert_int_eq(status_of(again), KV_OK);
+		if (i == 0)
+			first = again;
+		else
+			ck_assert_uint_eq(number_of(again, WORD_STATUS + 1),
+					  number_of(first, WORD_STATUS + 1));
+	}
+}
+
+TEST(a_parked_call_of_another_session_is_left_alone) {
+	static const char *const keys[] = {"app/l", NULL};
+	struct session session = session_of(&www);
+	uint32_t xid;
+
+	fill(keys);
+	xid = txn_next(&session, WAIT_MS, KV1_FREE, "app/l", "free", KV1_CHANGE_PUT, "app/l",
+		       "mine", NULL);
+	ck_assert(!has_reply(xid));
+	session.caller = &root;
+	/* A later call on the slot would have it refused. */
+	ck_assert_int_eq(put_next(&session, KV1_ANY, "app/a", "v"), KV_BADSESSION);
+	ck_assert(!has_reply(xid));
+}
+
+TEST(without_rules_a_session_is_for_all_that_know_its_id) {
+	struct session session;
+
+	dispatch_set_acl(dispatch, NULL);
+	session = session_of(&www);
+	session.caller = &any;
+	ck_assert_int_eq(put_next(&session, KV1_ANY, "app/a", "v"), KV_OK);
+}
+
 /* --- Calls that wait ----------------------------------------------------------------------- */
 
 TEST(a_wait_needs_ro_when_it_is_parked) {

@@ -95,8 +95,8 @@ TEST(an_empty_directory_is_an_empty_journal) {
 
 TEST(a_segment_is_these_bytes) {
 	static const uint8_t header[] = {
-	    'k',  'v',	'd',  'j',  'r',  'n',	'l',  '1',  0x9b, 0xc3, 0xc7, 0x81, /* checksum */
-	    2,	  0,	0,    0,						    /* format */
+	    'k',  'v',	'd',  'j',  'r',  'n',	'l',  '1',  0x38, 0x27, 0x0e, 0x0e, /* checksum */
+	    3,	  0,	0,    0,						    /* format */
 	    0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
 	    0x5a, 0x5a, 0x5a, 0x5a,			    /* store id */
 	    1,	  0,	0,    0,    0,	  0,	0,    0,    /* number */
@@ -498,7 +498,7 @@ TEST(a_segment_that_does_not_belong_here_is_refused) {
 		const char *what;
 	} cases[] = {
 	    {of_another_store, "journal-0000000000000002", "belongs to another store"},
-	    {of_a_newer_format, "journal-0000000000000002", "has format 3"},
+	    {of_a_newer_format, "journal-0000000000000002", "has format 4"},
 	    {of_another_number, "journal-0000000000000002", "another segment under this name"},
 	    {that_begins_later, "journal-0000000000000001", "the next segment goes on behind it"},
 	    {that_begins_earlier, "journal-0000000000000002", "begins before"},

@@ -114,6 +114,31 @@ TEST(every_operation_is_read_as_it_was_written) {
 	}
 }
 
+TEST(the_owner_of_a_session_is_read_as_it_was_written) {
+	static char owner[PRINCIPAL_SIZE_MAX + 1] = "uid:1000";
+	static const size_t sizes[] = {0, 8, PRINCIPAL_SIZE_MAX, PRINCIPAL_SIZE_MAX + 1};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct operation written = sample(OPERATION_OPEN), read;
+		uint8_t bytes[512];
+		uint64_t time_ms;
+		struct decoded_txn txn;
+		bool fits = sizes[i] <= PRINCIPAL_SIZE_MAX;
+
+		written.principal = (struct kv_bytes){owner, sizes[i]};
+		operation_encode(bytes, &written, 99);
+		ck_assert_uint_eq(operation_decode((struct kv_bytes){bytes, sizeof(bytes)}, &read,
+						   &txn, &time_ms),
+				  fits ? operation_encoded_size(&written) : 0);
+		if (!fits)
+			continue;
+		ck_assert_mem_eq(read.nonce, written.nonce, NONCE_SIZE);
+		ck_assert_uint_eq(read.principal.size, sizes[i]);
+		ck_assert_mem_eq(read.principal.data, owner, sizes[i]);
+		ck_assert_uint_eq(read.value.size, 0);
+	}
+}
+
 TEST(what_makes_no_sense_is_no_operation) {
 	static const struct {
 		enum operation_kind kind;

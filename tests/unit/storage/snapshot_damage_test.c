@@ -134,9 +134,9 @@ TEST(no_older_one_is_taken_for_one_of_a_newer_format) {
 	sign();
 	write_snapshot(&place, 2, file.data, file.size);
 	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
-	ck_assert_msg(says("has format 4, and this kvd knows 2 to 3"), "%s", why);
+	ck_assert_msg(says("has format 5, and this kvd knows 2 to 4"), "%s", why);
 	ck_assert(!loads(2));
-	ck_assert_msg(says("has format 4"), "%s", why);
+	ck_assert_msg(says("has format 5"), "%s", why);
 }
 
 TEST(one_of_an_older_format_is_not_guessed_at) {
@@ -149,7 +149,7 @@ TEST(one_of_an_older_format_is_not_guessed_at) {
 	sign();
 	write_snapshot(&place, 1, file.data, file.size);
 	ck_assert_int_eq(snapshot_find_latest(&place.disk, NULL, NULL, &snapshot, why), SEARCH_BAD);
-	ck_assert_msg(says("has format 1, and this kvd knows 2 to 3"), "%s", why);
+	ck_assert_msg(says("has format 1, and this kvd knows 2 to 4"), "%s", why);
 	ck_assert(!loads(1));
 }
 

@@ -155,22 +155,22 @@ TEST(one_is_due_when_the_journal_is_longer_than_it_and_64_mib) {
 /* What other versions of kvd rely on. */
 TEST(the_layout_of_an_empty_one_is_this) {
 	static const char expected[] = "6b7664736e617031" /* magic, checksum, format */
-				       "b4d34932"
-				       "03000000"
+				       "f1877541"
+				       "04000000"
 				       "00000000000000000000000000000000" /* store */
 				       "0700000000000000" /* position, time, entries, sessions */
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "28000000" /* a chunk */
-				       "ed3ea022"
+				       "3a3fa476"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "0000000000000000"
 				       "00000000" /* the end */
-				       "bdd2b4d5"
+				       "cd6c3b39"
 				       "2800000000000000";
 	char text[2 * 256 + 1];
 

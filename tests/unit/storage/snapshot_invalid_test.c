@@ -97,7 +97,8 @@ enum {
 	AT_ACTIVE = 67,
 	AT_SLOTS = 91,
 	AT_USED = 92,
-	AT_SLOT = 93,
+	AT_OWNER_SIZE = 93,
+	AT_SLOT = 94,
 };
 
 TEST(each_claim_that_cannot_be_is_refused) {
@@ -124,6 +125,7 @@ TEST(each_claim_that_cannot_be_is_refused) {
 	    {"no slots", AT_SLOTS, 1, 0},
 	    {"too many slots", AT_SLOTS, 1, SLOTS_MAX + 1},
 	    {"more slots used than given", AT_USED, 1, SLOTS_MAX + 1},
+	    {"an owner that is not there", AT_OWNER_SIZE, 1, 200},
 	    {"a slot that was not given", AT_SLOT, 1, SLOTS_MAX},
 	    {"a status that is none", AT_SLOT + 1, 1, KV_UNMET + 1},
 	    {"a bool that is none", AT_SLOT + 2, 1, 2},
@@ -186,7 +188,7 @@ static void assert_refused_with(size_t from, size_t to, size_t size) {
 }
 
 TEST(whatever_stands_twice_is_refused) {
-	enum { KEY = 40, SESSION = 76, SLOT = SESSION + 2 * 34 };
+	enum { KEY = 40, SESSION = 76, SLOT = SESSION + 2 * 35 };
 
 	set(&original, "x", text("1"));
 	set(&original, "y", text("2"));
@@ -199,7 +201,7 @@ TEST(whatever_stands_twice_is_refused) {
 	}
 	save(original.service, &saved);
 	assert_refused_with(KEY, KEY + 18, 1);
-	assert_refused_with(SESSION, SESSION + 34, 8);
+	assert_refused_with(SESSION, SESSION + 35, 8);
 	assert_refused_with(SLOT, SLOT + 36, 1);
 }
 
@@ -211,7 +213,7 @@ TEST(sessions_in_another_order_are_refused) {
 	(void)open_session(&original, 2);
 	save(original.service, &saved);
 	ck_assert_uint_eq(le_get64(saved.data + ACTIVE), 1);
-	le_put64(saved.data + ACTIVE + 34, 8);
+	le_put64(saved.data + ACTIVE + 35, 8);
 	ck_assert_int_eq(load_damaged(&saved), STATE_DONE);
 	le_put64(saved.data + ACTIVE, 9);
 	ck_assert_int_eq(load_damaged(&saved), STATE_INVALID);
