@@ -54,9 +54,8 @@ static inline size_t mem_account_round_to(size_t size, size_t step) {
 
 /* What a block of `size` bytes counts. */
 static inline size_t mem_account_cost(size_t size) {
-	return size <= SLAB_SMALL_MAX || size <= SLAB_BLOCK_MAX
-		   ? slab_block_size(size)
-		   : mem_account_round_to(size + MEMORY_HEADER, MEMORY_ROUND);
+	return size <= SLAB_BLOCK_MAX ? slab_block_size(size)
+				      : mem_account_round_to(size + MEMORY_HEADER, MEMORY_ROUND);
 }
 
 /* The size, `size` or a little more, of the largest block that counts no more. */

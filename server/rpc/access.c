@@ -10,13 +10,14 @@
 
 enum {
 	LOCK_ID_SIZE = 32, /* hexadecimal digits of a lock's holder: kv_lock(3) */
-	NOTE_MAX = 512,	   /* bytes of a note behind the id and a space */
+	NOTE_MAX = 526,	   /* bytes of a note behind the id and a space: a time, and its text */
 	SHOWN_MAX = 64,	   /* bytes of a key in a line of the log */
 	ACL_RW = ACL_READ | ACL_LOCK | ACL_APPEND | ACL_WRITE,
 };
 
 static const char lock_free[] = "__unlocked";
 static const char note_suffix[] = "/__note";
+static const char share_infix[] = "/__share/";
 
 static const struct caller *caller_of(const struct call *call) {
 	static const struct caller any;
@@ -69,10 +70,36 @@ static bool is_guarded(const struct txn *txn, struct kv_bytes key) {
 	return false;
 }
 
+/* Whether it is the key of a lock's share: then `gate` is the lock's name, `id` its holder's. */
+static bool is_share(struct kv_bytes key, struct kv_bytes *gate, struct kv_bytes *id) {
+	const size_t infix = sizeof(share_infix) - 1;
+	const char *bytes = key.data;
+
+	if (key.size <= infix + LOCK_ID_SIZE)
+		return false;
+	*gate = (struct kv_bytes){bytes, key.size - infix - LOCK_ID_SIZE};
+	*id = (struct kv_bytes){bytes + key.size - LOCK_ID_SIZE, LOCK_ID_SIZE};
+	return memcmp(bytes + gate->size, share_infix, infix) == 0 && is_id(*id);
+}
+
+/* A share is made while its lock is free, and deleted under a condition on what it holds. */
+static bool is_share_change(const struct txn *txn, const struct change *change) {
+	struct kv_bytes gate;
+	struct kv_bytes id;
+
+	if (!is_share(change->key, &gate, &id))
+		return false;
+	if (change->kind == CHANGE_DELETE)
+		return is_guarded(txn, change->key);
+	return change->kind == CHANGE_PUT && is_key(change->value, id) && is_guarded(txn, gate);
+}
+
 static bool is_lock_change(const struct txn *txn, const struct change *change) {
-	return ((change->kind == CHANGE_PUT && is_lock_value(change->value)) ||
-		change->kind == CHANGE_TOUCH) &&
-	       is_guarded(txn, change->key);
+	if (change->kind == CHANGE_TOUCH ||
+	    (change->kind == CHANGE_PUT && is_lock_value(change->value)))
+		if (is_guarded(txn, change->key))
+			return true;
+	return is_share_change(txn, change);
 }
 
 /* The note of a lock's holder changes with the lock. */
@@ -120,6 +147,9 @@ static bool find_in_txn(const struct access *access, const struct call *call, co
 }
 
 static unsigned enough_for_one(const struct operation *operation) {
+	struct kv_bytes gate;
+	struct kv_bytes id;
+
 	switch (operation->kind) {
 	case OPERATION_PUT:
 		return operation->expected != VERSION_ANY && is_lock_value(operation->value)
@@ -128,6 +158,9 @@ static unsigned enough_for_one(const struct operation *operation) {
 	case OPERATION_APPEND:
 		return operation->want_old ? ACL_WRITE : ACL_APPEND | ACL_WRITE;
 	case OPERATION_DELETE:
+		return operation->expected != VERSION_ANY && is_share(operation->key, &gate, &id)
+			   ? ACL_LOCK | ACL_WRITE
+			   : ACL_WRITE;
 	case OPERATION_TXN:
 	case OPERATION_OPEN:
 	case OPERATION_CLOSE:

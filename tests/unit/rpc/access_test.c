@@ -80,6 +80,30 @@ TEST(add_appends_and_reads_nothing) {
 	ck_assert_int_eq(status_of(wait_for(&bob, "log/a", 1)), KV_DENIED);
 }
 
+TEST(lock_takes_and_ends_shares_and_no_other_keys_below_a_lock) {
+	struct session session = session_of(&bob);
+	const char *share = "locks/s/__share/" ID;
+
+	ck_assert_int_eq(status_of(txn_next(&session, 0, KV1_FREE, "locks/other", "__unlocked",
+					    KV1_CHANGE_PUT, share, ID, NULL)),
+			 KV_DENIED);
+	ck_assert_int_eq(status_of(txn_next(&session, 0, KV1_FREE, "locks/s", "__unlocked",
+					    KV1_CHANGE_PUT, share, "data", NULL)),
+			 KV_DENIED);
+	ck_assert_int_eq(status_of(txn_next(&session, 0, KV1_FREE, "locks/s", "__unlocked",
+					    KV1_CHANGE_PUT, "locks/s/__share/" ID "0", ID, NULL)),
+			 KV_DENIED);
+	ck_assert_int_eq(status_of(txn_next(&session, 0, KV1_FREE, "locks/s", "__unlocked",
+					    KV1_CHANGE_PUT, share, ID, NULL)),
+			 KV_OK);
+	ck_assert_int_eq(status_of(txn_next(&session, 0, KV1_EXISTS, share, "", KV1_CHANGE_DELETE,
+					    share, "", NULL)),
+			 KV_DENIED);
+	ck_assert_int_eq(status_of(txn_next(&session, 0, KV1_HOLDS, share, ID, KV1_CHANGE_DELETE,
+					    share, "", NULL)),
+			 KV_OK);
+}
+
 TEST(lock_takes_and_breaks_locks_and_stores_nothing_else) {
 	struct session session = session_of(&bob);
 
