@@ -41,7 +41,7 @@ enum request_kind {
 	REQUEST_LIST,	 /* epoch, key (the prefix), after, limit */
 	REQUEST_BACKUP,	 /* epoch, position, offset */
 	REQUEST_TXN,	 /* epoch, client_id, slot, seq, txn, copy_wait_ms */
-	REQUEST_CHANGES, /* epoch, key (the prefix), since, limit */
+	REQUEST_CHANGES, /* epoch, key (the prefix), since, limit, copy_wait_ms */
 	REQUEST_WHOAMI,
 	REQUEST_WAIT, /* epoch, key, expected (the version that is known), copy_wait_ms */
 };
@@ -73,7 +73,7 @@ struct request {
 	const struct kv_txn *txn;
 	uint64_t position;
 	uint64_t offset;
-	uint32_t wait_ms;      /* TXN, WAIT: the caller's, for all copies together; 0: none */
+	uint32_t wait_ms; /* TXN, WAIT, CHANGES: the caller's, for all copies together; 0: none */
 	uint32_t copy_wait_ms; /* the clerk's, of this copy */
 	/* The clerk's: once not 0, written by any thread, the attempt ends unanswered. NULL: none.
 	 */

@@ -7,8 +7,11 @@
 
 #include "client.h"
 
+/*
+ * The server keeps a question until something changes. Between two questions to one that does not
+ * (an older one, one that has too many to keep, one that is reached by udp) the watch pauses.
+ */
 enum {
-	/* Between two questions, while nothing changes. */
 	PAUSE_MIN_MS = 10,
 	PAUSE_MAX_MS = 500,
 };
@@ -43,6 +46,7 @@ struct kv_watch {
 	enum phase phase;
 	struct response page; /* of LIST or CHANGES */
 	size_t used;	      /* elements of the page */
+	bool cannot_wait;     /* the connection is one over which no call waits */
 	uint64_t round;	      /* of the list */
 	uint64_t since;	      /* a position */
 	size_t after_size;    /* 0: the list is at its beginning */
@@ -235,14 +239,20 @@ static enum kv_status ask_list(struct kv_watch *watch) {
 	return KV_OK;
 }
 
-static enum kv_status ask_changes(struct kv_watch *watch) {
+static enum kv_status ask_changes(struct kv_watch *watch, unsigned wait_ms) {
 	const bool is_beginning = watch->phase == PHASE_BEGIN;
 	struct request request = {
 	    .kind = REQUEST_CHANGES,
 	    .since = is_beginning ? UINT64_MAX : watch->since,
+	    .wait_ms = is_beginning || watch->cannot_wait ? 0 : wait_ms,
 	};
 	enum kv_status status = ask(watch, &request);
 
+	if (status == KV_INVALID && request.wait_ms > 0) {
+		watch->cannot_wait = true;
+		request.wait_ms = 0;
+		status = ask(watch, &request);
+	}
 	if (status == KV_COMPACTED || (status == KV_OK && is_beginning)) {
 		drop_page(watch);
 		begin_list(watch);
@@ -253,9 +263,10 @@ static enum kv_status ask_changes(struct kv_watch *watch) {
 	return status;
 }
 
-/* Asks for the next page. */
-static enum kv_status ask_next(struct kv_watch *watch) {
-	enum kv_status status = watch->phase == PHASE_LIST ? ask_list(watch) : ask_changes(watch);
+/* Asks for the next page; at the server it may wait so long for a change. */
+static enum kv_status ask_next(struct kv_watch *watch, unsigned wait_ms) {
+	enum kv_status status =
+	    watch->phase == PHASE_LIST ? ask_list(watch) : ask_changes(watch, wait_ms);
 
 	if (status == KV_BADSESSION) {
 		forget_all(watch);
@@ -305,6 +316,7 @@ enum kv_status kv_watch_next(struct kv_watch *watch, unsigned wait_ms, struct kv
 	const struct transport *transport = client_transport(watch->view);
 	const uint64_t until_ms = transport->now_ms(transport->context) + wait_ms;
 	uint64_t pause_ms = PAUSE_MIN_MS;
+	uint64_t now_ms = until_ms - wait_ms;
 	enum kv_status status;
 
 	*watched = (struct kv_watched){0};
@@ -314,17 +326,23 @@ enum kv_status kv_watch_next(struct kv_watch *watch, unsigned wait_ms, struct kv
 		status = next_heard(watch, watched);
 		if (status != KV_UNMET)
 			return status;
-		status = ask_next(watch);
+		const uint64_t asked_ms = now_ms;
+		status = ask_next(watch, asked_ms < until_ms ? (unsigned)(until_ms - asked_ms) : 0);
 		if (status != KV_OK)
 			return status;
+		now_ms = transport->now_ms(transport->context);
 		if (!is_level(watch))
 			continue;
-		uint64_t now_ms = transport->now_ms(transport->context);
 		if (now_ms >= until_ms)
 			return KV_UNMET;
+		/* It has waited, for as long as a handle's time limit or a copy of a call allows.
+		 */
+		if (now_ms - asked_ms >= PAUSE_MAX_MS)
+			continue;
 		if (pause_ms > until_ms - now_ms)
 			pause_ms = until_ms - now_ms;
 		transport->sleep_until(transport->context, now_ms + pause_ms);
+		now_ms += pause_ms;
 		pause_ms = pause_ms < PAUSE_MAX_MS / 2 ? 2 * pause_ms : PAUSE_MAX_MS;
 	}
 }

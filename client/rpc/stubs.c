@@ -324,6 +324,7 @@ static void get_changes(struct rpc_call *call, const struct request *request,
 	    .epoch = request->epoch,
 	    .prefix = wire_key(request->key),
 	    .since = request->since,
+	    .wait_ms = request->copy_wait_ms,
 	    .limit = request->limit,
 	};
 	kv1_changes_res result = {0};

@@ -54,9 +54,15 @@ struct access_filter {
 	struct acl_range range;
 };
 
-/* Makes the filter. False: the caller may read no key that begins with the prefix. */
-bool access_filter(const struct access *access, const struct call *call, struct kv_bytes prefix,
-		   struct access_filter *filter);
+/* Why a LIST or CHANGES is refused, for the log. */
+#define ACCESS_NO_PREFIX "it may read no key with that prefix"
+
+/*
+ * What the caller may see of the keys that begin with the prefix: *shown is the filter, NULL if it
+ * is all of them. False: nothing.
+ */
+bool access_show(const struct access *access, const struct call *call, struct kv_bytes prefix,
+		 struct access_filter *filter, const struct key_filter **shown);
 
 /*
  * Logs that the call was refused, and which right it lacks. Of a write that lacks none by now, for

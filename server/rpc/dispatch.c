@@ -115,7 +115,7 @@ struct dispatch *dispatch_new(struct service *service, uint32_t program,
 	dispatch->context.waiting_bytes_max = waiting_memory(service);
 	dispatch->context.changes = change_ring_new(service, others->changes_max);
 	dispatch->context.parking =
-	    parking_new(service, dispatch->context.waiting_bytes_max,
+	    parking_new(service, dispatch->context.changes, dispatch->context.waiting_bytes_max,
 			&(struct parking_hooks){.answer = answer_parked,
 						.drop = drop_parked,
 						.is_behind = is_behind,

@@ -77,7 +77,7 @@ static void applied(void *context, const struct operation *operation) {
 
 /* --- The parking ----------------------------------------------------------------------------- */
 
-struct parking *parking_new(struct service *service, size_t bytes_max,
+struct parking *parking_new(struct service *service, struct change_ring *changes, size_t bytes_max,
 			    const struct parking_hooks *hooks) {
 	uint64_t seed = service_identity(service)->seed;
 	struct parking *parking = calloc(1, sizeof(*parking));
@@ -85,6 +85,7 @@ struct parking *parking_new(struct service *service, size_t bytes_max,
 	if (parking == NULL)
 		return NULL;
 	parking->service = service;
+	parking->changes = changes;
 	parking->hooks = *hooks;
 	parking->max = PARKING_MAX;
 	parking->bytes_max = bytes_max;
@@ -197,10 +198,7 @@ static void start_waiting(struct parking *parking, struct parked *parked, uint32
 	end_in(parking, parked, parking->now_ms + time_ms);
 }
 
-/*
- * Takes the call out. Its copies owe a reply then; the caller frees it.
- */
-static struct call *take_out(struct parking *parking, struct parked *parked) {
+struct call *parking_take_out(struct parking *parking, struct parked *parked) {
 	struct parked_txn *txn = parking_txn(parked);
 	struct call *copies = parked->copies;
 
@@ -226,7 +224,7 @@ static void answer(struct parking *parking, struct call *call) {
 
 /* Looks at each copy as if it had just come, without time to wait. */
 static void run_txn(struct parking *parking, struct parked_txn *txn) {
-	struct call *next = take_out(parking, &txn->base);
+	struct call *next = parking_take_out(parking, &txn->base);
 	struct operation operation = parking_operation(txn);
 
 	for (struct call *call = next; call != NULL; call = next) {
@@ -238,7 +236,7 @@ static void run_txn(struct parking *parking, struct parked_txn *txn) {
 }
 
 static void refuse_txn(struct parking *parking, struct parked_txn *txn, enum kv_status status) {
-	struct call *next = take_out(parking, &txn->base);
+	struct call *next = parking_take_out(parking, &txn->base);
 
 	for (struct call *call = next; call != NULL; call = next) {
 		next = call->next;
@@ -254,7 +252,7 @@ static void run_wait(struct parking *parking, struct parked *parked) {
 	struct kv_bytes bytes = {key, parked->key->size};
 
 	memcpy(key, parked->key->key, bytes.size);
-	struct call *call = take_out(parking, parked);
+	struct call *call = parking_take_out(parking, parked);
 	if (parking_may_read(parking, call, bytes))
 		service_wait(parking->service, 0, bytes, seen, call->reply_max, &call->reply);
 	free(parked);
@@ -266,8 +264,8 @@ void parking_disconnect(struct parking *parking, struct call *call) {
 
 	parking->lost++;
 	unlink_copy(parking, call);
-	if (parked->awaited == NULL) {
-		(void)take_out(parking, parked);
+	if (parked->kind != PARKED_TXN) {
+		(void)parking_take_out(parking, parked);
 		free(parked);
 	} else if (parked->copies == NULL) {
 		set_connected(parking, parked, false);
@@ -286,7 +284,7 @@ void parking_free(struct parking *parking) {
 
 		while (parked->copies != NULL)
 			drop_copy(parking, parked->copies);
-		(void)take_out(parking, parked);
+		(void)parking_take_out(parking, parked);
 		free(parked);
 	}
 	hash_table_destroy(&parking->by_slot);
@@ -296,26 +294,37 @@ void parking_free(struct parking *parking) {
 
 /* --- WAIT ------------------------------------------------------------------------------------ */
 
-static enum kv_status park_wait(struct parking *parking, struct call *call, struct kv_bytes key,
-				uint64_t seen, uint32_t wait_ms) {
+struct parked *parking_make(const struct parking *parking, const struct call *call,
+			    enum parked_kind kind) {
 	struct parked *parked;
 
 	if (parking->count >= parking->max ||
 	    bytes_used(parking) + sizeof(*parked) + sizeof(*call) > parking->bytes_max)
-		return KV_FULL;
+		return NULL;
 	parked = calloc(1, sizeof(*parked));
-	if (parked == NULL)
-		return KV_FULL;
-	if (wait_index_add_watcher(&parking->index, parked, key, seen) != KV_OK) {
-		free(parked);
-		return KV_FULL;
-	}
-	parked->size = sizeof(*parked);
+	if (parked != NULL)
+		*parked = (struct parked){.kind = kind, .size = sizeof(*parked)};
+	return parked;
+}
+
+void parking_park(struct parking *parking, struct parked *parked, struct call *call,
+		  uint32_t wait_ms) {
 	parking->bytes += parked->size;
 	parking->count++;
 	parking->parked++;
 	add_copy(parking, parked, call);
 	start_waiting(parking, parked, wait_ms);
+}
+
+static enum kv_status park_wait(struct parking *parking, struct call *call, struct kv_bytes key,
+				uint64_t seen, uint32_t wait_ms) {
+	struct parked *parked = parking_make(parking, call, PARKED_WAIT);
+
+	if (parked == NULL || wait_index_add_watcher(&parking->index, parked, key, seen) != KV_OK) {
+		free(parked);
+		return KV_FULL;
+	}
+	parking_park(parking, parked, call, wait_ms);
 	return KV_OK;
 }
 
@@ -360,6 +369,7 @@ static enum kv_status park_txn(struct parking *parking, struct call *call,
 	if (parked == NULL)
 		return KV_FULL;
 	txn_copy(&parked->txn, parked + 1, txn);
+	parked->base.kind = PARKED_TXN;
 	parked->client_id = operation->client_id;
 	parked->slot = operation->slot;
 	parked->seq = operation->seq;
@@ -495,14 +505,19 @@ static bool run_next_wait(struct parking *parking) {
 static bool __attribute__((noinline)) run_able(struct parking *parking) {
 	bool has_run = false;
 
-	while (!is_behind(parking) && (run_next_txn(parking) || run_next_wait(parking)))
+	while (!is_behind(parking) &&
+	       (run_next_txn(parking) || run_next_wait(parking) || parking_run_changes(parking)))
 		has_run = true;
 	return has_run;
 }
 
+static bool is_woken(const struct parking *parking) {
+	return parking->index.able.first != NULL || parking->index.woken != NULL ||
+	       parking->index.woken_changes.first != NULL;
+}
+
 bool parking_run(struct parking *parking) {
-	return (parking->index.able.first != NULL || parking->index.woken != NULL) &&
-	       run_able(parking);
+	return is_woken(parking) && run_able(parking);
 }
 
 static bool end_next(struct parking *parking) {
@@ -513,10 +528,17 @@ static bool end_next(struct parking *parking) {
 		return false;
 	parking->ends_left--;
 	parking->timed_out++;
-	if (parked->awaited == NULL)
+	switch (parked->kind) {
+	case PARKED_WAIT:
 		run_wait(parking, parked);
-	else
+		break;
+	case PARKED_CHANGES:
+		parking_end_changes(parking, parked);
+		break;
+	case PARKED_TXN:
 		run_txn(parking, parking_txn(parked));
+		break;
+	}
 	return true;
 }
 
@@ -531,7 +553,7 @@ uint64_t parking_due(const struct parking *parking) {
 
 	if (first == NULL || is_behind(parking))
 		return UINT64_MAX;
-	if (parking->index.able.first != NULL || parking->index.woken != NULL)
+	if (is_woken(parking))
 		return 0;
 	return first->key > parking->now_ms ? first->key - parking->now_ms : 0;
 }

@@ -4,7 +4,8 @@
 
 /*
  * parking.h - calls that wait for a change of a key: a WAIT for another version, a TXN for its
- * first condition. The rules are those of docs/PROTOCOL.md, "Calls that wait".
+ * first condition, a CHANGES for any key under its prefix. The rules are those of docs/PROTOCOL.md,
+ * "Calls that wait".
  *
  * A parked call has not happened: it has not taken its slot, it is not recorded, and the core
  * does not know it. Whatever ends its waiting, it is looked at as if it had just come. A write
@@ -19,6 +20,7 @@
 
 #include "core/service.h"
 #include "core/stats.h"
+#include "rpc/change_ring.h"
 
 struct access;
 struct call;
@@ -29,8 +31,11 @@ enum {
 	PARKING_TIME_MAX_MS = 60000,   /* that one copy of a call may wait; more counts as this */
 	PARKING_ARGUMENTS_MAX = 65536, /* bytes of keys and values of a TXN that waits */
 	PARKING_CONDITIONS_MAX = 256,  /* distinct conditions that are waited for on one key */
+	PARKING_PREFIXES_MAX = 256,    /* distinct prefixes that CHANGES wait for */
 	PARKING_COPIES_MAX = 4,	       /* of one call, each of another connection */
-	PARKING_RUNS_PER_TURN = 256,   /* of TXNs; as many WAITs, and as many whose time is up */
+	PARKING_RUNS_PER_TURN =
+	    256, /* of TXNs; as many WAITs and CHANGES, and as many whose time is up
+		  */
 };
 
 /* What becomes of calls that no longer wait. */
@@ -46,10 +51,11 @@ struct parking_hooks {
 };
 
 /*
- * `bytes_max`: what all calls that wait may take. Observes the service. Freed with parking_free(),
- * which drops the calls. NULL: no memory.
+ * `bytes_max`: what all calls that wait may take. `changes`: what CHANGES are answered from;
+ * borrowed. Observes the service. Freed with parking_free(), which drops the calls. NULL: no
+ * memory.
  */
-struct parking *parking_new(struct service *service, size_t bytes_max,
+struct parking *parking_new(struct service *service, struct change_ring *changes, size_t bytes_max,
 			    const struct parking_hooks *hooks);
 void parking_free(struct parking *parking);
 
@@ -59,11 +65,13 @@ void parking_set_max(struct parking *parking, unsigned max);
 void parking_begin_turn(struct parking *parking, uint64_t now_ms);
 
 /*
- * Runs a WAIT, or a write (wait_ms is 0 but for a TXN). True: call->reply is filled in. False: the
- * call is parked.
+ * Runs a WAIT, a CHANGES, or a write (wait_ms is 0 but for a TXN). True: call->reply is filled in.
+ * False: the call is parked.
  */
 bool parking_wait(struct parking *parking, struct call *call, uint64_t epoch, struct kv_bytes key,
 		  uint64_t seen, uint32_t wait_ms);
+bool parking_changes(struct parking *parking, struct call *call, uint64_t epoch,
+		     const struct changes_request *request, uint32_t wait_ms);
 bool parking_write(struct parking *parking, struct call *call, uint64_t epoch,
 		   const struct operation *operation, uint32_t wait_ms);
 

@@ -26,21 +26,42 @@ bool parking_may_read(struct parking *parking, struct call *call, struct kv_byte
 	return false;
 }
 
-/* Whether all of its copies may still run. */
-static bool is_allowed(const struct parking *parking, struct parked *parked) {
+bool parking_may_show(struct parking *parking, struct call *call, struct kv_bytes prefix,
+		      struct access_filter *filter, const struct key_filter **shown) {
+	*shown = NULL;
+	if (!has_rules(parking) || access_show(parking->hooks.access, call, prefix, filter, shown))
+		return true;
+	call->reply = (struct reply){.status = KV_DENIED};
+	access_log_other(parking->hooks.access, call, ACCESS_NO_PREFIX);
+	return false;
+}
+
+/* Whether this copy of it may still wait. */
+static bool is_allowed(const struct parking *parking, struct parked *parked,
+		       const struct call *call) {
 	const struct access *access = parking->hooks.access;
-	const struct kv_bytes key = {parked->key->key, parked->key->size};
+	struct operation operation;
 
-	for (struct call *call = parked->copies; call != NULL; call = call->next) {
-		const struct operation operation = parked->awaited == NULL
-						       ? (struct operation){0}
-						       : parking_operation(parking_txn(parked));
-
-		if (parked->awaited == NULL ? !access_may_read(access, call, key)
-					    : access_check_write(access, call, &operation) != KV_OK)
-			return false;
+	switch (parked->kind) {
+	case PARKED_WAIT:
+		return access_may_read(access, call,
+				       (struct kv_bytes){parked->key->key, parked->key->size});
+	case PARKED_CHANGES:
+		/* What wakes it is any key under its prefix. */
+		return access_is_admin(access, call);
+	case PARKED_TXN:
+		operation = parking_operation(parking_txn(parked));
+		return access_check_write(access, call, &operation) == KV_OK;
 	}
-	return true;
+	return false;
+}
+
+static bool are_allowed(const struct parking *parking, struct parked *parked) {
+	const struct call *call = parked->copies;
+
+	while (call != NULL && is_allowed(parking, parked, call))
+		call = call->next;
+	return call == NULL;
 }
 
 /* Takes the nodes out one by one, for a heap has no other order, and puts them back. */
@@ -52,7 +73,7 @@ void parking_recheck(struct parking *parking) {
 		return;
 	while ((node = parking->deadlines.first) != NULL) {
 		pairing_heap_remove(&parking->deadlines, node);
-		if (!is_allowed(parking, (struct parked *)(void *)node))
+		if (!are_allowed(parking, (struct parked *)(void *)node))
 			node->key = 0;
 		pairing_heap_insert(&checked, node);
 	}

@@ -2,8 +2,12 @@
 #ifndef PARKING_PRIVATE_H
 #define PARKING_PRIVATE_H
 
-/* parking_private.h - what parking.c and parking_access.c (access rules) share. */
+/*
+ * parking_private.h - what parking.c (WAIT and TXN), parking_changes.c (CHANGES) and
+ * parking_access.c (access rules) share.
+ */
 
+#include "rpc/access.h"
 #include "rpc/parking.h"
 #include "rpc/wait_index.h"
 
@@ -19,6 +23,7 @@ struct parked_txn {
 /* Invariants: a call is in the index and among the deadlines; a TXN in `by_slot`, too. */
 struct parking {
 	struct service *service;
+	struct change_ring *changes;
 	struct parking_hooks hooks;
 	struct wait_index index;
 	struct hash_table by_slot; /* of struct parked_txn */
@@ -39,9 +44,9 @@ struct parking {
 	uint64_t lost;	    /* the connection ended */
 };
 
-/* NULL: it is a WAIT. */
+/* NULL: it is none. */
 static inline struct parked_txn *parking_txn(struct parked *parked) {
-	return parked->awaited == NULL ? NULL : (struct parked_txn *)(void *)parked;
+	return parked->kind == PARKED_TXN ? (struct parked_txn *)(void *)parked : NULL;
 }
 
 /* The TXN as the core runs it. */
@@ -60,5 +65,29 @@ void parking_run_copy(struct parking *parking, struct call *call, struct operati
 
 /* Whether a WAIT may still see the key; else its reply is filled in. */
 bool parking_may_read(struct parking *parking, struct call *call, struct kv_bytes key);
+
+/*
+ * The filter of a CHANGES, NULL: none is needed. False: it may see nothing, and its reply is filled
+ * in.
+ */
+bool parking_may_show(struct parking *parking, struct call *call, struct kv_bytes prefix,
+		      struct access_filter *filter, const struct key_filter **shown);
+
+/* A call, to be freed with free() unless it is parked. NULL: there are too many, or no memory. */
+struct parked *parking_make(const struct parking *parking, const struct call *call,
+			    enum parked_kind kind);
+
+/* Parks a WAIT or CHANGES that is in the index. */
+void parking_park(struct parking *parking, struct parked *parked, struct call *call,
+		  uint32_t wait_ms);
+
+/* Takes the call out. Its copies, which are returned, owe a reply then; the caller frees it. */
+struct call *parking_take_out(struct parking *parking, struct parked *parked);
+
+/* Looks at the first CHANGES that is woken. Returns false if there is none, or no more may be. */
+bool parking_run_changes(struct parking *parking);
+
+/* Its time is up. */
+void parking_end_changes(struct parking *parking, struct parked *parked);
 
 #endif

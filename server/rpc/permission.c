@@ -46,12 +46,10 @@ bool permission_show(struct procedure_context *context, struct call *call, uint6
 	struct access *access = &context->access;
 
 	*shown = NULL;
-	if (access_is_open(access) || !service_is_epoch(context->service, epoch) ||
-	    access_is_admin(access, call))
+	if (access_is_open(access) || !service_is_epoch(context->service, epoch))
 		return true;
-	*shown = &filter->filter;
-	return permission_other(context, call, access_filter(access, call, prefix, filter),
-				"it may read no key with that prefix");
+	return permission_other(context, call, access_show(access, call, prefix, filter, shown),
+				ACCESS_NO_PREFIX);
 }
 
 bool permission_is_administrator(const struct procedure_context *context, const struct call *call) {

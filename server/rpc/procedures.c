@@ -311,7 +311,9 @@ static void run_changes(struct procedure_context *context, struct call *call,
 	if (!permission_show(context, call, arguments->changes.epoch, request.prefix, &filter,
 			     &request.filter))
 		return;
-	change_ring_answer(context->changes, arguments->changes.epoch, &request, &call->reply);
+	/* Under a filter it does not wait: what wakes it would tell of other keys. */
+	(void)parking_changes(context->parking, call, arguments->changes.epoch, &request,
+			      request.filter == NULL ? arguments->changes.wait_ms : 0);
 }
 
 static void fill_changes(struct procedure_context *context, const struct call *call,

@@ -142,6 +142,102 @@ static void wake_watchers(struct wait_index *index, struct waited_key *key) {
 	index->last_woken = list;
 }
 
+/* --- Prefixes ------------------------------------------------------------------------------ */
+
+static void list_append(struct parked_list *list, struct parked *parked) {
+	parked->calls = list;
+	parked->next = NULL;
+	parked->previous = list->last;
+	if (list->last != NULL)
+		list->last->next = parked;
+	else
+		list->first = parked;
+	list->last = parked;
+}
+
+static void list_remove(struct parked *parked) {
+	struct parked_list *list = parked->calls;
+
+	if (parked->previous != NULL)
+		parked->previous->next = parked->next;
+	else
+		list->first = parked->next;
+	if (parked->next != NULL)
+		parked->next->previous = parked->previous;
+	else
+		list->last = parked->previous;
+}
+
+/* NULL: no memory, or too many. */
+static struct waited_prefix *prefix_of(struct wait_index *index, struct kv_bytes bytes) {
+	struct waited_prefix *prefix = index->prefixes;
+
+	while (prefix != NULL && !is_same((struct kv_bytes){prefix->bytes, prefix->size}, bytes))
+		prefix = prefix->next;
+	if (prefix != NULL || index->prefix_count == PARKING_PREFIXES_MAX)
+		return prefix;
+	prefix = mem_account_alloc(&index->memory, sizeof(*prefix) + bytes.size);
+	if (prefix == NULL)
+		return NULL;
+	*prefix = (struct waited_prefix){.next = index->prefixes, .size = (uint32_t)bytes.size};
+	if (bytes.size > 0)
+		memcpy(prefix->bytes, bytes.data, bytes.size);
+	index->prefixes = prefix;
+	index->prefix_count++;
+	return prefix;
+}
+
+enum kv_status wait_index_add_changes(struct wait_index *index, struct parked *parked,
+				      struct kv_bytes bytes) {
+	struct waited_prefix *prefix = prefix_of(index, bytes);
+
+	if (prefix == NULL)
+		return KV_FULL;
+	prefix->waiting++;
+	parked->prefix = prefix;
+	list_append(&prefix->calls, parked);
+	return KV_OK;
+}
+
+bool wait_index_is_awaiting_changes(const struct parked *parked) {
+	return parked->calls == &parked->prefix->calls;
+}
+
+void wait_index_await_changes(struct parked *parked) {
+	list_remove(parked);
+	list_append(&parked->prefix->calls, parked);
+}
+
+static void remove_changes(struct wait_index *index, struct parked *parked) {
+	struct waited_prefix *prefix = parked->prefix;
+	struct waited_prefix **link = &index->prefixes;
+
+	list_remove(parked);
+	if (--prefix->waiting > 0)
+		return;
+	while (*link != prefix)
+		link = &(*link)->next;
+	*link = prefix->next;
+	index->prefix_count--;
+	mem_account_free(&index->memory, prefix, sizeof(*prefix) + prefix->size);
+}
+
+static void wake_changes(struct wait_index *index, struct kv_bytes key) {
+	for (struct waited_prefix *prefix = index->prefixes; prefix != NULL;
+	     prefix = prefix->next) {
+		if (prefix->size > key.size || memcmp(prefix->bytes, key.data, prefix->size) != 0)
+			continue;
+		while (prefix->calls.first != NULL) {
+			struct parked *parked = prefix->calls.first;
+
+			/* Nothing under the prefix changed before this, or it were not here. */
+			parked->since = service_position(index->service) - 1;
+			list_remove(parked);
+			list_append(&index->woken_changes, parked);
+		}
+	}
+}
+
 /* --- Conditions ------------------------------------------------------------------------------ */
 
 static bool is_same_condition(const struct condition *one, const struct condition *other) {
@@ -266,14 +362,20 @@ void wait_index_remove(struct wait_index *index, struct parked *parked) {
 	struct waited_key *key = parked->key;
 	struct awaited *awaited = parked->awaited;
 
-	key->waiting--;
-	if (awaited == NULL) {
+	switch (parked->kind) {
+	case PARKED_CHANGES:
+		remove_changes(index, parked);
+		return;
+	case PARKED_WAIT:
 		leave(index, parked);
-	} else {
+		break;
+	case PARKED_TXN:
 		wait_index_pass_over(index, parked);
 		awaited->waiting--;
 		drop_condition_if_unused(index, awaited);
+		break;
 	}
+	key->waiting--;
 	drop_key_if_unused(index, key);
 }
 
@@ -302,6 +404,7 @@ bool wait_index_watch_again(struct wait_index *index, struct parked *parked) {
 void wait_index_changed(struct wait_index *index, struct kv_bytes bytes) {
 	struct waited_key *key = wait_index_find(index, bytes);
 
+	wake_changes(index, bytes);
 	if (key == NULL)
 		return;
 	if (key->watchers != NULL && service_version(index->service, bytes) != key->watchers->seen)

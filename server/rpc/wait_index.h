@@ -49,19 +49,41 @@ struct awaited {
 	bool holds;
 };
 
-/* A parked call: a WAIT, or the first member of parking.c's TXN. */
+/* Calls of one kind that wait, in the order in which they came. */
+struct parked_list {
+	struct parked *first;
+	struct parked *last;
+};
+
+/* A prefix that CHANGES wait for. Never without a call. */
+struct waited_prefix {
+	struct waited_prefix *next;
+	struct parked_list calls; /* those that are not woken */
+	uint32_t waiting;
+	uint32_t size;
+	unsigned char bytes[];
+};
+
+enum parked_kind { PARKED_WAIT, PARKED_CHANGES, PARKED_TXN };
+
+/* A parked call: a WAIT, a CHANGES, or the first member of parking.c's TXN. */
 struct parked {
 	struct heap_node deadline; /* by the time in ms */
-	struct waited_key *key;
-	struct awaited *awaited; /* NULL: a WAIT */
-	struct call *copies;	 /* of a WAIT one */
+	enum parked_kind kind;
+	struct waited_key *key;	 /* NULL: CHANGES */
+	struct awaited *awaited; /* of a TXN */
+	struct call *copies;	 /* but of a TXN one */
 	size_t size;		 /* bytes that it counts */
 	union {
 		struct heap_node turn; /* TXN: in the queue, in the order in which they came */
-		struct {	       /* WAIT: */
+		struct {	       /* WAIT and CHANGES: */
 			struct parked *next;
 			struct parked *previous;
-			struct watch_list *list;
+			struct watch_list *list;      /* WAIT */
+			struct waited_prefix *prefix; /* CHANGES ... */
+			struct parked_list *calls;    /* ... the list that it is on */
+			uint64_t since;
+			uint32_t limit;
 		};
 	};
 };
@@ -73,6 +95,9 @@ struct wait_index {
 	struct pairing_heap able; /* of struct awaited */
 	struct watch_list *woken; /* WAITs whose key is at another version, or was */
 	struct watch_list *last_woken;
+	struct waited_prefix *prefixes;
+	uint32_t prefix_count;
+	struct parked_list woken_changes; /* CHANGES under whose prefix a key has changed */
 };
 
 /* An empty index. False: no memory, and nothing to destroy. */
@@ -98,6 +123,20 @@ enum kv_status wait_index_add_watcher(struct wait_index *index, struct parked *p
  */
 enum kv_status wait_index_add_txn(struct wait_index *index, struct parked *parked,
 				  const struct condition *condition);
+
+/*
+ * Adds a CHANGES that waits for a change of any key under the prefix. KV_OK; KV_FULL: no memory, or
+ * too many distinct prefixes.
+ */
+enum kv_status wait_index_add_changes(struct wait_index *index, struct parked *parked,
+				      struct kv_bytes prefix);
+
+/*
+ * Whether a CHANGES is not woken: then nothing changed under its prefix since it came. One that was
+ * woken asks for what changed since the position before that, and may wait on.
+ */
+bool wait_index_is_awaiting_changes(const struct parked *parked);
+void wait_index_await_changes(struct parked *parked);
 
 /* Takes the call out of the index. */
 void wait_index_remove(struct wait_index *index, struct parked *parked);

@@ -22,6 +22,8 @@ static struct {
 	bool is_there[KEYS];
 	uint64_t floor;
 	uint64_t remembers; /* changes behind this position; UINT64_MAX: none, until it is asked */
+	bool waits;	    /* CHANGES waits for a change */
+	bool is_datagram;   /* no call may wait */
 } store;
 
 static struct prng prng;
@@ -122,10 +124,15 @@ enum kv_status __wrap_client_call(struct kv_client *client, struct request *requ
 	ck_assert_mem_eq(request->key.data, "k", 1);
 	if (status != KV_OK)
 		return status;
+	if (store.is_datagram && request->wait_ms > 0)
+		return KV_INVALID;
 	if (request->kind == REQUEST_LIST)
 		list(request, &response->list);
 	else
 		status = changes(request, &response->changes);
+	if (store.waits && status == KV_OK && request->kind == REQUEST_CHANGES &&
+	    response->changes.count == 0)
+		now_ms += request->wait_ms;
 	if (meanwhile != NULL)
 		meanwhile();
 	return status;
@@ -326,6 +333,36 @@ TEST(without_a_change_it_waits_for_so_long_and_no_longer) {
 	ck_assert_int_eq(next(100000), KV_OK);
 	ck_assert_uint_eq(key_of(last.key), 0);
 	ck_assert_uint_lt(now_ms - began_ms, 1000);
+}
+
+/* Calls of CHANGES in a wait of a minute in which nothing changes. */
+static unsigned questions_of_a_minute(void) {
+	enum { MINUTE_MS = 60000 };
+	uint64_t began_ms;
+	unsigned before;
+
+	ck_assert_str_eq(all(), "");
+	before = calls[REQUEST_CHANGES];
+	began_ms = now_ms;
+	ck_assert_int_eq(next(MINUTE_MS), KV_UNMET);
+	ck_assert_uint_eq(now_ms - began_ms, MINUTE_MS);
+	return calls[REQUEST_CHANGES] - before;
+}
+
+TEST(a_server_that_waits_is_asked_once) {
+	store.waits = true;
+	ck_assert_uint_eq(questions_of_a_minute(), 1);
+}
+
+TEST(one_that_does_not_is_asked_every_half_second_at_most) {
+	ck_assert_uint_lt(questions_of_a_minute(), 130);
+}
+
+TEST(over_datagrams_it_asks_without_waiting) {
+	store.is_datagram = true;
+	ck_assert_uint_lt(questions_of_a_minute(), 130);
+	put(0);
+	ck_assert_int_eq(next(1000), KV_OK);
 }
 
 TEST(what_cannot_be_watched_is_refused) {

@@ -328,15 +328,20 @@ static uint32_t list_at(const struct caller *caller, const char *prefix, const c
 	return run(caller, &message);
 }
 
-static uint32_t changes_since(const struct caller *caller, const char *prefix, uint64_t since) {
+static uint32_t await_changes(const struct caller *caller, const char *prefix, uint64_t since,
+			      uint32_t wait_ms) {
 	struct message message = begin(KVPROC_CHANGES);
 
 	add64(&message, EPOCH);
 	add_text(&message, prefix);
 	add64(&message, since);
-	add(&message, 0);
+	add(&message, wait_ms);
 	add(&message, 0);
 	return run(caller, &message);
+}
+
+static uint32_t changes_since(const struct caller *caller, const char *prefix, uint64_t since) {
+	return await_changes(caller, prefix, since, 0);
 }
 
 /* The keys of a LIST ("a b c" and + if there are more), or of CHANGES; `rest`: words behind each.

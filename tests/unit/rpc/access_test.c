@@ -464,3 +464,27 @@ TEST(changes_show_readable_keys_only) {
 	ck_assert_str_eq(keys_of(xid, 3), "app/a");
 	ck_assert_uint_gt(number_of(xid, WORD_STATUS + 1), since);
 }
+
+TEST(changes_wait_only_where_all_keys_are_shown) {
+	uint64_t since = number_of(changes_since(&root, "", 0), WORD_STATUS + 1);
+	uint32_t waiting = await_changes(&root, "app/", since, WAIT_MS);
+	uint32_t filtered = await_changes(&bob, "app/", since, WAIT_MS);
+
+	ck_assert(!has_reply(waiting));
+	ck_assert_str_eq(keys_of(filtered, 3), "");
+	fill((const char *const[]){"app/secret/a", NULL});
+	ck_assert_str_eq(keys_of(waiting, 3), "app/secret/a");
+}
+
+TEST(a_reload_ends_changes_that_wait_and_no_position_tells_of_other_keys) {
+	uint64_t since = number_of(changes_since(&root, "", 0), WORD_STATUS + 1);
+	uint32_t restricted = await_changes(&root, "app/", since, WAIT_MS);
+	uint32_t denied = await_changes(&root, "public/", since, WAIT_MS);
+
+	fill((const char *const[]){"z", NULL});
+	set_rules("app/ uid:0(ro)\npublic/ uid:33(rw)\n");
+	dispatch_end_turn(dispatch);
+	ck_assert_str_eq(keys_of(restricted, 3), "");
+	ck_assert_uint_eq(number_of(restricted, WORD_STATUS + 1), since);
+	ck_assert_int_eq(status_of(denied), KV_DENIED);
+}

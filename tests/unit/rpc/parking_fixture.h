@@ -35,6 +35,7 @@ struct stream {
 };
 
 static struct service *service;
+static struct change_ring *ring;
 static struct parking *parking;
 static uint64_t now_ms;
 static bool is_behind;
@@ -140,11 +141,12 @@ static inline void start_with(uint32_t sessions_max, size_t bytes_max) {
 
 	now_ms = 1;
 	service = service_new(&identity, &limits, &journal);
+	ring = change_ring_new(service, 0);
 	parking =
-	    parking_new(service, bytes_max,
+	    parking_new(service, ring, bytes_max,
 			&(struct parking_hooks){
 			    .answer = take_answer, .drop = take_dropped, .is_behind = has_backlog});
-	ck_assert(service != NULL && parking != NULL);
+	ck_assert(service != NULL && parking != NULL && ring != NULL);
 	turn(0);
 	open_session(A);
 	open_session(B);
@@ -159,6 +161,7 @@ static inline void stop(void) {
 	unsigned left = 0;
 
 	parking_free(parking);
+	change_ring_free(ring);
 	service_free(service);
 	for (unsigned i = 0; i < CALLS_MAX; i++)
 		left += links[i].parked + links[i].owed;
