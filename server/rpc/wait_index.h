@@ -125,11 +125,11 @@ enum kv_status wait_index_add_txn(struct wait_index *index, struct parked *parke
 				  const struct condition *condition);
 
 /*
- * Adds a CHANGES that waits for a change of any key under the prefix. KV_OK; KV_FULL: no memory, or
- * too many distinct prefixes.
+ * Adds a CHANGES that waits for a change of any key that begins with `bytes`. KV_OK; KV_FULL: no
+ * memory, or too many distinct prefixes.
  */
 enum kv_status wait_index_add_changes(struct wait_index *index, struct parked *parked,
-				      struct kv_bytes prefix);
+				      struct kv_bytes bytes);
 
 /*
  * Whether a CHANGES is not woken: then nothing changed under its prefix since it came. One that was
