@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "crash_run.h"
 
+#include <malloc.h>
+
 #include "crash_snapshot.h"
 #include "log.h"
 
+enum { MMAP_THRESHOLD_MAX = 32 << 20 }; /* more is refused by glibc */
+
 uint64_t run_draw(struct run *run, uint64_t below) {
 	return prng_below(&run->prng, below);
+}
+
+void run_keep_memory(void) {
+	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_MAX);
 }
 
 /* --- Predicting ------------------------------------------------------------------------------ */

@@ -11,7 +11,6 @@
  * before the first of two; $ROWS: how many rows of more events.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <time.h>
 
 #include "crash_run.h"
@@ -473,7 +472,5 @@ BEFORE_ALL {
 	pair_steps = test_number("PAIR_STEPS", pair_steps);
 	rows = test_number("ROWS", rows);
 	every = test_number("EVERY_CRASH", every);
-	/* Disks are copied all the time. */
-	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
-	(void)mallopt(M_MMAP_THRESHOLD, 256 << 20);
+	run_keep_memory();
 }

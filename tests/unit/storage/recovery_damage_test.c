@@ -293,3 +293,7 @@ TEST(a_check_finds_damage_in_a_snapshot_that_a_start_would_not_need) {
 	ck_assert(starts(life->journal.disk, "with the newer snapshot"));
 	ck_assert_ptr_null(checked());
 }
+
+BEFORE_ALL {
+	run_keep_memory();
+}

@@ -234,3 +234,7 @@ TEST(a_refused_allocation_in_a_later_start_loses_nothing) {
 	refuse_all_allocations(run);
 	run_free(run);
 }
+
+BEFORE_ALL {
+	run_keep_memory();
+}
