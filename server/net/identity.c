@@ -2,6 +2,7 @@
 #include "net/identity.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,9 +29,31 @@ static uint32_t read_id(const char *path) {
 	return (uint32_t)number;
 }
 
+/*
+ * Whether each id of the machine is itself here, as in the first user namespace: then the overflow
+ * id is that of a user, and stands for no other.
+ */
+static bool shows_all_ids(const char *path) {
+	unsigned inside = 1;
+	unsigned outside = 1;
+	unsigned count = 0;
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL)
+		return false;
+	bool is_read = fscanf(file, "%u %u %u", &inside, &outside, &count) == 3;
+	(void)fclose(file);
+	return is_read && inside == 0 && outside == 0 && count == UINT32_MAX;
+}
+
 struct overflow_ids identity_overflow_ids(void) {
-	return (struct overflow_ids){.uid = read_id("/proc/sys/kernel/overflowuid"),
-				     .gid = read_id("/proc/sys/kernel/overflowgid")};
+	const uint32_t none = UINT32_MAX;
+
+	return (struct overflow_ids){
+	    .uid = shows_all_ids("/proc/self/uid_map") ? none
+						       : read_id("/proc/sys/kernel/overflowuid"),
+	    .gid = shows_all_ids("/proc/self/gid_map") ? none
+						       : read_id("/proc/sys/kernel/overflowgid")};
 }
 
 /* The kernel's list of the peer's supplementary groups; NULL: it has none, or there is no memory.

@@ -284,12 +284,28 @@ app/x
 	prints_line app/secret/x
 }
 
-the_overflow_user_is_any() {
+the_overflow_user_is_a_user_where_all_ids_are_shown() {
 	reload "was read again: 1 rules" <<< "* uid:65534(rw) known(ro)"
-	as "$(cat /proc/sys/kernel/overflowuid)" "" whoami
-	prints_line any
+	as 65534 "" whoami
+	prints "uid:65534
+*  rw
+"
 	as 4001 "" whoami
 	prints "uid:4001
+*  ro
+"
+}
+
+# There kvd is shown 65534 for each user that has no id in its namespace.
+a_user_of_another_namespace_is_any() {
+	kill "$server_pid" && wait "$server_pid"
+	rm -f "$dir/ready" "$dir/kvd.sock"
+	KVD_WRAPPER="unshare --user --map-root-user ${KVD_WRAPPER-}" serve \
+		<<< "* uid:65534(rw) uid:4001(rw) known(ro)"
+	as 4001 "" whoami
+	prints_line any
+	as 0 "" whoami
+	prints "uid:0
 *  ro
 "
 }
@@ -299,5 +315,14 @@ if [ "$me" != 0 ] || ! command -v setpriv > "$dir/ignored"; then
 	exit "$failed"
 fi
 check users_have_rights_of_their_own
-check the_overflow_user_is_any
+if [ "$(awk '{ print $1, $2, $3 }' /proc/self/uid_map)" != "0 0 4294967295" ]; then
+	echo "skip the_overflow_user_is_a_user_where_all_ids_are_shown: this user namespace does not show all"
+else
+	check the_overflow_user_is_a_user_where_all_ids_are_shown
+fi
+if unshare --user --map-root-user true 2> "$dir/ignored"; then
+	check a_user_of_another_namespace_is_any
+else
+	echo "skip a_user_of_another_namespace_is_any: no user namespace can be made here"
+fi
 exit "$failed"
