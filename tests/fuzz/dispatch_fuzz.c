@@ -126,6 +126,7 @@ static xdrproc_t results_of(uint32_t procedure) {
 	    [KVPROC_BACKUP] = (xdrproc_t)(void (*)(void))xdr_kv1_backup_res,
 	    [KVPROC_TXN] = (xdrproc_t)(void (*)(void))xdr_kv1_txn_res,
 	    [KVPROC_CHANGES] = (xdrproc_t)(void (*)(void))xdr_kv1_changes_res,
+	    [KVPROC_WHOAMI] = (xdrproc_t)(void (*)(void))xdr_kv1_whoami_res,
 	};
 
 	return procedure < sizeof(decoders) / sizeof(decoders[0]) ? decoders[procedure] : NULL;
@@ -170,6 +171,7 @@ static void check_results(XDR *xdrs, uint32_t procedure) {
 		kv1_backup_res backup;
 		kv1_txn_res txn;
 		kv1_changes_res changes;
+		kv1_whoami_res whoami;
 	} results;
 	xdrproc_t decode = results_of(procedure);
 
