@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "snapshot_format.h"
+
 enum {
 	AT_CHECKSUM = 8,
 	AT_CHECKED = 12,
@@ -129,7 +131,7 @@ bool snapshot_stream_feed(struct snapshot_stream *stream, const void *bytes, siz
 	while (size > 0) {
 		size_t piece;
 
-		if (stream->part != PART_HEADER && stream->format > SNAPSHOT_STREAM_FORMAT)
+		if (stream->part != PART_HEADER && stream->format > SNAPSHOT_FORMAT)
 			return true;
 		if (stream->part == PART_CHUNK) {
 			piece = feed_chunk(stream, next, size);
@@ -154,5 +156,5 @@ bool snapshot_stream_feed(struct snapshot_stream *stream, const void *bytes, siz
 }
 
 bool snapshot_stream_is_whole(const struct snapshot_stream *stream) {
-	return stream->part == PART_END || stream->format > SNAPSHOT_STREAM_FORMAT;
+	return stream->part == PART_END || stream->format > SNAPSHOT_FORMAT;
 }

@@ -18,7 +18,6 @@
 #include <stdint.h>
 
 enum {
-	SNAPSHOT_STREAM_FORMAT = 4, /* the newest one that is looked into behind the header */
 	SNAPSHOT_STREAM_HEADER = 64,
 	SNAPSHOT_STREAM_HEAD = 8,
 	SNAPSHOT_STREAM_TOTAL = 8,

@@ -24,11 +24,10 @@
  */
 
 #include "core/service.h"
+#include "snapshot_format.h"
 #include "storage/vfs.h"
 
 enum {
-	SNAPSHOT_FORMAT = 4,	 /* STATE_FORMAT 3; 3: STATE_FORMAT 2 */
-	SNAPSHOT_FORMAT_MIN = 2, /* STATE_FORMAT 1; before that slots had another hash */
 	SNAPSHOT_WHY_SIZE = 512,
 	SNAPSHOTS_MAX = 16, /* looked at, of those in a directory; one is usual */
 };
