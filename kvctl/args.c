@@ -186,6 +186,13 @@ bool args_seconds(const char *command, const char *what, const char *text, unsig
 	return true;
 }
 
+bool args_may_read_input(const struct settings *settings, const char *command) {
+	if (settings->input_has_commands)
+		(void)error_usage(command, "standard input has the commands, so it has no value or "
+					   "file: name a file");
+	return !settings->input_has_commands;
+}
+
 int args_key(const char *command, const char *text, struct kv_bytes *key) {
 	key->data = text;
 	key->size = strlen(text);

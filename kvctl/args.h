@@ -46,6 +46,9 @@ bool args_version(const char *command, const char *text, uint64_t *version);
  */
 bool args_seconds(const char *command, const char *what, const char *text, unsigned *ms);
 
+/* True if standard input is the command's to read, not the file of commands. */
+bool args_may_read_input(const struct settings *settings, const char *command);
+
 /* A key or lock name. CODE_DONE, CODE_USAGE (empty), CODE_LIMIT (too long). */
 int args_key(const char *command, const char *text, struct kv_bytes *key);
 

@@ -189,4 +189,5 @@ const struct command elect_command = {
 	"Exit codes: as lock; with --observe 0 N lines were printed, 2 usage, 6 server not\n"
 	"reached, 1, 7 or 8 refused.\n",
     .run = run,
+    .takes_process = true,
 };

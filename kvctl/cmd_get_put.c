@@ -208,7 +208,7 @@ static int read_write(struct settings *settings, const struct command *command,
 
 	int code = args_key(argv[0], argv[optind], &write->key);
 	if (code == CODE_DONE)
-		code = value_arg_read(argv[0], argv[optind + 1], &write->value);
+		code = value_arg_read(settings, argv[0], argv[optind + 1], &write->value);
 	*is_over = code != CODE_DONE;
 	return code;
 }

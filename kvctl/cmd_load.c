@@ -295,6 +295,8 @@ static int load(struct settings *settings, int argc, char **argv) {
 		return error_usage(argv[0], "expected one FILE at most, got %d arguments",
 				   argc - optind);
 	const char *file = optind < argc && strcmp(argv[optind], "-") != 0 ? argv[optind] : NULL;
+	if (file == NULL && !args_may_read_input(settings, argv[0]))
+		return CODE_USAGE;
 	return load_file(settings, file, mode);
 }
 

@@ -132,4 +132,5 @@ const struct command lock_command = {
 	"With --break: 0 free, 3 no such lock, 4 it changed hands meanwhile, 5 outcome unknown,\n"
 	"6 server not reached, 1, 7 or 8 refused.\n",
     .run = run,
+    .takes_process = true,
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "colour.h"
 #include "escape.h"
 #include "output.h"
 
@@ -19,20 +20,29 @@ enum {
 
 /* --- Lines ----------------------------------------------------------------------------------- */
 
+static const char *place;
+
+void errors_set_place(const char *new_place) {
+	place = new_place;
+}
+
 /* One write for one line, so that the lines of several processes do not mix. */
 static ERROR_FORMAT(2, 0) void print_line(const char *command, const char *format,
 					  va_list arguments, const char *end) {
 	char text[LINE_SIZE];
 	char safe[LINE_SIZE];
-	int size = snprintf(text, sizeof(text), "kvctl: %s%s", command != NULL ? command : "",
+	int size = snprintf(text, sizeof(text), "%s%s%s%s", place != NULL ? place : "",
+			    place != NULL ? ": " : "", command != NULL ? command : "",
 			    command != NULL ? ": " : "");
 	if (size < 0 || (size_t)size >= sizeof(text) ||
 	    vsnprintf(text + size, sizeof(text) - (size_t)size, format, arguments) < 0)
 		return;
 	size_t length = strlen(text);
 	(void)snprintf(text + length, sizeof(text) - length, "%s", end);
-	(void)escape_bytes((struct kv_bytes){text, strlen(text)}, ESCAPE_LINE, safe,
-			   sizeof(safe) - 1);
+	size = snprintf(safe, sizeof(safe), "%skvctl:%s ",
+			colour_begin(STDERR_FILENO, COLOUR_ERROR), colour_end(STDERR_FILENO));
+	(void)escape_bytes((struct kv_bytes){text, strlen(text)}, ESCAPE_LINE, safe + size,
+			   sizeof(safe) - (size_t)size - 1);
 	strcat(safe, "\n");
 	/* A line that cannot be written does not change how the command ends. */
 	(void)output_write(STDERR_FILENO, (struct kv_bytes){safe, strlen(safe)});
@@ -148,7 +158,8 @@ static struct limits read_limits(struct kv_client *client) {
 static void describe_toobig(const struct limits *limits, const struct attempted *attempted,
 			    char text[LINE_SIZE]) {
 	uint64_t value_max = limits->value_max != 0 ? limits->value_max : KV_VALUE_MAX;
-	bool is_get = strcmp(attempted->command, get_command.name) == 0;
+	bool is_get = strcmp(attempted->command, get_command.name) == 0 ||
+		      strcmp(attempted->command, mget_command.name) == 0;
 
 	if (attempted->value_size > value_max)
 		(void)snprintf(text, LINE_SIZE,
@@ -214,11 +225,11 @@ static const char *right_for(const char *command) {
 		const struct command *command;
 		const char *right;
 	} rights[] = {
-	    {&get_command, "ro"},	  {&ls_command, "ro"},	    {&watch_command, "ro"},
-	    {&dump_command, "ro"},	  {&put_command, "rw"},	    {&append_command, "add or rw"},
-	    {&del_command, "rw"},	  {&touch_command, "rw"},   {&load_command, "rw"},
-	    {&lock_command, "lock"},	  {&elect_command, "lock"}, {&backup_command, "admin"},
-	    {&snapshot_command, "admin"},
+	    {&get_command, "ro"},	    {&mget_command, "ro"},	  {&ls_command, "ro"},
+	    {&watch_command, "ro"},	    {&dump_command, "ro"},	  {&put_command, "rw"},
+	    {&append_command, "add or rw"}, {&del_command, "rw"},	  {&touch_command, "rw"},
+	    {&load_command, "rw"},	    {&lock_command, "lock"},	  {&elect_command, "lock"},
+	    {&backup_command, "admin"},	    {&snapshot_command, "admin"},
 	};
 
 	for (size_t i = 0; i < sizeof(rights) / sizeof(rights[0]); i++)

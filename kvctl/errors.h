@@ -5,7 +5,7 @@
 /*
  * errors.h - Error lines: one line on standard error that says what is wrong and how to fix it,
  * and an exit code. `command` stands before each line and may be NULL. Control characters in the
- * line are escaped, so any bytes may be part of it.
+ * line are escaped, so any bytes may be part of it. On a terminal the name of the program is red.
  */
 
 #include <stdbool.h>
@@ -16,6 +16,12 @@
 #include "kvctl.h"
 
 #define ERROR_FORMAT(text, first) __attribute__((format(printf, text, first)))
+
+/*
+ * Where the command under way comes from ("orders.kv:12"), to stand in each line; NULL: from the
+ * command line. Borrowed. As with a log's destination there is one for the process.
+ */
+void errors_set_place(const char *place);
 
 /* A mistake on the command line, and where help is. Returns CODE_USAGE. */
 int error_usage(const char *command, const char *format, ...) ERROR_FORMAT(2, 3);

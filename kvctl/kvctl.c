@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* kvctl.c - The shell tool: the table of commands, and the handle on the server. */
+/* kvctl.c - The shell tool: what is to be run, and the handle on the server. */
 #include "kvctl.h"
 
 #include <errno.h>
@@ -11,56 +11,14 @@
 #include <unistd.h>
 
 #include "args.h"
-#include "closest_word.h"
+#include "command_file.h"
+#include "commands.h"
 #include "errors.h"
 #include "output.h"
 #include "signals.h"
 #include "timing.h"
 
 enum { TIMEOUT_DEFAULT_MS = 10000, VERBOSE_TIMEOUT_MS = 1000, REASON_SIZE = 1280 };
-
-static const struct command help_command;
-static const struct command version_command;
-static const struct command *const commands[] = {
-    &get_command,    &put_command,   &append_command, &del_command,	 &ls_command,
-    &touch_command,  &txn_command,   &watch_command,  &dump_command,	 &load_command,
-    &lock_command,   &elect_command, &status_command, &snapshot_command, &backup_command,
-    &whoami_command, &ping_command,  &bench_command,  &help_command,	 &version_command,
-};
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
-
-static const char usage_line[] = "usage: kvctl [OPTION]... COMMAND [ARGUMENT]...\n";
-
-static const char options_text[] =
-    "\n"
-    "  -s, --server SERVER   local:/PATH, tcp:HOST[:PORT], HOST, udp:HOST[:PORT], or several\n"
-    "                        with commas; default $KV_SERVER, else the kvd of this machine\n"
-    "  -t, --timeout SECS    time for each call, retries included (10; 0: forever); waits for\n"
-    "                        a server that is not there, too\n"
-    "  -o, --output FORMAT   simple or json (one object a line)\n"
-    "  -P, --program N       RPC program number, if kvd has another one; default $KV_PROGRAM\n"
-    "      --history FILE    add each call on keys to FILE, for kvcheck\n"
-    "  -q, --quiet           no notices, and no versions from put and append\n"
-    "  -v, --verbose         say which server answered, and how fast\n"
-    "  -h, --help            print this\n"
-    "      --version         print kvctl's version\n"
-    "\n"
-    "They may stand before or after COMMAND; -- ends the options. kvctl COMMAND --help explains\n"
-    "one command. Exit codes: 0 done, 1 refused, 2 usage, 3 no such key, 4 version mismatch,\n"
-    "5 outcome unknown, 6 server not reached, 7 denied, 8 limit reached; lock and elect exit as\n"
-    "their COMMAND did, or with 121 to 127 (kvctl lock --help).\n";
-
-int kvctl_help(const struct command *command) {
-	return output_text("usage: kvctl [OPTION]... %s %s\n\n%s", command->name, command->operands,
-			   command->details);
-}
-
-static int print_help(void) {
-	int code = output_text("%s\nCommands:\n", usage_line);
-	for (size_t i = 0; code == CODE_DONE && i < COMMAND_COUNT; i++)
-		code = output_text("  %-10s%s\n", commands[i]->name, commands[i]->summary);
-	return code == CODE_DONE ? output_text("%s", options_text) : code;
-}
 
 /* $KV_SERVER counts if there is no -s. */
 static int choose_server(const struct settings *settings, const char *name, const char **server) {
@@ -77,6 +35,39 @@ static int choose_server(const struct settings *settings, const char *name, cons
 	return CODE_DONE;
 }
 
+/*
+ * A command with a ticket, or with options of its own that say where the server is and whether it
+ * is waited for, has a handle of its own; so has a process that a command was given.
+ */
+static bool shared_serves(const struct settings *settings) {
+	const struct shared_handle *shared = settings->shared;
+	const struct settings *by;
+
+	if (shared == NULL || settings->ticket != NULL)
+		return false;
+	by = &shared->settings;
+	return settings->server == by->server && settings->program == by->program &&
+	       settings->history == by->history && settings->waits == by->waits &&
+	       (shared->client == NULL || kv_is_owner(shared->client));
+}
+
+static int open_view(const struct settings *settings, const char *name, unsigned timeout_ms,
+		     struct kv_client **client) {
+	struct shared_handle *shared = settings->shared;
+	struct settings alone = shared->settings;
+	enum kv_status status;
+
+	alone.shared = NULL;
+	if (shared->client == NULL) {
+		int code = kvctl_open(&alone, name, alone.timeout_ms, &shared->client);
+		if (code != CODE_DONE)
+			return code;
+	}
+	status = kv_with_timeout(shared->client, timeout_ms, client);
+	return status == KV_OK ? CODE_DONE
+			       : error_report(CODE_REFUSED, name, "%s", kv_status_text(status));
+}
+
 int kvctl_open(const struct settings *settings, const char *name, unsigned timeout_ms,
 	       struct kv_client **client) {
 	struct kv_options options = {
@@ -88,6 +79,8 @@ int kvctl_open(const struct settings *settings, const char *name, unsigned timeo
 	};
 	if (settings->ticket != NULL && settings->history != NULL)
 		return error_usage(name, "--ticket and --history exclude each other");
+	if (shared_serves(settings))
+		return open_view(settings, name, timeout_ms, client);
 	int code = choose_server(settings, name, &options.server);
 	if (code != CODE_DONE)
 		return code;
@@ -132,83 +125,31 @@ void kvctl_close(const struct settings *settings, const char *name, struct kv_cl
 	kv_close(client);
 }
 
-/* --- Choosing a command ---------------------------------------------------------------------- */
-
-static const struct command *find_command(const char *name) {
-	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (strcmp(commands[i]->name, name) == 0)
-			return commands[i];
-	}
-	return NULL;
-}
-
-static int report_unknown(const char *name) {
-	const char *names[COMMAND_COUNT];
-	char list[256] = "";
-	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		size_t size = strlen(list);
-		names[i] = commands[i]->name;
-		(void)snprintf(list + size, sizeof(list) - size, "%s%s", i > 0 ? ", " : "",
-			       commands[i]->name);
-	}
-	const char *nearest = closest_word(name, names, COMMAND_COUNT);
-	return error_usage(NULL, "unknown command \"%s\"%s%s%s; commands: %s", name,
-			   nearest != NULL ? ", did you mean \"" : "",
-			   nearest != NULL ? nearest : "", nearest != NULL ? "\"?" : "", list);
-}
-
-static int run_help(struct settings *settings, int argc, char **argv) {
-	static const struct option none[] = {{NULL, 0, NULL, 0}};
-	optind = 0;
-	int option = args_option(settings, argv[0], argc, argv, ":", none);
-	if (option != -1)
-		return option == 'h' ? kvctl_help(&help_command) : CODE_USAGE;
-	if (optind == argc)
-		return print_help();
-	const struct command *command = find_command(argv[optind]);
-	return command != NULL ? kvctl_help(command) : report_unknown(argv[optind]);
-}
-
-static int run_version(struct settings *settings, int argc, char **argv) {
-	static const struct option none[] = {{NULL, 0, NULL, 0}};
-	optind = 0;
-	int option = args_option(settings, argv[0], argc, argv, ":", none);
-	if (option != -1)
-		return option == 'h' ? kvctl_help(&version_command) : CODE_USAGE;
-	if (!args_operands(argv[0], argc, argv, 0, ""))
-		return CODE_USAGE;
-	return output_text("kvctl %s\n", KV_RELEASE);
-}
-
-static const struct command help_command = {
-    .name = "help",
-    .operands = "[COMMAND]",
-    .summary = "print the list of commands, or explain one",
-    .details = "As kvctl --help, or kvctl COMMAND --help.\n",
-    .run = run_help,
-};
-
-static const struct command version_command = {
-    .name = "version",
-    .operands = "",
-    .summary = "print kvctl's version",
-    .details = "As kvctl --version. The server's is in kvctl status.\n",
-    .run = run_version,
-};
+/* --- main ------------------------------------------------------------------------------------ */
 
 /* True: optind is where the command should be. False: it is over, with *code. */
-static bool read_settings(struct settings *settings, int argc, char **argv, int *code) {
+static bool read_settings(struct settings *settings, struct command_file *file, int argc,
+			  char **argv, int *code) {
 	static const struct option options[] = {
 	    {"version", no_argument, NULL, ARGS_VERSION},
+	    {"file", required_argument, NULL, 'f'},
+	    {"stop", no_argument, NULL, 'e'},
 	    {NULL, 0, NULL, 0},
 	};
-	int option = args_option(settings, NULL, argc, argv, "+:", options);
+	int option;
 
+	while ((option = args_option(settings, NULL, argc, argv, "+:f:e", options)) == 'f' ||
+	       option == 'e') {
+		if (option == 'f')
+			file->file = optarg;
+		else
+			file->stops = true;
+	}
 	*code = CODE_USAGE;
 	if (option == 'h')
-		*code = print_help();
+		*code = commands_print_help();
 	else if (option == ARGS_VERSION)
-		*code = output_text("kvctl %s\n", KV_RELEASE);
+		*code = commands_print_version();
 	return option == -1;
 }
 
@@ -225,6 +166,7 @@ static void occupy_standard_descriptors(void) {
 
 int main(int argc, char **argv) {
 	struct settings settings = {.timeout_ms = TIMEOUT_DEFAULT_MS};
+	struct command_file file = {.file = NULL};
 	int code = CODE_DONE;
 
 	occupy_standard_descriptors();
@@ -232,14 +174,18 @@ int main(int argc, char **argv) {
 	(void)setlocale(LC_CTYPE, ""); /* which characters of a key can be printed */
 	if (!args_environment(&settings))
 		return CODE_USAGE;
-	if (!read_settings(&settings, argc, argv, &code))
+	if (!read_settings(&settings, &file, argc, argv, &code))
 		return code;
 	if (optind >= argc)
-		return error_usage(NULL, "a command is missing");
+		return command_file_run(&settings, &file);
+	if (file.file != NULL || file.stops)
+		return error_usage(NULL,
+				   "-f and -e are for commands from a file, and \"%s\" is one",
+				   argv[optind]);
 
 	int first = optind;
-	const struct command *command = find_command(argv[first]);
+	const struct command *command = commands_find(argv[first]);
 	if (command == NULL)
-		return report_unknown(argv[first]);
+		return commands_report_unknown(argv[first]);
 	return command->run(&settings, argc - first, argv + first);
 }

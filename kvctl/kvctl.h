@@ -31,6 +31,8 @@ enum code {
 	CODE_SIGNAL = 128, /* and the signal's number */
 };
 
+struct shared_handle;
+
 enum format { FORMAT_SIMPLE, FORMAT_JSON };
 
 /* The global options. */
@@ -44,6 +46,14 @@ struct settings {
 	enum format format;
 	bool is_quiet;
 	bool is_verbose;
+	bool input_has_commands;      /* standard input is none of the command's */
+	struct shared_handle *shared; /* of the commands of a file; NULL: each has its own */
+};
+
+/* A handle that the commands of one process share, opened by the first of them. */
+struct shared_handle {
+	struct settings settings; /* of the process: its handle is for commands that keep them */
+	struct kv_client *client; /* NULL: not opened yet */
 };
 
 struct command {
@@ -57,9 +67,12 @@ struct command {
 	 * Returns the exit code; every failure has been reported.
 	 */
 	int (*run)(struct settings *settings, int argc, char **argv);
+
+	bool takes_process; /* its process cannot run another command afterwards */
 };
 
 extern const struct command get_command;
+extern const struct command mget_command;
 extern const struct command put_command;
 extern const struct command append_command;
 extern const struct command del_command;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "args.h"
 #include "errors.h"
 
 enum { FIRST_SIZE = 65536 };
@@ -66,10 +67,13 @@ static int read_descriptor(const char *command, const char *name, int descriptor
 	return CODE_DONE;
 }
 
-int value_arg_read(const char *command, const char *text, struct value_arg *value) {
+int value_arg_read(const struct settings *settings, const char *command, const char *text,
+		   struct value_arg *value) {
 	*value = (struct value_arg){.bytes = {text, strlen(text)}};
 	if (strcmp(text, "-") == 0)
-		return read_descriptor(command, "standard input", STDIN_FILENO, value);
+		return !args_may_read_input(settings, command)
+			   ? CODE_USAGE
+			   : read_descriptor(command, "standard input", STDIN_FILENO, value);
 	if (text[0] != '@')
 		return CODE_DONE;
 

@@ -6,6 +6,8 @@
 
 #include <kv/kv.h>
 
+#include "kvctl.h"
+
 struct value_arg {
 	struct kv_bytes bytes;
 	void *memory; /* what to free; NULL if the bytes are the argument's own */
@@ -14,9 +16,11 @@ struct value_arg {
 /*
  * Reads a value of up to KV_VALUE_MAX bytes, and not more than one byte beyond, into *value, to be
  * freed with value_arg_free(). CODE_DONE, or an error line and: CODE_LIMIT (longer), CODE_USAGE
- * ("@" alone), CODE_REFUSED (cannot be read). `text` must outlive the value.
+ * ("@" alone, or "-" and standard input has the commands), CODE_REFUSED (cannot be read). `text`
+ * must outlive the value.
  */
-int value_arg_read(const char *command, const char *text, struct value_arg *value);
+int value_arg_read(const struct settings *settings, const char *command, const char *text,
+		   struct value_arg *value);
 
 void value_arg_free(struct value_arg *value);
 

@@ -255,7 +255,7 @@ options_may_stand_anywhere_before_the_dashes() {
 
 an_unknown_command_gets_the_list_and_the_nearest_name() {
 	kv gte first
-	exits 2; says 'unknown command "gte", did you mean "get"?; commands: get, put, append, del'
+	exits 2; says 'unknown command "gte", did you mean "get"?; commands: get, mget, put, append, del'
 	kv frobnicate
 	exits 2; says 'unknown command "frobnicate"; commands: get'
 	kv $'\e[2J'
