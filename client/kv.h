@@ -310,8 +310,9 @@ enum kv_status kv_watch_open(struct kv_client *client, struct kv_bytes prefix,
 /*
  * Returns the next change in *watched: at first each key that is there, then each that changed, the
  * newest version only. If there is none, waits for one for at most wait_ms, and as long as a server
- * is being looked for besides, the time limit of the handle. A program that does with each change
- *as below has a right copy:
+ * is being looked for besides, the time limit of the handle. It waits at the server, which replies
+ * as soon as something changes; over udp, and where the server lets no call wait, it asks again
+ * after pauses of 10 to 500 ms. A program that does with each change as below has a right copy:
  *
  *	while ((status = kv_watch_next(watch, 1000, &change)) == KV_OK || status == KV_UNMET) {
  *		if (status == KV_UNMET)
@@ -323,16 +324,16 @@ enum kv_status kv_watch_open(struct kv_client *client, struct kv_bytes prefix,
  *	}
  *
  * Only the watch knows that a key is gone: a Get that finds it missing says nothing, for the key
- *may be made again meanwhile; the watch returns its end in its turn. The keys of one transaction
- *come one after the other.
+ * may be made again meanwhile; the watch returns its end in its turn. The keys of one transaction
+ * come one after the other.
  *
  * KV_OK; KV_UNMET: nothing changed in that time, and all changes that there were when the call
- *began have been returned (wait_ms 0 asks for just that); KV_TIMEOUT: no server was reached, so
- *there may be changes: call again; KV_BADSESSION: the server holds another store: empty the copy,
- *and call again, which begins anew; KV_UNAVAILABLE: the server is older than this library; KV_FULL:
- *it has no memory to remember changes; KV_INVALID (also in a forked child); KV_DENIED; KV_PROTOCOL;
+ * began have been returned (wait_ms 0 asks for just that); KV_TIMEOUT: no server was reached, so
+ * there may be changes: call again; KV_BADSESSION: the server holds another store: empty the copy,
+ * and call again, which begins anew; KV_UNAVAILABLE: the server is older than this library; KV_FULL:
+ * it has no memory to remember changes; KV_INVALID (also in a forked child); KV_DENIED; KV_PROTOCOL;
  * KV_NOMEM. After any of them it goes on where it was. If the server no longer knows what changed,
- *the watch lists the keys again by itself, and returns those that changed or vanished meanwhile.
+ * the watch lists the keys again by itself, and returns those that changed or vanished meanwhile.
  */
 enum kv_status kv_watch_next(struct kv_watch *watch, unsigned wait_ms, struct kv_watched *watched);
 
