@@ -286,6 +286,22 @@ static bool is_useful(const struct plan *plan, const struct event_op *step, size
 }
 
 /*
+ * The highest version at which an open delete may have ended the key; 0: none names one. What made
+ * that version took effect, though no reply shows it.
+ */
+static uint64_t last_deleted(const struct plan *plan) {
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct event_op *step = &plan->steps[i];
+		if (step->kind == STEP_OPEN && step->op == HISTORY_DELETE &&
+		    step->expected != HISTORY_ANY && step->expected > last)
+			last = step->expected;
+	}
+	return last > plan->version_max ? last : 0;
+}
+
+/*
  * Leaves out the open calls that fit no gap: they took no effect, or one that no reply shows. And
  * finds where the others matter. The fewer choices are left, the fewer orders there are to try.
  */
@@ -293,6 +309,7 @@ static void classify_opens(struct plan *plan) {
 	size_t opens = 0;
 	size_t gap_count = 0;
 	size_t work_left = SEEK_WORK_MAX;
+	uint64_t deleted = last_deleted(plan);
 
 	for (size_t i = 0; i < plan->count; i++) {
 		opens += plan->steps[i].kind == STEP_OPEN;
@@ -306,6 +323,8 @@ static void classify_opens(struct plan *plan) {
 		struct event_op *step = &plan->steps[i];
 		/* That a key is missing is seen at no version; and a ttl may matter at any. */
 		if (step->kind != STEP_OPEN || step->op == HISTORY_DELETE || plan->initial.has_ttl)
+			continue;
+		if (deleted > 0 && (step->expected == HISTORY_ANY || step->expected < deleted))
 			continue;
 		is_useless[i] = true;
 		step->useful_until = 0;

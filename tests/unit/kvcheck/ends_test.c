@@ -131,6 +131,22 @@ TEST(an_open_put_may_have_made_a_key_that_was_then_deleted) {
 	is_good();
 }
 
+TEST(an_open_write_may_have_made_the_version_that_an_open_delete_expected) {
+	add(put_ok("a", 1), 1, 2);
+	add(put("m", 1, KV_MAYBE, 0), 3, 4);
+	add(del(2, KV_MAYBE, 0), 5, 6);
+	add(get_nothing(), 7, 8);
+	is_good();
+}
+
+TEST(an_open_delete_of_a_version_that_nothing_made_did_not_happen) {
+	add(put_ok("a", 1), 1, 2);
+	add(put("m", 2, KV_MAYBE, 0), 3, 4);
+	add(del(2, KV_MAYBE, 0), 5, 6);
+	add(get_nothing(), 7, 8);
+	is_bad("023", "no order of these 3 calls explains them");
+}
+
 TEST(a_ttl_that_is_over_may_end_a_key_at_any_time_after) {
 	add(put_for("a", 80, 1), 1, 2);
 	add(get("a", 1), 500 * MS, 501 * MS);
