@@ -330,10 +330,11 @@ enum kv_status kv_watch_open(struct kv_client *client, struct kv_bytes prefix,
  * KV_OK; KV_UNMET: nothing changed in that time, and all changes that there were when the call
  * began have been returned (wait_ms 0 asks for just that); KV_TIMEOUT: no server was reached, so
  * there may be changes: call again; KV_BADSESSION: the server holds another store: empty the copy,
- * and call again, which begins anew; KV_UNAVAILABLE: the server is older than this library; KV_FULL:
- * it has no memory to remember changes; KV_INVALID (also in a forked child); KV_DENIED; KV_PROTOCOL;
- * KV_NOMEM. After any of them it goes on where it was. If the server no longer knows what changed,
- * the watch lists the keys again by itself, and returns those that changed or vanished meanwhile.
+ * and call again, which begins anew; KV_UNAVAILABLE: the server is older than this library;
+ *KV_FULL: it has no memory to remember changes; KV_INVALID (also in a forked child); KV_DENIED;
+ *KV_PROTOCOL; KV_NOMEM. After any of them it goes on where it was. If the server no longer knows
+ *what changed, the watch lists the keys again by itself, and returns those that changed or vanished
+ *meanwhile.
  */
 enum kv_status kv_watch_next(struct kv_watch *watch, unsigned wait_ms, struct kv_watched *watched);
 

@@ -5,11 +5,12 @@
  * An input is a list of calls. A call is four bytes, and as many bytes of arguments as they say:
  *
  *     procedure    % 19; some are none
- *     how          bit 0: a datagram; bit 1: answers wait for the journal from here on; bit 2: the
- *                  call is sent twice; bits 3 to 7: so many times 100 ms pass first
- *     size         two bytes, the low one first
+ *     how          bit 0: a datagram, else it may wait for a change of a key; bit 1: answers wait
+ *                  for the journal from here on; bit 2: the call is sent twice; bits 3 to 7: so
+ * many times 100 ms pass first size         two bytes, the low one first
  *
- * It must hold that each call is answered once, at the latest when the journal has caught up; that
+ * It must hold that each call is answered once, at the latest when the journal has caught up, and
+ * one that waits for a change of a key when its time is up, unless a copy took its place; that
  * the answer decodes with what rpcgen made, to its last byte, and fits its transport; that a copy
  * of a write in a session gets the very answer that the write got; and that the service holds no
  * more memory than it may. The sanitizers look for leaks and for reads beyond the record.
@@ -24,6 +25,7 @@
 #include "core/service.h"
 #include "rpc/call.h"
 #include "rpc/dispatch.h"
+#include "rpc/parking.h"
 #include "rpc/xdr_inplace.h"
 
 #define FUZZ_IDS
@@ -56,8 +58,9 @@ struct scene {
 	uint64_t now_ms;
 	uint64_t position; /* of the journal */
 	unsigned reserved;
-	unsigned asked; /* calls: their numbers are their xids */
-	unsigned answered;
+	unsigned asked;	   /* calls: their numbers are their xids */
+	unsigned answered; /* or given up for a copy on the same connection */
+	unsigned parked;
 	uint32_t procedures[CALLS_MAX];
 	bool is_answered[CALLS_MAX];
 	uint32_t size; /* of the last answer: */
@@ -240,6 +243,28 @@ static const struct xp_ops ops = {
     .xp_reply = take_reply,
 };
 
+static void park(struct call *call) {
+	must(!scene.is_answered[call->xid]);
+	scene.parked++;
+}
+
+static void unpark(struct call *call, bool owes) {
+	must(scene.parked-- > 0);
+	if (owes)
+		return;
+	must(!scene.is_answered[call->xid]);
+	scene.is_answered[call->xid] = true;
+	scene.answered++;
+}
+
+static bool is_connected(const struct call *call) {
+	(void)call;
+	return true;
+}
+
+static const struct park_ops park_ops = {
+    .park = park, .unpark = unpark, .is_connected = is_connected};
+
 /* --- What is sent -------------------------------------------------------------------------- */
 
 static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *arguments, size_t size) {
@@ -255,6 +280,7 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 	memcpy(bytes + sizeof(header), arguments, size);
 	call->xprt.xp_ops = &ops;
 	call->caller = is_datagram ? NULL : &administrator;
+	call->park_ops = is_datagram ? NULL : &park_ops;
 	call->reply_max = is_datagram ? DATAGRAM_REPLY_MAX : UINT32_MAX;
 	scene.procedures[scene.asked] = procedure;
 	scene.is_answered[scene.asked++] = false;
@@ -267,7 +293,15 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 
 static void catch_up(void) {
 	dispatch_release_durable(scene.dispatch, scene.position);
-	must(scene.answered == scene.asked);
+	must(scene.answered + scene.parked == scene.asked);
+}
+
+/* A turn begins, in which those that waited for long enough are answered. */
+static void pass_time(uint64_t ms) {
+	scene.now_ms += ms;
+	dispatch_set_time(scene.dispatch, scene.now_ms);
+	(void)service_expire(scene.service, 1, scene.now_ms);
+	dispatch_end_turn(scene.dispatch);
 }
 
 /* Whether these are the arguments of a write in a session: its client id is the second number. */
@@ -288,10 +322,16 @@ static void send_twice(uint32_t procedure, bool is_datagram, const uint8_t *argu
 	static char first[ANSWER_MAX];
 	uint64_t position;
 	uint32_t first_size;
+	uint32_t first_call;
 
 	catch_up();
+	first_call = scene.asked;
 	send_call(procedure, is_datagram, arguments, size);
 	catch_up();
+	if (!scene.is_answered[first_call]) {
+		send_call(procedure, is_datagram, arguments, size);
+		return;
+	}
 	position = scene.position;
 	first_size = scene.size;
 	memcpy(first, scene.answer, first_size);
@@ -335,9 +375,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		size -= HEAD;
 		if (wanted > size)
 			wanted = size;
-		scene.now_ms += (uint64_t)(how >> HOW_TICKS_SHIFT) * TICK_MS;
-		dispatch_set_time(scene.dispatch, scene.now_ms);
-		(void)service_expire(scene.service, 1, scene.now_ms);
+		pass_time((uint64_t)(how >> HOW_TICKS_SHIFT) * TICK_MS);
 		if ((how & HOW_TWICE) != 0)
 			send_twice(procedure, (how & HOW_DATAGRAM) != 0, arguments, wanted);
 		else
@@ -347,7 +385,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		data = arguments + wanted;
 		size -= wanted;
 	}
+	/* Calls that become able to run do so in slices, a turn each. */
+	for (unsigned turns = 0; scene.parked > 0; turns++) {
+		must(turns < CALLS_MAX);
+		pass_time(PARKING_TIME_MAX_MS);
+		catch_up();
+	}
 	catch_up();
+	must(scene.answered == scene.asked);
 	dispatch_free(scene.dispatch);
 	service_free(scene.service);
 	return 0;
