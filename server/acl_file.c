@@ -2,18 +2,16 @@
 #include "acl_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "acl/acl.h"
 #include "core/operation.h"
 #include "log.h"
+#include "trusted_file.h"
 
 enum { GROUPS_MAX = 65536 }; /* of a user: NGROUPS_MAX of Linux */
 
@@ -35,58 +33,8 @@ static bool find_group(const char *name, uint32_t *gid) {
 
 static const struct who_names names = {.user = find_user, .group = find_group};
 
-/* --- The file ------------------------------------------------------------------------------ */
-
-/* Whether only root and the user of this process may change it. */
-static bool check_owner(int fd, const char *path, const char *what) {
-	struct stat status;
-
-	if (fstat(fd, &status) != 0)
-		log_error("%s%s: %s", what, path, strerror(errno));
-	else if (!S_ISREG(status.st_mode))
-		log_error("%s%s: it is not a file", what, path);
-	else if (status.st_uid != 0 && status.st_uid != geteuid())
-		log_error("%s%s: it belongs to uid %u, who could change the rules (chown root %s)",
-			  what, path, (unsigned)status.st_uid, path);
-	else if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		log_error("%s%s: its group or others may write it (chmod go-w %s)", what, path,
-			  path);
-	else
-		return true;
-	return false;
-}
-
-/* The whole file, at most one byte more than may be; `data` is to be freed. */
-static bool read_whole(int fd, char **data, size_t *size) {
-	const size_t max = (size_t)ACL_TEXT_MAX + 1;
-	ssize_t got = 1;
-
-	*size = 0;
-	*data = malloc(max);
-	while (*data != NULL && got > 0 && *size < max) {
-		got = read(fd, *data + *size, max - *size);
-		*size += got > 0 ? (size_t)got : 0;
-	}
-	return *data != NULL && got >= 0;
-}
-
 static bool read_text(const char *path, const char *what, char **data, size_t *size) {
-	/* A FIFO would wait for its other end. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	bool is_read = false;
-
-	*data = NULL;
-	if (fd < 0) {
-		log_error("%s%s: %s", what, path, strerror(errno));
-		return false;
-	}
-	if (check_owner(fd, path, what)) {
-		is_read = read_whole(fd, data, size);
-		if (!is_read)
-			log_error("%s%s: %s", what, path, strerror(errno));
-	}
-	(void)close(fd);
-	return is_read;
+	return trusted_file_read(path, what, TRUSTED_FILE_PUBLIC, ACL_TEXT_MAX, data, size);
 }
 
 static struct acl *parse(const char *path, const char *what, struct kv_bytes text) {
@@ -124,6 +72,20 @@ static void set_groups(struct caller *caller) {
 	caller->group_count = (unsigned)count;
 }
 
+/* One of this name, over TLS. False: logged. */
+static bool set_certificate(struct caller *caller, const char *name) {
+	static const uint8_t unknown[CERTIFICATE_FINGERPRINT_SIZE];
+	const struct certificate *certificate = certificate_new(&name, 1, unknown);
+
+	if (certificate == NULL) {
+		log_error("--who cert:%s: %s", name, strerror(ENOMEM));
+		return false;
+	}
+	caller->tls = "";
+	principal_set_certificate(caller, certificate);
+	return true;
+}
+
 /* False: logged. */
 static bool make_caller(const char *text, struct caller *caller) {
 	char error[WHO_ERROR_MAX];
@@ -137,17 +99,21 @@ static bool make_caller(const char *text, struct caller *caller) {
 		log_error("--who %s", copy == NULL ? strerror(ENOMEM) : error);
 		return false;
 	}
-	if (who.kind == WHO_UID) {
+	if (who.kind == WHO_CERT && who.name[0] != '*') {
+		is_who = set_certificate(caller, who.name);
+	} else if (who.kind == WHO_UID) {
 		principal_set_user(caller, who.id);
 		set_groups(caller);
 	} else if (who.kind == WHO_HOST && who.bits == 8 * CALLER_ADDRESS_SIZE) {
 		caller->has_address = true;
 		memcpy(caller->address, who.address, CALLER_ADDRESS_SIZE);
 	} else if (who.kind != WHO_ANY) {
-		log_error("--who %s: name one caller: uid:USER, host:ADDRESS or any", text);
-		return false;
+		log_error("--who %s: name one caller: uid:USER, cert:NAME, host:ADDRESS or any",
+			  text);
+		is_who = false;
 	}
-	return true;
+	who_free(&who);
+	return is_who;
 }
 
 static void print_line(struct kv_bytes text, unsigned line) {
@@ -193,5 +159,6 @@ bool acl_file_explain(const char *path, const char *who, const char *key) {
 	acl_free(acl);
 	free(data);
 	free((void *)(uintptr_t)caller.groups);
+	certificate_free((struct certificate *)(uintptr_t)caller.certificate);
 	return done;
 }

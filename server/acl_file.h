@@ -19,8 +19,8 @@ struct acl;
 struct acl *acl_file_read(const char *path, const char *what);
 
 /*
- * Prints which line of the file decides what `who` (uid:USER, host:ADDRESS, any) may do with the
- * key, and the right. False: logged.
+ * Prints which line of the file decides what `who` (uid:USER, cert:NAME, host:ADDRESS, any) may do
+ * with the key, and the right. False: logged.
  */
 bool acl_file_explain(const char *path, const char *who, const char *key);
 

@@ -24,6 +24,7 @@
 #include "storage/region_map.h"
 #include "storage/restore.h"
 #include "svc_run.h"
+#include "tls/credentials.h"
 
 enum {
 	EXIT_CANNOT_SERVE = 1,
@@ -137,7 +138,8 @@ struct daemon {
 	struct journal *journal;
 	struct snapshotter *snapshotter;
 	struct service *service;
-	struct acl *acl; /* NULL: every client may everything */
+	struct acl *acl;		 /* NULL: every client may everything */
+	struct credentials *credentials; /* NULL: there is no TLS */
 };
 
 static bool make_service(struct daemon *daemon, const struct options *options) {
@@ -188,6 +190,11 @@ static bool server_init(struct daemon *daemon, const struct options *options) {
 		if (daemon->acl == NULL)
 			return false;
 	}
+	if (options->tls.certificate != NULL) {
+		daemon->credentials = tls_files_read(&options->tls, "");
+		if (daemon->credentials == NULL)
+			return false;
+	}
 	if (options->data != NULL) {
 		if (!recovery_open(&daemon->recovery, options->data))
 			return false;
@@ -205,6 +212,7 @@ static void server_destroy(struct daemon *daemon) {
 	journal_free(daemon->journal);
 	service_free(daemon->service);
 	acl_free(daemon->acl);
+	credentials_unref(daemon->credentials);
 	huge_pages_destroy(&daemon->heap);
 	recovery_close(&daemon->recovery);
 }
@@ -358,9 +366,12 @@ static bool serve(const struct options *options, struct daemon *daemon,
 	    .changes_max = options->changes_max,
 	    .acl_path = options->acl,
 	    .acl = &daemon->acl,
+	    .tls_files = &options->tls,
 	    .time_ms = daemon->recovery.time_ms,
 	    .waiting_max = options->waiting_max,
-	    .streams = {.connections_max = connections_allowed(options->connections_max, listeners),
+	    .streams = {.credentials = daemon->credentials,
+			.tls_policy = options->tls_policy,
+			.connections_max = connections_allowed(options->connections_max, listeners),
 			.held_max = connections_memory(options)}};
 	struct server *server = server_new(daemon->service, listeners, &server_options);
 	struct rpcbind *rpcbind = NULL;

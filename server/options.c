@@ -27,6 +27,11 @@ enum {
 	OPTION_CHECK,
 	OPTION_OPEN,
 	OPTION_ACL,
+	OPTION_TLS,
+	OPTION_TLS_CERT,
+	OPTION_TLS_KEY,
+	OPTION_TLS_CA,
+	OPTION_TLS_CRL,
 	OPTION_WHO,
 	OPTION_KEY,
 	OPTION_RESTORE,
@@ -61,6 +66,11 @@ static const struct option long_options[] = {
     {"listen", required_argument, NULL, 'l'},
     {"acl", required_argument, NULL, OPTION_ACL},
     {"open", no_argument, NULL, OPTION_OPEN},
+    {"tls-cert", required_argument, NULL, OPTION_TLS_CERT},
+    {"tls-key", required_argument, NULL, OPTION_TLS_KEY},
+    {"tls-ca", required_argument, NULL, OPTION_TLS_CA},
+    {"tls-crl", required_argument, NULL, OPTION_TLS_CRL},
+    {"tls", required_argument, NULL, OPTION_TLS},
     {"who", required_argument, NULL, OPTION_WHO},
     {"key", required_argument, NULL, OPTION_KEY},
     {"no-rpcbind", no_argument, NULL, 'n'},
@@ -100,11 +110,18 @@ static const char usage[] =
     "                          (default: tcp and udp on 127.0.0.1 and ::1, and a local socket)\n"
     "      --acl FILE          allow each client what FILE says (kvd.acl(5)); SIGHUP reads it "
     "again\n"
-    "      --who WHO           with --acl and --key: print what uid:USER, host:ADDRESS or any may "
-    "do\n"
+    "      --who WHO           with --acl and --key: print what uid:USER, cert:NAME, "
+    "host:ADDRESS\n"
+    "                          or any may do\n"
     "      --key KEY           with this key, and the line that says so, and exit\n"
     "      --open              allow addresses that other machines reach without --acl: every\n"
     "                          client may read and write everything\n"
+    "      --tls-cert FILE     serve TLS on the tcp addresses, with this certificate\n"
+    "      --tls-key FILE      and its key; SIGHUP reads these files again\n"
+    "      --tls-ca FILE       ask clients for certificates, of these CAs\n"
+    "      --tls-crl FILE      and refuse those that these lists have\n"
+    "      --tls require|offer whether calls over tcp and udp may come without TLS (default: from\n"
+    "                          this machine only)\n"
     "  -n, --no-rpcbind        do not register with rpcbind\n"
     "  -P, --program N         another RPC program number (default 0x20004b56)\n"
     "  -v, --verbose           log a line for each connection; -vv: for each call\n"
@@ -212,6 +229,41 @@ static void report_error(int option, char **argv) {
 		report_unknown(word);
 }
 
+static bool read_policy(const char *text, struct options *options) {
+	if (strcmp(text, "require") == 0) {
+		options->tls_policy = TLS_REQUIRE;
+	} else if (strcmp(text, "offer") == 0) {
+		options->tls_policy = TLS_OFFER;
+	} else {
+		log_error("--tls \"%s\": write require or offer", text);
+		return false;
+	}
+	options->has_tls_policy = true;
+	return true;
+}
+
+/* An option of TLS, or one with a number. Returns false, logged, if it is wrong. */
+static bool read_tls(int option, const char *text, struct options *options) {
+	switch (option) {
+	case OPTION_TLS_CERT:
+		options->tls.certificate = text;
+		return true;
+	case OPTION_TLS_KEY:
+		options->tls.key = text;
+		return true;
+	case OPTION_TLS_CA:
+		options->tls.ca = text;
+		return true;
+	case OPTION_TLS_CRL:
+		options->tls.crl = text;
+		return true;
+	case OPTION_TLS:
+		return read_policy(text, options);
+	default:
+		return read_limit(option, text, options);
+	}
+}
+
 /* An option without a number. Returns false, logged, if it is wrong. */
 static bool read_other(int option, const char *text, struct options *options) {
 	switch (option) {
@@ -251,7 +303,7 @@ static bool read_other(int option, const char *text, struct options *options) {
 		options->is_moved = true;
 		return true;
 	default:
-		return read_limit(option, text, options);
+		return read_tls(option, text, options);
 	}
 }
 
@@ -285,6 +337,27 @@ static bool check_question(const struct options *options) {
 	return false;
 }
 
+/* Returns false, logged, if an option of TLS lacks another. */
+static bool check_tls(struct options *options) {
+	const struct tls_files *tls = &options->tls;
+
+	/* Without rules a certificate is all that tells clients apart. */
+	options->tls.are_needed = tls->ca != NULL && options->acl == NULL;
+	if (!options->has_tls_policy)
+		options->tls_policy = tls->certificate != NULL ? TLS_REQUIRE_REMOTE : TLS_OFFER;
+	if ((tls->certificate == NULL) != (tls->key == NULL))
+		log_error("--tls-cert and --tls-key need each other: kvd --tls-cert FILE --tls-key "
+			  "FILE");
+	else if (tls->certificate == NULL &&
+		 (tls->ca != NULL || tls->crl != NULL || options->has_tls_policy))
+		log_error("--tls, --tls-ca and --tls-crl need --tls-cert and --tls-key");
+	else if (tls->crl != NULL && tls->ca == NULL)
+		log_error("--tls-crl needs --tls-ca, whose CAs sign what it has");
+	else
+		return true;
+	return false;
+}
+
 enum options_result options_read(int argc, char **argv, struct options *options) {
 	int option;
 
@@ -315,5 +388,7 @@ enum options_result options_read(int argc, char **argv, struct options *options)
 		    argv[optind]);
 		return OPTIONS_ERROR;
 	}
-	return check_restore(options) && check_question(options) ? OPTIONS_RUN : OPTIONS_ERROR;
+	return check_restore(options) && check_question(options) && check_tls(options)
+		   ? OPTIONS_RUN
+		   : OPTIONS_ERROR;
 }

@@ -10,6 +10,8 @@
 
 #include "memory_limit.h"
 #include "net/listener.h"
+#include "net/stream.h"
+#include "tls_files.h"
 
 struct options {
 	struct address addresses[LISTENERS_MAX]; /* -l; none: the default addresses */
@@ -20,10 +22,13 @@ struct options {
 	bool is_restored;    /* --restored */
 	bool is_moved;	     /* --moved */
 	bool use_rpcbind;
-	const char *acl; /* --acl; NULL: every client may everything */
-	const char *who; /* --who; NULL: serve, else with: */
-	const char *key; /* --key */
-	bool is_open;	 /* --open: addresses that other machines reach are allowed */
+	struct tls_files tls;	    /* --tls-cert and others; no certificate: there is no TLS */
+	enum tls_policy tls_policy; /* --tls */
+	bool has_tls_policy;	    /* it was given */
+	const char *acl;	    /* --acl; NULL: every client may everything */
+	const char *who;	    /* --who; NULL: serve, else with: */
+	const char *key;	    /* --key */
+	bool is_open;		    /* --open: addresses that other machines reach are allowed */
 	uint32_t program;
 	int verbosity;
 	uint32_t value_max;		  /* bytes */

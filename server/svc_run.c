@@ -18,6 +18,8 @@
 #include "log.h"
 #include "net/datagram.h"
 #include "sd_notify.h"
+#include "tls/credentials.h"
+#include "tls_files.h"
 #include "turn.h"
 #include "turn_clock.h"
 
@@ -40,6 +42,8 @@ struct server {
 	uint64_t start_ms;
 	const char *acl_path;
 	struct acl **acl;
+	const struct tls_files *tls_files;
+	bool has_tls;
 	const struct service *service;
 	struct full_log memory_full;
 	struct full_log sessions_full;
@@ -60,17 +64,42 @@ static void add_stats(void *context, struct stats *stats) {
 	turn_add_stats(server->turn, stats);
 }
 
-/* All of the new rules hold from now on, or all of the old ones. */
-static void read_acl_again(struct server *server) {
+static void set_acl(struct server *server, struct acl *acl) {
 	struct acl *before = *server->acl;
-	struct acl *acl = acl_file_read(server->acl_path, "the rules of --acl stay as they were: ");
 
-	if (acl == NULL)
-		return;
 	*server->acl = acl;
 	dispatch_set_acl(turn_dispatch(server->turn), acl);
 	acl_free(before);
 	log_info("--acl %s was read again: %u rules", server->acl_path, acl_rule_count(acl));
+}
+
+/* All that the files have now holds from here on, or all that they had before. */
+static void read_files_again(struct server *server) {
+	static const char what[] = "rules and certificates stay as they were: ";
+	struct credentials *credentials = NULL;
+	struct acl *acl = NULL;
+
+	if (server->acl_path != NULL) {
+		acl = acl_file_read(server->acl_path,
+				    server->has_tls ? what
+						    : "the rules of --acl stay as they were: ");
+		if (acl == NULL)
+			return;
+	}
+	if (server->has_tls) {
+		credentials = tls_files_read(server->tls_files, what);
+		if (credentials == NULL) {
+			acl_free(acl);
+			return;
+		}
+	}
+	if (acl != NULL)
+		set_acl(server, acl);
+	if (server->has_tls)
+		log_info("certificates were read again: --tls-cert %s",
+			 server->tls_files->certificate);
+	streams_set_credentials(server->streams, credentials);
+	credentials_unref(credentials);
 }
 
 static void signals_ready(struct event_handler *handler, uint32_t events) {
@@ -85,8 +114,8 @@ static void signals_ready(struct event_handler *handler, uint32_t events) {
 		(void)turn_request_snapshot(server->turn);
 		return;
 	}
-	if (info.ssi_signo == SIGHUP && server->acl_path != NULL) {
-		read_acl_again(server);
+	if (info.ssi_signo == SIGHUP && (server->acl_path != NULL || server->has_tls)) {
+		read_files_again(server);
 		return;
 	}
 	if (info.ssi_signo == SIGHUP) {
@@ -138,7 +167,8 @@ static bool watch_disk(struct server *server, const struct server_options *optio
 			 snapshotter_fd(options->snapshotter)));
 }
 
-static bool take_datagrams(struct server *server, struct listeners *listeners) {
+static bool take_datagrams(struct server *server, struct listeners *listeners,
+			   const struct server_options *options) {
 	for (unsigned i = 0; i < listeners->count; i++) {
 		struct listener *listener = &listeners->list[i];
 		struct datagrams *datagrams;
@@ -151,6 +181,7 @@ static bool take_datagrams(struct server *server, struct listeners *listeners) {
 		listener->handler.fd = -1;
 		if (datagrams == NULL)
 			return false;
+		datagrams_set_policy(datagrams, options->streams.tls_policy);
 		server->datagrams[server->datagram_sockets++] = datagrams;
 	}
 	return true;
@@ -193,13 +224,15 @@ struct server *server_new(struct service *service, struct listeners *listeners,
 	server->turn = make_turn(server, service, options);
 	server->acl_path = options->acl_path;
 	server->acl = options->acl;
+	server->tls_files = options->tls_files;
+	server->has_tls = options->streams.credentials != NULL;
 	if (server->turn != NULL && options->acl_path != NULL)
 		dispatch_set_acl(turn_dispatch(server->turn), *options->acl);
 	if (server->turn != NULL)
 		server->streams = streams_new(server->epoll, &options->streams,
 					      turn_dispatch(server->turn), service);
 	if (server->epoll < 0 || server->streams == NULL || !watch_signals(server) ||
-	    !watch_disk(server, options) || !take_datagrams(server, listeners) ||
+	    !watch_disk(server, options) || !take_datagrams(server, listeners, options) ||
 	    !listeners_serve(listeners, server->epoll, server->streams)) {
 		log_error("cannot set up the server: %s", strerror(errno));
 		server_free(server);

@@ -21,19 +21,21 @@
 
 struct acl;
 struct server;
+struct tls_files;
 
 struct server_options {
 	uint32_t program;
 	struct journal *journal; /* NULL: everything is in memory only, else with: */
 	struct snapshotter *snapshotter;
-	struct vfs *vfs;	 /* where its snapshots are */
-	struct huge_pages *heap; /* what forks */
-	uint64_t replayed;	 /* as in turn.h */
-	uint32_t changes_max;	 /* likewise */
-	unsigned waiting_max;	 /* as in turn.h */
-	const char *acl_path;	 /* of the rules, for SIGHUP; NULL: there are none */
-	struct acl **acl;	 /* the rules, which SIGHUP replaces; borrowed */
-	uint64_t time_ms;	 /* logged last: the server's time goes on from there */
+	struct vfs *vfs;		   /* where its snapshots are */
+	struct huge_pages *heap;	   /* what forks */
+	uint64_t replayed;		   /* as in turn.h */
+	uint32_t changes_max;		   /* likewise */
+	unsigned waiting_max;		   /* as in turn.h */
+	const char *acl_path;		   /* of the rules, for SIGHUP; NULL: there are none */
+	struct acl **acl;		   /* the rules, which SIGHUP replaces; borrowed */
+	const struct tls_files *tls_files; /* for SIGHUP, if streams.credentials is not NULL */
+	uint64_t time_ms;		   /* logged last: the server's time goes on from there */
 	struct stream_limits streams;
 };
 

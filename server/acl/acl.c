@@ -15,6 +15,8 @@ void acl_free(struct acl *acl) {
 		free(acl->rules[i].prefix);
 	free(acl->rules);
 	free(acl->heads);
+	for (uint32_t i = 0; i < acl->who_count; i++)
+		who_free(&acl->whos[i]);
 	free(acl->whos);
 	free(acl->groups);
 	free(acl);
@@ -134,7 +136,7 @@ static const struct rule *find_rule(const struct acl *acl, struct kv_bytes key, 
 static bool matches(const struct acl *acl, const struct who *who, const struct caller *caller) {
 	if (who->kind != WHO_GROUP)
 		return who_matches(who, caller);
-	if (who->needs_tls && !caller->is_known)
+	if (who->needs_tls && !who_is_secure(caller))
 		return false;
 	const struct group *group = &acl->groups[who->id];
 	/* No deeper than ACL_GROUP_DEPTH_MAX. */
@@ -188,6 +190,16 @@ unsigned acl_rights_anywhere(const struct acl *acl, const struct caller *caller)
 	for (uint32_t i = 0; i < acl->rule_count; i++)
 		rights |= rights_in(acl, &acl->rules[i], caller);
 	return rights;
+}
+
+bool acl_has_fingerprint(const struct acl *acl,
+			 const uint8_t fingerprint[CERTIFICATE_FINGERPRINT_SIZE]) {
+	for (uint32_t i = 0; i < acl->who_count; i++)
+		if (acl->whos[i].kind == WHO_FINGERPRINT &&
+		    memcmp(acl->whos[i].fingerprint, fingerprint, CERTIFICATE_FINGERPRINT_SIZE) ==
+			0)
+			return true;
+	return false;
 }
 
 bool acl_find_rule(const struct acl *acl, struct kv_bytes key, struct kv_bytes *prefix,

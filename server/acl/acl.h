@@ -52,6 +52,13 @@ unsigned acl_check(const struct acl *acl, const struct caller *caller, struct kv
 /* All rights that the caller has to any key. Costs a look at every rule. */
 unsigned acl_rights_anywhere(const struct acl *acl, const struct caller *caller);
 
+/*
+ * Whether a certificate is named by its fingerprint. Then it is trusted without its issuer. Costs a
+ * look at every caller in the rules.
+ */
+bool acl_has_fingerprint(const struct acl *acl,
+			 const uint8_t fingerprint[CERTIFICATE_FINGERPRINT_SIZE]);
+
 /* The rule that decides: its prefix and line. False: there is none. */
 bool acl_find_rule(const struct acl *acl, struct kv_bytes key, struct kv_bytes *prefix,
 		   unsigned *line);

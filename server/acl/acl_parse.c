@@ -219,7 +219,10 @@ static bool read_who(struct parser *parser, bool has_rights, struct who *who) {
 	if (text[0] == '@' ? !find_group(parser, text + 1, who)
 			   : !who_parse(text, parser->names, who, error))
 		return text[0] == '@' ? false : wrong(parser, "%s", error);
-	return !has_rights || read_rights(parser, open, who);
+	if (!has_rights || read_rights(parser, open, who))
+		return true;
+	who_free(who);
+	return false;
 }
 
 /* The rest of the line. */

@@ -6,15 +6,17 @@
  * principal.h - the identity of a caller, as its transport knows it. This is the one place that
  * identity comes from: what a peer writes into a credential (AUTH_SYS) is never part of it.
  *
- * A principal is a text: "uid:1000" of a user of this machine, at a local socket; "any" of
- * everything else (tcp, udp, and a user that the kernel cannot name here, which it shows as its
- * overflow uid). Two callers are of the same principal if the texts are equal.
+ * A principal is a text: "uid:1000" of a user of this machine, at a local socket; "cert:NAME" of
+ * the certificate that a client showed over TLS; "any" of everything else (tcp without one, udp,
+ * and a user that the kernel cannot name here, which it shows as its overflow uid). Two callers are
+ * of the same principal if the texts are equal.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "acl/certificate.h"
 #include "bytes.h"
 
 enum {
@@ -25,13 +27,18 @@ enum {
 	CALLER_NAME_MAX = 15, /* bytes of "uid:" and a number */
 };
 
-/* All zero: "any", of no known address. `groups` are borrowed from the transport. */
+/*
+ * All zero: "any", of no known address. `groups` and `certificate` are borrowed from the transport.
+ */
 struct caller {
-	bool is_known;	       /* it has an identity: the user `uid`, at a local socket */
+	bool is_known; /* it has an identity: a certificate, or it is the user `uid` at a local
+			  socket ... */
 	bool is_administrator; /* ... who is root, or the user that runs this server */
 	bool has_address;      /* it came over tcp from `address`: IPv6, or IPv4 mapped into it */
 	uint32_t uid;
-	char name[CALLER_NAME_MAX + 1]; /* the principal of a known caller: principal_set_user() */
+	char name[CALLER_NAME_MAX + 1]; /* the principal of a user: principal_set_user() */
+	const char *tls;		/* the library that encrypts its calls; NULL: none does */
+	const struct certificate *certificate; /* NULL: it has shown none */
 	const uint32_t *groups;
 	unsigned group_count;
 	uint8_t address[CALLER_ADDRESS_SIZE];
@@ -42,6 +49,14 @@ struct caller {
 /* Makes the caller known as this user. */
 void principal_set_user(struct caller *caller, uint32_t uid);
 
+/* Makes the caller known by its certificate, which must outlive it. */
+void principal_set_certificate(struct caller *caller, const struct certificate *certificate);
+
+/* Whether it is a user of this machine at a local socket; principal_is_root(): the superuser, and
+ * NULL is not. */
+bool principal_is_user(const struct caller *caller);
+bool principal_is_root(const struct caller *caller);
+
 /* The principal, which lies in the caller; empty: any. NULL is any. */
 struct kv_bytes principal_bytes(const struct caller *caller);
 
@@ -50,8 +65,5 @@ const char *principal_of(const struct caller *caller, char text[PRINCIPAL_TEXT_M
 
 /* For the log. Returns `text`. */
 const char *principal_describe(const struct caller *caller, char text[CALLER_TEXT_MAX]);
-
-/* Whether the caller is the superuser of this machine; NULL is not. */
-bool principal_is_root(const struct caller *caller);
 
 #endif

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "number.h"
 
 enum {
-	CERT_NAME_MAX = 250,	 /* bytes; with "cert:" a principal */
-	FINGERPRINT_DIGITS = 64, /* of SHA-256 */
-	MAPPED_BITS = 96,	 /* of an IPv4 address in IPv6, before its own: RFC 4291, 2.5.5.2 */
+	FINGERPRINT_DIGITS = 2 * CERTIFICATE_FINGERPRINT_SIZE,
+	MAPPED_BITS = 96, /* of an IPv4 address in IPv6, before its own: RFC 4291, 2.5.5.2 */
 	IPV4_BITS = 32,
 	IPV6_BITS = 128,
 };
@@ -99,32 +99,39 @@ static bool is_printable(const char *text) {
 	return true;
 }
 
-static bool check_cert(const char *name, char error[WHO_ERROR_MAX]) {
+static bool read_cert(const char *name, struct who *who, char error[WHO_ERROR_MAX]) {
 	const char *star = strchr(name, '*');
 
 	if (name[0] == '\0')
 		return wrong(error, "the name is missing, as in cert:web1.example.org");
-	if (strlen(name) > CERT_NAME_MAX || !is_printable(name))
+	if (strlen(name) > CERTIFICATE_NAME_MAX || !is_printable(name))
 		return wrong(error, "the name of a certificate is 1 to %d printable characters",
-			     CERT_NAME_MAX);
+			     CERTIFICATE_NAME_MAX);
 	if (star != NULL &&
 	    (star != name || name[1] != '.' || name[2] == '\0' || strchr(name + 1, '*') != NULL))
 		return wrong(error,
 			     "cert:%s: * stands for the whole first label only, as in "
 			     "cert:*.example.org",
 			     name);
-	return true;
+	who->name = strdup(name);
+	return who->name != NULL || wrong(error, "no memory for cert:%s", name);
 }
 
 /* 64 hexadecimal digits, perhaps with colons between the bytes. */
-static bool check_fingerprint(const char *text, char error[WHO_ERROR_MAX]) {
+static bool read_fingerprint(const char *text, struct who *who, char error[WHO_ERROR_MAX]) {
+	static const char hex[] = "0123456789abcdefABCDEF";
 	unsigned digits = 0;
 
 	for (; *text != '\0'; text++) {
+		const char *digit = strchr(hex, *text);
+		ptrdiff_t number = digit == NULL ? 0 : digit - hex;
+
 		if (*text == ':' && digits % 2 == 0 && digits > 0)
 			continue;
-		if (strchr("0123456789abcdefABCDEF", *text) == NULL)
+		if (digit == NULL || digits == FINGERPRINT_DIGITS)
 			break;
+		who->fingerprint[digits / 2] = (uint8_t)(who->fingerprint[digits / 2] << 4 |
+							 (number < 16 ? number : number - 6));
 		digits++;
 	}
 	return (*text == '\0' && digits == FINGERPRINT_DIGITS) ||
@@ -181,9 +188,9 @@ bool who_parse(char *text, const struct who_names *names, struct who *who,
 	case WHO_HOST:
 		return read_host(value, who, error);
 	case WHO_CERT:
-		return check_cert(value, error);
+		return read_cert(value, who, error);
 	case WHO_FINGERPRINT:
-		return check_fingerprint(value, error);
+		return read_fingerprint(value, who, error);
 	case WHO_KRB:
 		return check_krb(value, error);
 	case WHO_GROUP:
@@ -194,6 +201,11 @@ bool who_parse(char *text, const struct who_names *names, struct who *who,
 	    "\"%s\": write any, known, local, uid:, gid:, host:, cert:, cert-sha256:, krb: "
 	    "or @GROUP",
 	    text);
+}
+
+void who_free(struct who *who) {
+	if (who->kind == WHO_CERT)
+		free(who->name);
 }
 
 /* --- Matching ------------------------------------------------------------------------------ */
@@ -212,24 +224,63 @@ static bool is_in_network(const struct caller *caller, const struct who *who) {
 	       (rest == 0 || (caller->address[bytes] ^ who->address[bytes]) >> (8 - rest) == 0);
 }
 
+/* Case counts in an address of mail or a URI, but not in the name of a host. */
+static bool is_same(const char *one, const char *other) {
+	static const char host[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+
+	return one[strspn(one, host)] == '\0' ? strcasecmp(one, other) == 0
+					      : strcmp(one, other) == 0;
+}
+
+/* *.example.org stands for one label, and that. */
+static bool is_named(const char *pattern, const char *name) {
+	const char *dot = strchr(name, '.');
+
+	if (pattern[0] != '*')
+		return is_same(pattern, name);
+	return dot != NULL && dot != name && is_same(pattern + 1, dot);
+}
+
+static bool has_name(const struct caller *caller, const char *pattern) {
+	const struct certificate *certificate = caller->certificate;
+
+	for (unsigned i = 0; certificate != NULL && i < certificate->name_count; i++)
+		if (is_named(pattern, certificate->names[i]))
+			return true;
+	return false;
+}
+
+static bool has_fingerprint(const struct caller *caller, const struct who *who) {
+	return caller->certificate != NULL &&
+	       memcmp(caller->certificate->fingerprint, who->fingerprint,
+		      CERTIFICATE_FINGERPRINT_SIZE) == 0;
+}
+
+bool who_is_secure(const struct caller *caller) {
+	return principal_is_user(caller) || caller->tls != NULL;
+}
+
 bool who_matches(const struct who *who, const struct caller *caller) {
-	/* A local socket is as good as TLS, which no transport has. */
-	if (who->needs_tls && !caller->is_known)
+	if (who->needs_tls && !who_is_secure(caller))
 		return false;
 	switch ((enum who_kind)who->kind) {
 	case WHO_ANY:
 		return true;
 	case WHO_KNOWN:
-	case WHO_LOCAL:
 		return caller->is_known;
+	case WHO_LOCAL:
+		return principal_is_user(caller);
 	case WHO_UID:
-		return caller->is_known && caller->uid == who->id;
+		return principal_is_user(caller) && caller->uid == who->id;
 	case WHO_GID:
-		return caller->is_known && is_member(caller, who->id);
+		return principal_is_user(caller) && is_member(caller, who->id);
 	case WHO_HOST:
 		return is_in_network(caller, who);
 	case WHO_CERT:
+		return has_name(caller, who->name);
 	case WHO_FINGERPRINT:
+		return has_fingerprint(caller, who);
 	case WHO_KRB:
 	case WHO_GROUP:
 		break;

@@ -39,6 +39,7 @@ struct datagrams {
 	bool is_paused;
 	bool has_unread; /* this turn may have left some */
 	struct dispatch *dispatch;
+	enum tls_policy tls_policy;
 	uint64_t received;
 	uint64_t malformed; /* no RPC call */
 	uint64_t unsent;    /* replies that the kernel did not take */
@@ -102,19 +103,24 @@ static void send_from_local(const struct call *call, struct msghdr *message,
 	}
 }
 
-/* The kernel drops what comes from elsewhere and claims to be of a loopback address. */
-static bool is_loopback(const struct sockaddr_in6 *peer) {
-	if (peer->sin6_family == AF_INET6)
-		return IN6_IS_ADDR_LOOPBACK(&peer->sin6_addr);
-	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)(const void *)peer;
-	return ntohl(ipv4->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+static struct peer_name name_of(const struct call *call) {
+	struct peer_name name = {.kind = ADDRESS_UDP};
+
+	memcpy(&name.address, &call->peer, sizeof(call->peer));
+	return name;
+}
+
+static bool is_loopback(const struct call *call) {
+	const struct peer_name name = name_of(call);
+
+	return peer_is_loopback(&name);
 }
 
 /* Bytes. */
 static uint32_t largest_reply(const struct call *call, size_t call_size) {
 	size_t size = DATAGRAM_REPLY_FACTOR * call_size;
 
-	if (is_loopback(&call->peer) || size > WIRE_DATAGRAM_MAX)
+	if (is_loopback(call) || size > WIRE_DATAGRAM_MAX)
 		return WIRE_DATAGRAM_MAX;
 	return size > DATAGRAM_REPLY_MIN ? (uint32_t)size : DATAGRAM_REPLY_MIN;
 }
@@ -138,9 +144,8 @@ static bool send_reply(struct call *call, struct rpc_msg *reply) {
 }
 
 static const char *peer_of(const struct call *call, char text[PEER_TEXT_MAX]) {
-	struct peer_name name = {.kind = ADDRESS_UDP};
+	const struct peer_name name = name_of(call);
 
-	memcpy(&name.address, &call->peer, sizeof(call->peer));
 	return peer_name_format(&name, text);
 }
 
@@ -203,6 +208,8 @@ static bool receive(struct datagrams *datagrams, struct call *call) {
 	call->peer_size = message.msg_namelen;
 	call->reply_max = largest_reply(call, (size_t)size) - WIRE_REPLY_OVERHEAD;
 	call->caller = &datagrams->caller;
+	call->is_too_weak = datagrams->tls_policy == TLS_REQUIRE ||
+			    (datagrams->tls_policy == TLS_REQUIRE_REMOTE && !is_loopback(call));
 	datagrams->call = call;
 	set_local(call, &message);
 	if (!dispatch_record(datagrams->dispatch, call,
@@ -279,6 +286,10 @@ struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *
 		return NULL;
 	}
 	return datagrams;
+}
+
+void datagrams_set_policy(struct datagrams *datagrams, enum tls_policy policy) {
+	datagrams->tls_policy = policy;
 }
 
 void datagrams_free(struct datagrams *datagrams) {

@@ -13,6 +13,8 @@
 
 #include "core/buffer.h"
 
+#include "net/stream.h"
+
 struct dispatch;
 struct stats;
 struct datagrams;
@@ -24,6 +26,9 @@ struct datagrams;
  */
 struct datagrams *datagrams_new(int epoll, int fd, int family, struct dispatch *dispatch);
 void datagrams_free(struct datagrams *datagrams);
+
+/* Whether calls may come over udp, where there is no TLS. At the beginning: TLS_OFFER, they may. */
+void datagrams_set_policy(struct datagrams *datagrams, enum tls_policy policy);
 
 /* While it is paused no calls are received: the journal is backlogged. */
 void datagrams_pause(struct datagrams *datagrams, bool is_paused);

@@ -131,4 +131,6 @@ void identity_free(struct caller *caller) {
 	free((void *)(uintptr_t)caller->groups);
 	caller->groups = NULL;
 	caller->group_count = 0;
+	certificate_free((struct certificate *)(uintptr_t)caller->certificate);
+	caller->certificate = NULL;
 }

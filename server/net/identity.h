@@ -21,7 +21,10 @@ struct overflow_ids {
 
 struct overflow_ids identity_overflow_ids(void);
 
-/* The caller; its groups are freed with identity_free(). Without memory it has none. */
+/*
+ * The caller; its groups, and the certificate that it shows later, are freed with identity_free().
+ * Without memory it has no groups.
+ */
 struct caller identity_of(int fd, const struct peer_name *name,
 			  const struct overflow_ids *overflow);
 void identity_free(struct caller *caller);

@@ -20,6 +20,16 @@ struct peer_name peer_name_local(int fd) {
 	return name;
 }
 
+bool peer_is_loopback(const struct peer_name *name) {
+	const struct in6_addr *inet6 = &name->address.inet6.sin6_addr;
+
+	if (name->kind == ADDRESS_LOCAL)
+		return true;
+	if (name->address.family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(inet6);
+	return ntohl(name->address.inet.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+}
+
 const char *peer_transport(const struct peer_name *name) {
 	return name->kind == ADDRESS_LOCAL ? "local" : name->kind == ADDRESS_UDP ? "udp" : "tcp";
 }

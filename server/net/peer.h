@@ -38,6 +38,9 @@ struct peer_name {
 /* Names the other end of an accepted local socket. */
 struct peer_name peer_name_local(int fd);
 
+/* Whether it is of this machine; the kernel drops what comes from elsewhere and claims to be. */
+bool peer_is_loopback(const struct peer_name *name);
+
 /* "tcp", "udp", "local". */
 const char *peer_transport(const struct peer_name *name);
 
@@ -49,6 +52,7 @@ struct peer {
 	uint64_t key;
 	sa_family_t family;
 	unsigned connections;
+	unsigned handshakes;	   /* of TLS, under way */
 	size_t held;		   /* bytes of unfinished records and unsent replies */
 	struct peer_member *first; /* its connections */
 	struct peer_member *last;

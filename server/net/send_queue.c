@@ -9,6 +9,7 @@
 
 #include "record_marking.h"
 #include "rpc/xdr_inplace.h"
+#include "tls/tls_session.h"
 
 enum {
 	CHUNK_SMALL = 960, /* enough for most turns, and between values; malloc() is fast up to
@@ -244,6 +245,10 @@ static ssize_t offer(const struct send_queue *send_queue, int fd, bool *all) {
 	return sendmsg(fd, &message, HOW);
 }
 
+static bool would_block(void) {
+	return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM;
+}
+
 enum send_queue_state send_queue_flush(struct send_queue *send_queue, int fd,
 				       struct mem_account *memory) {
 	while (send_queue->size > 0) {
@@ -254,9 +259,7 @@ enum send_queue_state send_queue_flush(struct send_queue *send_queue, int fd,
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0)
-			return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM
-				   ? SEND_QUEUE_BLOCKED
-				   : SEND_QUEUE_ERROR;
+			return would_block() ? SEND_QUEUE_BLOCKED : SEND_QUEUE_ERROR;
 		remove_sent(send_queue, (size_t)sent, memory);
 		/* Less than was offered: the socket is full, and epoll reports when it is not. */
 		if (all && (size_t)sent < before)
@@ -265,7 +268,127 @@ enum send_queue_state send_queue_flush(struct send_queue *send_queue, int fd,
 	return SEND_QUEUE_EMPTY;
 }
 
+/* --- Sending through TLS -------------------------------------------------------------------- */
+
+/* Returns how many bytes the kernel took; -1: it failed. */
+static ssize_t send_bytes(int fd, const unsigned char *bytes, size_t size) {
+	ssize_t sent;
+
+	do
+		sent = send(fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 && would_block() ? 0 : sent;
+}
+
+bool send_queue_add_sealed(struct send_queue *send_queue, const void *bytes, size_t size) {
+	struct send_chunk *chunk = send_queue->sealed;
+	size_t before = chunk == NULL ? 0 : chunk->size - chunk->sent;
+
+	if (size == 0)
+		return true;
+	if (before + size > SEND_QUEUE_SEALED_MAX)
+		return false;
+	chunk = malloc(sizeof(*chunk) + before + size);
+	if (chunk == NULL)
+		return false;
+	memset(chunk, 0, sizeof(*chunk));
+	chunk->size = chunk->capacity = before + size;
+	if (before > 0)
+		memcpy(chunk->bytes, send_queue->sealed->bytes + send_queue->sealed->sent, before);
+	memcpy(chunk->bytes + before, bytes, size);
+	free(send_queue->sealed);
+	send_queue->sealed = chunk;
+	send_queue->size += size;
+	return true;
+}
+
+static enum send_queue_state flush_sealed(struct send_queue *send_queue, int fd) {
+	struct send_chunk *chunk = send_queue->sealed;
+	ssize_t sent;
+
+	if (chunk == NULL)
+		return SEND_QUEUE_EMPTY;
+	sent = send_bytes(fd, chunk->bytes + chunk->sent, chunk->size - chunk->sent);
+	if (sent < 0)
+		return SEND_QUEUE_ERROR;
+	chunk->sent += (size_t)sent;
+	send_queue->size -= (size_t)sent;
+	if (chunk->sent < chunk->size)
+		return SEND_QUEUE_BLOCKED;
+	free(chunk);
+	send_queue->sealed = NULL;
+	return SEND_QUEUE_EMPTY;
+}
+
+/*
+ * Encrypts the next bytes: of a large chunk from where they lie, of small ones together. Returns
+ * how many, or 0 if that failed.
+ */
+static size_t seal_next(const struct send_queue *send_queue, struct tls_session *tls,
+			struct tls_out *out) {
+	unsigned char merged[SEND_QUEUE_MERGE_MAX];
+	struct iovec pieces[PIECES_MAX];
+	int count = gather(send_queue, pieces);
+	size_t size = 0;
+
+	if (count == 1 || pieces[0].iov_len >= sizeof(merged))
+		return tls_session_send(tls, pieces[0].iov_base, pieces[0].iov_len, out);
+	for (int i = 0; i < count && size < sizeof(merged); i++) {
+		size_t part = pieces[i].iov_len < sizeof(merged) - size ? pieces[i].iov_len
+									: sizeof(merged) - size;
+
+		if (part > 0)
+			memcpy(merged + size, pieces[i].iov_base, part);
+		size += part;
+	}
+	return tls_session_send(tls, merged, size, out);
+}
+
+/* Encrypts as much as `out` takes at once. *done counts the bytes. */
+static bool seal(struct send_queue *send_queue, struct tls_session *tls, struct tls_out *out,
+		 size_t *done, struct mem_account *memory) {
+	while (send_queue->size > 0 && out->size < TLS_AHEAD_MAX && *done < SEND_QUEUE_TURN_MAX) {
+		size_t part = seal_next(send_queue, tls, out);
+
+		if (part == 0)
+			return false;
+		remove_sent(send_queue, part, memory);
+		*done += part;
+	}
+	return true;
+}
+
+enum send_queue_state send_queue_flush_tls(struct send_queue *send_queue, int fd,
+					   struct tls_session *tls, struct tls_out *out,
+					   struct mem_account *memory) {
+	enum send_queue_state state = flush_sealed(send_queue, fd);
+	size_t done = 0;
+
+	while (state == SEND_QUEUE_EMPTY && send_queue->size > 0) {
+		ssize_t sent;
+
+		if (done >= SEND_QUEUE_TURN_MAX)
+			return SEND_QUEUE_BLOCKED;
+		if (!seal(send_queue, tls, out, &done, memory)) {
+			errno = EPROTO;
+			state = SEND_QUEUE_ERROR;
+			break;
+		}
+		sent = send_bytes(fd, out->bytes, out->size);
+		if (sent < 0 ||
+		    !send_queue_add_sealed(send_queue, out->bytes + sent, out->size - (size_t)sent))
+			state = SEND_QUEUE_ERROR;
+		else if ((size_t)sent < out->size)
+			state = SEND_QUEUE_BLOCKED;
+		out->size = 0;
+	}
+	out->size = 0;
+	return state;
+}
+
 void send_queue_clear(struct send_queue *send_queue, struct mem_account *memory) {
+	free(send_queue->sealed);
+	send_queue->sealed = NULL;
 	while (send_queue->first != NULL)
 		chunk_remove(send_queue, memory);
 	send_queue->size = send_queue->viewed = 0;

@@ -58,6 +58,7 @@ static void drop_parked(struct stream *stream) {
 static void close_silently(struct stream *stream) {
 	struct streams *streams = stream->streams;
 
+	stream_tls_close(stream);
 	stream->is_closed = true;
 	drop_parked(stream);
 	timeout_list_remove(&streams->timeouts, &stream->timeout);
@@ -98,6 +99,11 @@ void stream_drop(struct stream *stream, const char *reason) {
 	close_silently(stream);
 }
 
+void stream_retire(struct stream *stream) {
+	drop_parked(stream);
+	stream->is_half_closed = true;
+}
+
 static void watch_for(struct stream *stream, uint32_t events) {
 	struct epoll_event event = {.events = events, .data.ptr = &stream->handler};
 
@@ -133,6 +139,10 @@ static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 				  peer_name_format(&stream->name, name));
 	if (!stream->is_closed) {
 		encoded = send_queue_reply(&stream->send_queue, reply, call->reply.value);
+		if (call->tls == CALL_TLS_STARTS) {
+			stream->starts_tls = true;
+			xprt->xp_verf = _null_auth;
+		}
 		if (!encoded)
 			stream_drop(stream, "no memory for its reply");
 		else if (stream != streams->current)
@@ -206,6 +216,8 @@ static void run_record(struct stream *stream, struct kv_bytes record, bool is_he
 	call->reply_max = UINT32_MAX;
 	call->is_head_only = is_head;
 	call->caller = &stream->caller;
+	if (streams->limits.credentials != NULL)
+		stream_tls_offer(stream, call);
 	if (!dispatch_record(streams->dispatch, call, record)) {
 		stream->pending--;
 		dispatch_call_free(streams->dispatch, call);
@@ -222,7 +234,7 @@ static bool is_stalled(const struct stream *stream) {
 	if (dispatch_is_backlogged(streams->dispatch))
 		streams->is_paused = true;
 	return stream->send_queue.size > STREAM_SENDBUF_MAX ||
-	       stream->pending >= STREAM_PENDING_MAX || streams->is_paused;
+	       stream->pending >= STREAM_PENDING_MAX || streams->is_paused || stream->starts_tls;
 }
 
 static bool is_reading(const struct stream *stream) {
@@ -245,6 +257,9 @@ static bool take_record(struct stream *stream, const uint8_t **bytes, size_t *si
 	case RECORD_HEAD_ONLY:
 		run_record(stream, record, state == RECORD_HEAD_ONLY);
 		record_reset(&stream->record);
+		/* What is sent before TLS must not be taken for a part of it. */
+		if (stream->starts_tls && *size > 0)
+			stream_drop(stream, "it sent more behind its probe for TLS");
 		return !stream->is_closed;
 	case RECORD_INVALID:
 		stream_drop(stream, "record too large, or endless empty fragments");
@@ -306,12 +321,19 @@ void stream_resume(struct stream *stream) {
 
 /* --- Reading and writing ------------------------------------------------------------------- */
 
-/* Receives once; what came is run with what others sent. */
-static void receive(struct stream *stream) {
-	struct recv_batch *recv_batch = &stream->streams->recv_batch;
-	ssize_t got = recv_batch_read(recv_batch, stream->handler.fd, &stream->record);
+static void run_received(struct streams *streams);
 
-	if (got < 0 && errno == EAGAIN)
+void stream_receive(struct stream *stream) {
+	struct recv_batch *recv_batch = &stream->streams->recv_batch;
+	ssize_t got;
+
+	if (stream->is_to_recheck && !stream_recheck(stream))
+		return;
+	got = stream->tls == NULL
+		  ? recv_batch_read(recv_batch, stream->handler.fd, &stream->record)
+		  : stream_tls_receive(stream, &recv_batch->list[recv_batch->count]);
+
+	if (got < 0 && (errno == EAGAIN || stream->is_closed))
 		return;
 	if (got < 0 && errno == ENOMEM) {
 		stream_drop(stream, "no memory for its record");
@@ -335,23 +357,28 @@ static void receive(struct stream *stream) {
 	/* What may be large is recorded before more is received: a batch must fit into a segment.
 	 */
 	if (recv_batch->count == RECV_BATCH_MAX || !buf->begins)
-		streams_run_received(stream->streams);
+		run_received(stream->streams);
 }
 
 /* Returns how many bytes the kernel took. */
 static size_t send_replies(struct stream *stream) {
 	size_t before = stream->send_queue.size;
 
-	switch (
-	    send_queue_flush(&stream->send_queue, stream->handler.fd, stream->streams->memory)) {
+	switch (stream->tls == NULL ? send_queue_flush(&stream->send_queue, stream->handler.fd,
+						       stream->streams->memory)
+				    : stream_tls_send(stream)) {
 	case SEND_QUEUE_EMPTY:
+		if (stream->starts_tls)
+			stream_tls_begin(stream);
+		break;
 	case SEND_QUEUE_BLOCKED:
 		break;
 	case SEND_QUEUE_ERROR:
 		stream_close(stream, strerror(errno));
 		return 0;
 	}
-	return before - stream->send_queue.size;
+	/* Encrypted it may be more than it was. */
+	return before > stream->send_queue.size ? before - stream->send_queue.size : 0;
 }
 
 void stream_flush(struct stream *stream) {
@@ -367,7 +394,7 @@ void stream_update(struct stream *stream) {
 		return;
 	if (stream->send_queue.size > 0)
 		events |= EPOLLOUT;
-	if (is_reading(stream))
+	if (is_reading(stream) && !stream->handshake_turn.is_listed)
 		events |= EPOLLIN;
 	if (!stream->has_hung_up)
 		events |= EPOLLRDHUP;
@@ -377,6 +404,11 @@ void stream_update(struct stream *stream) {
 		watch_for(stream, events);
 	stream_account(stream);
 	streams_enforce_held_max(stream->streams);
+}
+
+static void receive(struct stream *stream) {
+	if (stream->tls == NULL || !stream_tls_queue(stream))
+		stream_receive(stream);
 }
 
 void stream_ready(struct event_handler *handler, uint32_t events) {
@@ -400,7 +432,7 @@ void stream_ready(struct event_handler *handler, uint32_t events) {
 }
 
 /* Without calls that wait, the replies are sent at once: nothing is added to them in this turn. */
-static void run_received(const struct recv_buf *buf) {
+static void run_buffer(const struct recv_buf *buf) {
 	struct stream *stream = buf->owner;
 	size_t moved = buf->received;
 	size_t left;
@@ -425,11 +457,19 @@ static void run_received(const struct recv_buf *buf) {
 	stream_update(stream);
 }
 
-void streams_run_received(struct streams *streams) {
+static void run_received(struct streams *streams) {
 	struct recv_batch *recv_batch = &streams->recv_batch;
 
 	recv_batch_prefetch(recv_batch, streams->service);
 	for (unsigned i = 0; i < recv_batch->count; i++)
-		run_received(&recv_batch->list[i]);
+		run_buffer(&recv_batch->list[i]);
 	recv_batch->count = 0;
+}
+
+void streams_run_received(struct streams *streams) {
+	run_received(streams);
+	if (streams->handshake_queue.first == NULL)
+		return;
+	streams_run_handshakes(streams);
+	run_received(streams);
 }

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+struct credentials;
 struct dispatch;
 struct peer_name;
 struct service;
@@ -33,9 +34,25 @@ enum {
 	STREAM_SENDBUF_MAX =
 	    256 * 1024,		   /* bytes of unsent replies above which it receives nothing */
 	STREAM_PENDING_MAX = 4096, /* calls without a reply on one connection, likewise */
+
+	/* What handshakes may cost. A connection in one waits in a queue for its turn. */
+	HANDSHAKE_TIMEOUT_MS = 10000,		  /* from the probe until TLS is open */
+	HANDSHAKES_MAX = 256,			  /* under way at once ... */
+	HANDSHAKES_PEER_MAX = HANDSHAKES_MAX / 4, /* ... and of one peer */
+	HANDSHAKE_STEPS_PER_TURN = 2,
+	RECHECKS_PER_TURN = 8, /* certificates and rights that are looked at again */
+};
+
+/* Whether calls may come in the clear, but for those of NULL, which may. */
+enum tls_policy {
+	TLS_OFFER,
+	TLS_REQUIRE_REMOTE, /* not over tcp and udp, but for loopback addresses */
+	TLS_REQUIRE,	    /* not over tcp and udp */
 };
 
 struct stream_limits {
+	struct credentials *credentials; /* counted; NULL: there is no TLS */
+	enum tls_policy tls_policy;
 	unsigned connections_max;
 	size_t held_max; /* bytes of unfinished records and unsent replies, all peers together */
 };
@@ -47,6 +64,12 @@ struct stream_limits {
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
 			    struct dispatch *dispatch, struct service *service);
 void streams_free(struct streams *streams);
+
+/*
+ * From now on handshakes use these credentials; connections that are open are closed, a few in each
+ * turn, if what their clients showed is not accepted any more, or their caller has no right left.
+ */
+void streams_set_credentials(struct streams *streams, struct credentials *credentials);
 
 /* Each turn has one time. */
 void streams_set_time(struct streams *streams, uint64_t now_ms);
@@ -64,7 +87,10 @@ void streams_add(struct streams *streams, int fd, const struct peer_name *name);
 void streams_pause(struct streams *streams, bool is_paused);
 bool streams_are_paused(const struct streams *streams);
 
-/* After the events of a turn: runs the calls that were received and have not been run yet. */
+/*
+ * After the events of a turn: runs the calls that were received and have not been run yet, and some
+ * steps of handshakes.
+ */
 void streams_run_received(struct streams *streams);
 
 /* At the end of a turn: sends its replies, and frees connections that were closed. */
@@ -77,8 +103,9 @@ void streams_flush(struct streams *streams);
 bool streams_took_all(struct streams *streams);
 
 /*
- * After streams_flush(): drops connections that are too slow. Returns in how many ms to call it
- * again; UINT64_MAX: no connection has anything pending.
+ * After streams_flush(): drops connections that are too slow, and looks at some again (see
+ * streams_set_credentials()). Returns in how many ms a turn is due; UINT64_MAX: no connection has
+ * anything pending.
  */
 uint64_t streams_expire(struct streams *streams);
 

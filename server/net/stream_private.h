@@ -2,7 +2,10 @@
 #ifndef STREAM_PRIVATE_H
 #define STREAM_PRIVATE_H
 
-/* stream_private.h - what stream.c (one connection) and streams.c (all of them) share. */
+/*
+ * stream_private.h - what stream.c (one connection), stream_tls.c (its TLS) and streams.c (all of
+ * them) share.
+ */
 
 #include "core/service.h"
 #include "log_limit.h"
@@ -14,6 +17,15 @@
 #include "net/stream.h"
 #include "net/timeout_list.h"
 #include "record_marking.h"
+#include "tls/tls_session.h"
+
+/* Shared by all connections, and empty between calls. */
+struct tls_buffers {
+	unsigned char in[TLS_IN_MAX];
+	struct tls_out out;
+};
+
+_Static_assert((int)TLS_PLAIN_MAX <= (int)RECV_BUFFER_SIZE, "what comes of one receive fits");
 
 /*
  * One connection.
@@ -44,6 +56,13 @@ struct stream {
 	bool has_hung_up;    /* epoll said so: there may be input before that */
 	bool is_closed;
 	bool is_flushing;
+	bool has_called;    /* a call came before: it is too late for a probe */
+	bool starts_tls;    /* a probe was granted: TLS begins when its reply has left */
+	bool is_to_recheck; /* see streams_set_credentials() */
+
+	struct tls_session *tls;	     /* NULL: in the clear */
+	struct timeout_entry handshake;	     /* of HANDSHAKE_TIMEOUT_MS, while it is under way */
+	struct timeout_entry handshake_turn; /* listed: it waits for its turn */
 
 	struct timeout_entry timeout; /* of STREAM_MIN_PROGRESS_BYTES in STREAM_STALL_TIMEOUT_MS */
 	struct stream *flushing_next;
@@ -79,6 +98,18 @@ struct streams {
 	uint64_t now_ms;
 	struct log_limit drops;
 	struct overflow_ids overflow;
+
+	struct tls_buffers *tls_buffers; /* NULL: there is no TLS */
+	char tls_library[TLS_LIBRARY_MAX];
+	struct timeout_list handshakes;	     /* under way, the oldest first */
+	struct timeout_list handshake_queue; /* those of them with something to receive */
+	unsigned handshake_steps;	     /* left in this turn */
+	unsigned handshake_count;
+	struct stream *recheck; /* the next one to look at again, and those behind it */
+	unsigned recheck_closed;
+	struct log_limit tls_refusals;
+	uint64_t tls_connections;     /* opened since the start */
+	uint64_t tls_refused;	      /* handshakes that failed, or were too many */
 	struct recv_batch recv_batch; /* empty between turns */
 };
 
@@ -101,6 +132,42 @@ void stream_drop(struct stream *stream, const char *reason);
 
 /* Brings what it holds, and the sums, up to date. */
 void stream_account(struct stream *stream);
+
+/* Receives no more, and closes when all that it is owed has left. */
+void stream_retire(struct stream *stream);
+
+/* Receives once; what came is run with what others sent. */
+void stream_receive(struct stream *stream);
+
+/* --- stream_tls.c -------------------------------------------------------------------------- */
+
+/* Sets what a probe means as the next call, and whether the call must not come in the clear. */
+void stream_tls_offer(struct stream *stream, struct call *call);
+
+/* The reply to the probe has left: the next bytes are those of a handshake. */
+void stream_tls_begin(struct stream *stream);
+
+/* True if a handshake is under way: then it waits for its turn, and receives nothing yet. */
+bool stream_tls_queue(struct stream *stream);
+
+/* As recv_batch_read(); also EPROTO: it was dropped. */
+ssize_t stream_tls_receive(struct stream *stream, struct recv_buf *buf);
+
+enum send_queue_state stream_tls_send(struct stream *stream);
+
+/* Ends TLS on a connection that closes. */
+void stream_tls_close(struct stream *stream);
+
+/* Runs as many steps of handshakes as this turn may. */
+void streams_run_handshakes(struct streams *streams);
+
+/* Looks at the connection again, see streams_set_credentials(). False: it is closing. */
+bool stream_recheck(struct stream *stream);
+
+/* Looks at some connections again; drops handshakes that took too long. As streams_expire(). */
+uint64_t streams_expire_tls(struct streams *streams);
+
+/* --- streams.c ----------------------------------------------------------------------------- */
 
 /* Takes a closed stream off the lists; it is freed when no call names it. */
 void streams_remove(struct stream *stream);

@@ -16,6 +16,7 @@
 #include "core/stats.h"
 #include "log.h"
 #include "net/stream_private.h"
+#include "tls/credentials.h"
 
 enum {
 	DRAIN_ROUND_MS = 10,
@@ -34,7 +35,21 @@ struct streams *streams_new(int epoll, const struct stream_limits *limits,
 	streams->service = service;
 	streams->memory = service_memory(service);
 	streams->overflow = identity_overflow_ids();
+	tls_session_library(streams->tls_library);
+	if (limits->credentials == NULL)
+		return streams;
+	streams->tls_buffers = calloc(1, sizeof(*streams->tls_buffers));
+	if (streams->tls_buffers == NULL) {
+		free(streams);
+		return NULL;
+	}
+	(void)credentials_ref(limits->credentials);
 	return streams;
+}
+
+static void stream_free(struct stream *stream) {
+	identity_free(&stream->caller);
+	free(stream);
 }
 
 /* Calls without a reply still name their stream. */
@@ -49,8 +64,7 @@ static void free_closed(struct streams *streams) {
 			continue;
 		}
 		*link = stream->closed_next;
-		identity_free(&stream->caller);
-		free(stream);
+		stream_free(stream);
 	}
 }
 
@@ -87,7 +101,8 @@ bool streams_are_paused(const struct streams *streams) {
 }
 
 bool streams_took_all(struct streams *streams) {
-	bool took_all = !streams->has_unread && !streams->is_paused;
+	bool took_all =
+	    !streams->has_unread && !streams->is_paused && streams->handshake_queue.first == NULL;
 
 	streams->has_unread = false;
 	return took_all;
@@ -124,6 +139,8 @@ static void log_not_full(struct streams *streams) {
 void streams_remove(struct stream *stream) {
 	struct streams *streams = stream->streams;
 
+	if (streams->recheck == stream)
+		streams->recheck = stream->next;
 	peers_leave(&streams->peers, &stream->member);
 	if (stream->previous != NULL)
 		stream->previous->next = stream->next;
@@ -249,6 +266,7 @@ void streams_add(struct streams *streams, int fd, const struct peer_name *name) 
 
 void streams_set_time(struct streams *streams, uint64_t now_ms) {
 	streams->now_ms = now_ms;
+	streams->handshake_steps = HANDSHAKE_STEPS_PER_TURN;
 }
 
 /* --- Memory and time ------------------------------------------------------------------------ */
@@ -316,8 +334,8 @@ static void relieve(struct streams *streams) {
 	streams->memory->wanted = 0;
 }
 
-uint64_t streams_expire(struct streams *streams) {
-	relieve(streams);
+/* Returns in how many ms to look again. */
+static uint64_t drop_stalled(struct streams *streams) {
 	while (streams->timeouts.first != NULL) {
 		uint64_t due_ms = streams->timeouts.first->since_ms + STREAM_STALL_TIMEOUT_MS;
 
@@ -329,6 +347,15 @@ uint64_t streams_expire(struct streams *streams) {
 	return UINT64_MAX;
 }
 
+uint64_t streams_expire(struct streams *streams) {
+	uint64_t due_ms, tls_due_ms;
+
+	relieve(streams);
+	tls_due_ms = streams_expire_tls(streams);
+	due_ms = drop_stalled(streams);
+	return due_ms < tls_due_ms ? due_ms : tls_due_ms;
+}
+
 /* --- The end --------------------------------------------------------------------------------- */
 
 /*
@@ -338,8 +365,9 @@ uint64_t streams_expire(struct streams *streams) {
 static bool drain(struct stream *stream) {
 	int unsent = 0;
 
-	switch (
-	    send_queue_flush(&stream->send_queue, stream->handler.fd, stream->streams->memory)) {
+	switch (stream->tls == NULL ? send_queue_flush(&stream->send_queue, stream->handler.fd,
+						       stream->streams->memory)
+				    : stream_tls_send(stream)) {
 	case SEND_QUEUE_ERROR:
 		return true;
 	case SEND_QUEUE_BLOCKED:
@@ -370,6 +398,9 @@ void streams_add_stats(const struct streams *streams, struct stats *stats) {
 	stats_add(stats, "connections_made", streams->connections_made);
 	stats_add(stats, "connections_refused", streams->connections_refused);
 	stats_add(stats, "connections_dropped", streams->connections_dropped);
+	stats_add(stats, "tls_connections_made", streams->tls_connections);
+	stats_add(stats, "tls_handshakes", streams->handshake_count);
+	stats_add(stats, "tls_refused", streams->tls_refused);
 	stats_add(stats, "receive_buffer_bytes", streams->held);
 	stats_add(stats, "send_queue_bytes", streams->unsent);
 }
@@ -384,8 +415,9 @@ void streams_free(struct streams *streams) {
 		struct stream *stream = streams->closed;
 
 		streams->closed = stream->closed_next;
-		identity_free(&stream->caller);
-		free(stream);
+		stream_free(stream);
 	}
+	credentials_unref(streams->limits.credentials);
+	free(streams->tls_buffers);
 	free(streams);
 }

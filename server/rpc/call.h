@@ -24,6 +24,14 @@ struct parked;
 struct procedure;
 struct stream;
 
+/* What a probe for TLS (RFC 9289, 4.1) means on the call's transport. */
+enum call_tls {
+	CALL_TLS_ABSENT,  /* the same as any other call: there is no TLS */
+	CALL_TLS_REFUSED, /* it is refused, because it comes too late, or inside TLS */
+	CALL_TLS_OFFERED,
+	CALL_TLS_STARTS, /* it was one: TLS begins behind its reply */
+};
+
 /*
  * How a transport keeps calls that wait for a change of a key (parking.h). They do not count among
  * those that owe a reply.
@@ -54,6 +62,8 @@ struct call {
 	uint32_t xid;
 	uint32_t reply_max;	     /* bytes of value that a reply can carry here */
 	bool is_head_only;	     /* the end of the record found no memory */
+	bool is_too_weak;	     /* it came in the clear, and may not but for NULL */
+	uint8_t tls;		     /* enum call_tls */
 	const struct caller *caller; /* the transport's; NULL: "any" */
 	struct reply reply;
 	const struct procedure *procedure;

@@ -28,7 +28,12 @@ enum {
 	SYS_NAME = 2,
 	SYS_NAME_MAX = 255, /* bytes */
 	SYS_GROUPS_MAX = 16,
+	/* RFC 9289, 4.1: the flavor of the credential of a probe. */
+	FLAVOR_TLS = 7,
 };
+
+/* RFC 9289, 4.1: the verifier of the reply to a probe. */
+static const char starttls[] = "STARTTLS";
 
 struct dispatch {
 	struct procedure_context context;
@@ -153,6 +158,10 @@ void dispatch_set_acl(struct dispatch *dispatch, const struct acl *acl) {
 	parking_recheck(dispatch->context.parking);
 }
 
+const struct acl *dispatch_acl(const struct dispatch *dispatch) {
+	return dispatch->context.access.acl;
+}
+
 void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms) {
 	dispatch->context.now_ms = now_ms;
 	dispatch->context.access.now_ms = now_ms;
@@ -231,6 +240,33 @@ static bool is_authsys_parms(struct kv_bytes words) {
 	groups = SYS_NAME + RNDUP(word(words, SYS_NAME_SIZE)) / sizeof(uint32_t) + 2;
 	return count > groups && word(words, (unsigned)groups) <= SYS_GROUPS_MAX &&
 	       count == groups + 1 + word(words, (unsigned)groups);
+}
+
+/*
+ * A probe for TLS: a call of NULL whose credential has flavor TLS and no bytes, and whose verifier
+ * is empty. Where TLS is not offered, it is a call with a flavor that is not known.
+ */
+static enum auth_stat check_probe(struct call *call, struct kv_bytes record) {
+	static const uint32_t none[PLAIN_WORDS - WORD_CREDENTIAL - 1];
+
+	if (call->tls == CALL_TLS_ABSENT)
+		return word(record, WORD_PROCEDURE) == KVPROC_NULL ? AUTH_OK : AUTH_REJECTEDCRED;
+	if (call->tls != CALL_TLS_OFFERED || word(record, WORD_PROCEDURE) != KVPROC_NULL ||
+	    memcmp((const char *)record.data + (WORD_CREDENTIAL + 1) * sizeof(uint32_t), none,
+		   sizeof(none)) != 0)
+		return AUTH_BADCRED;
+	return AUTH_OK;
+}
+
+/* The verifier of the call's reply, which its transport takes away when it is sent. */
+static void grant_tls(struct dispatch *dispatch, struct call *call, struct kv_bytes record) {
+	if (call->tls != CALL_TLS_OFFERED || word(record, WORD_PROGRAM) != dispatch->program ||
+	    word(record, WORD_VERSION) != KV_V1)
+		return;
+	call->tls = CALL_TLS_STARTS;
+	call->xprt.xp_verf = (struct opaque_auth){.oa_flavor = AUTH_NONE,
+						  .oa_base = (char *)(uintptr_t)starttls,
+						  .oa_length = sizeof(starttls) - 1};
 }
 
 /*
@@ -338,8 +374,12 @@ static bool route_any(struct dispatch *dispatch, struct call *call, struct kv_by
 	if (record.size < words * sizeof(uint32_t))
 		return false;
 	/* The null procedure needs no rights: it is the health check. */
-	if (word(record, WORD_PROCEDURE) != KVPROC_NULL)
+	if (word(record, WORD_CREDENTIAL) == FLAVOR_TLS)
+		refusal = check_probe(call, record);
+	else if (word(record, WORD_PROCEDURE) != KVPROC_NULL)
 		refusal = check_credential(record);
+	if (refusal == AUTH_OK && word(record, WORD_CREDENTIAL) == FLAVOR_TLS)
+		grant_tls(dispatch, call, record);
 	if (refusal != AUTH_OK)
 		svcerr_auth(&call->xprt, refusal);
 	else
@@ -361,6 +401,11 @@ bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_byt
 	if (record.size < HEADER_WORDS * sizeof(uint32_t) || word(record, WORD_DIRECTION) != CALL)
 		return false;
 	call->xid = word(record, WORD_XID);
+	if (call->is_too_weak && word(record, WORD_PROCEDURE) != KVPROC_NULL &&
+	    word(record, WORD_CREDENTIAL) != FLAVOR_TLS) {
+		svcerr_auth(&call->xprt, AUTH_TOOWEAK);
+		return true;
+	}
 	if (!is_plain(record))
 		return route_any(dispatch, call, record);
 	route(dispatch, call, record, PLAIN_WORDS * sizeof(uint32_t));

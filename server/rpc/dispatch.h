@@ -75,6 +75,7 @@ void dispatch_free(struct dispatch *dispatch);
  * Borrowed until the next call of it; NULL, as at the beginning: every caller may everything.
  */
 void dispatch_set_acl(struct dispatch *dispatch, const struct acl *acl);
+const struct acl *dispatch_acl(const struct dispatch *dispatch);
 
 /*
  * True if so many calls wait for the journal that no more should be read: those read already may
@@ -107,9 +108,10 @@ bool dispatch_replied_immediately(const struct dispatch *dispatch);
 void dispatch_release_durable(struct dispatch *dispatch, uint64_t position);
 
 /*
- * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max, block); what of
- * xprt it needs beyond xp_ops may be left from another call. NULL: no memory. The transport frees
- * it when its reply was sent.
+ * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max, block, tls);
+ * what of xprt it needs beyond xp_ops may be left from another call, but for xp_verf: a transport
+ * that offers TLS empties it when the reply was encoded. NULL: no memory. The transport frees it
+ * when its reply was sent.
  */
 struct call *dispatch_call(struct dispatch *dispatch);
 void dispatch_call_free(struct dispatch *dispatch, struct call *call);

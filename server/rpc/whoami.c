@@ -10,8 +10,9 @@ _Static_assert((int)KV1_RIGHT_READ == ACL_READ && (int)KV1_RIGHT_LOCK == ACL_LOC
 _Static_assert((int)KV1_PRINCIPAL_BOUND >= PRINCIPAL_MAX, "a principal fits");
 
 enum {
-	HEAD_SIZE = 64 + PRINCIPAL_MAX, /* bytes of a reply before the grants, at most */
-	GRANT_SIZE = 8,			/* ... and of a grant besides its prefix */
+	/* Bytes of a reply before the grants, at most. */
+	HEAD_SIZE = 64 + PRINCIPAL_MAX + KV1_LIBRARY_BOUND,
+	GRANT_SIZE = 8, /* ... and of a grant besides its prefix */
 };
 
 /* Every right to everything; the administrator's too, for those that have it without rules. */
@@ -29,7 +30,8 @@ void whoami_fill(const struct access *access, const struct call *call, struct wi
 
 	result->principal =
 	    (char *)(uintptr_t)principal_of(call->caller == NULL ? &any : call->caller, principal);
-	result->library = (char *)(uintptr_t) "";
+	result->tls = call->caller != NULL && call->caller->tls != NULL;
+	result->library = (char *)(uintptr_t)(result->tls ? call->caller->tls : "");
 	result->has_rules = !access_is_open(access);
 	result->grants.grants_val = lists->grants;
 	if (!result->has_rules)

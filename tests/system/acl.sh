@@ -104,7 +104,7 @@ any \"x\": none
 	"$kvd" --acl "$rules" --who gid:0 --key x > "$dir/out" 2> "$dir/err"
 	code=$?
 	exits 1
-	says "name one caller: uid:USER, host:ADDRESS or any"
+	says "name one caller: uid:USER, cert:NAME, host:ADDRESS or any"
 	"$kvd" --acl "$rules" --who any > "$dir/out" 2> "$dir/err"
 	code=$?
 	exits 2
