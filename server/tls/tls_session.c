@@ -216,8 +216,15 @@ static enum tls_result fail(struct tls_session *session, int code) {
 }
 
 static enum tls_result shake(struct tls_session *session) {
-	int code = gnutls_handshake(session->library);
+	size_t left;
+	int code;
 
+	/* An alert that is a warning ends the call, not the handshake. */
+	do {
+		left = session->in_size;
+		code = gnutls_handshake(session->library);
+	} while (code < 0 && !gnutls_error_is_fatal(code) && session->in_size > 0 &&
+		 session->in_size < left);
 	if (code < 0 && !gnutls_error_is_fatal(code))
 		return TLS_GOES_ON;
 	if (code < 0)
@@ -232,17 +239,23 @@ static enum tls_result shake(struct tls_session *session) {
 
 static enum tls_result decrypt(struct tls_session *session, unsigned char *plain, size_t *size) {
 	ssize_t got;
+	size_t left;
 
+	/* It comes back without plaintext behind each message that has none, such as new keys. */
 	do {
-		/* Of more room than a record has, nothing stays in the library. */
-		assert(TLS_PLAIN_MAX - *size >= TLS_RECORD_MAX || session->in_size == 0);
+		left = session->in_size;
 		got = gnutls_record_recv(session->library, plain + *size, TLS_PLAIN_MAX - *size);
 		if (got > 0)
 			*size += (size_t)got;
-	} while (got > 0 || got == GNUTLS_E_INTERRUPTED || got == GNUTLS_E_WARNING_ALERT_RECEIVED);
-	if (got == GNUTLS_E_AGAIN)
-		return TLS_GOES_ON;
-	return got == 0 ? TLS_ENDED : fail(session, (int)got);
+	} while (got > 0 || (got < 0 && !gnutls_error_is_fatal((int)got) && session->in_size > 0 &&
+			     session->in_size < left));
+	if (got == 0)
+		return TLS_ENDED;
+	if (gnutls_error_is_fatal((int)got) || session->in_size > 0)
+		return fail(session, (int)got);
+	/* There was room for all, so that nothing waits in the library. */
+	assert(gnutls_record_check_pending(session->library) == 0);
+	return TLS_GOES_ON;
 }
 
 enum tls_result tls_session_receive(struct tls_session *session, const void *bytes, size_t size,
