@@ -123,7 +123,8 @@ static const char *parse_bare_host(const char *text, struct address *address) {
 		return "an IPv6 address stands in brackets: tcp:[::1]:7000";
 	wrong = parse_host(text, address, &rest);
 	if (wrong == NULL && rest[0] == ':')
-		wrong = "a port needs its kind: write tcp:HOST:PORT or udp:HOST:PORT";
+		wrong =
+		    "a port needs its kind: write tcp:HOST:PORT, tls:HOST:PORT or udp:HOST:PORT";
 	return wrong;
 }
 
@@ -135,6 +136,9 @@ const char *address_parse(const char *text, struct address *address) {
 		parsed.kind = ADDRESS_LOCAL;
 		wrong = parse_path(text + 6, &parsed);
 	} else if (strncmp(text, "tcp:", 4) == 0) {
+		wrong = parse_host_and_port(text + 4, &parsed);
+	} else if (strncmp(text, "tls:", 4) == 0) {
+		parsed.is_tls = true;
 		wrong = parse_host_and_port(text + 4, &parsed);
 	} else if (strncmp(text, "udp:", 4) == 0) {
 		parsed.kind = ADDRESS_UDP;
@@ -176,7 +180,7 @@ const char *address_parse_list(const char *text, struct address list[ADDRESS_LIS
 
 void address_format(const struct address *address, char text[ADDRESS_TEXT_MAX]) {
 	bool is_ipv6_host = strchr(address->host, ':') != NULL;
-	const char *kind = address->kind == ADDRESS_UDP ? "udp" : "tcp";
+	const char *kind = address->kind == ADDRESS_UDP ? "udp" : address->is_tls ? "tls" : "tcp";
 	const char *open = is_ipv6_host ? "[" : "";
 	const char *close = is_ipv6_host ? "]" : "";
 

@@ -6,6 +6,7 @@
  * address.h - a server address in its text form:
  *
  *	local:/path/to/socket    tcp:HOST    HOST    tcp:HOST:PORT    udp:HOST[:PORT]
+ *	tls:HOST[:PORT]
  *
  * IPv6 in brackets (tcp:[::1]:7000). For a client, no port or port 0 means "ask rpcbind"; for the
  * server, "any free one".
@@ -26,6 +27,7 @@ enum {
 
 struct address {
 	enum address_kind kind;
+	bool is_tls;			 /* tls: - tcp, and TLS or nothing */
 	uint16_t port;			 /* host order; 0: none given */
 	char host[ADDRESS_HOST_MAX + 1]; /* without brackets; empty for local */
 	char path[ADDRESS_PATH_MAX + 1]; /* empty unless local */

@@ -56,8 +56,9 @@ struct kv_client;
 struct kv_options {
 	/*
 	 * Where the server is, e.g. "tcp:kv.example.org:7000", "local:/run/kvd.sock", or several
-	 * with commas, tried in turn: local:/path, tcp:HOST[:PORT], HOST, udp:HOST[:PORT]; IPv6 in
-	 * brackets; no port: rpcbind is asked. NULL: $KV_SERVER if set, else the local sockets
+	 * with commas, tried in turn: local:/path, tcp:HOST[:PORT], HOST, udp:HOST[:PORT],
+	 * tls:HOST[:PORT] (tcp with TLS, and never without); IPv6 in brackets; no port: rpcbind is
+	 * asked. NULL: $KV_SERVER if set, else the local sockets
 	 * ($XDG_RUNTIME_DIR/kvd.sock, /run/kvd.sock, /run/kvd/kvd.sock), then tcp:localhost by
 	 * rpcbind. Copied.
 	 */
@@ -133,6 +134,29 @@ struct kv_options {
 	 * kv_open() returns KV_INVALID for a ticket with `stateless` or `history`.
 	 */
 	const char *ticket;
+
+	/*
+	 * For tls: addresses, which need libkv-tls.so.0; for others they mean nothing. Files are in
+	 * PEM, and read at each connect, so that renewed ones are used. Copied.
+	 *
+	 * The server's certificate must be issued by a CA of the file tls_ca, be valid, be for
+	 * tls_name, and, if it has an extended key usage, be for serverAuth or id-kp-rpcTLSServer
+	 * (RFC 9289). NULL: $KV_TLS_CA, else the CAs of the system.
+	 *
+	 * A certificate that one of the sides refuses ends a call with KV_DENIED, if no other
+	 * address of the list can be used; and files, or a library, that cannot be used with
+	 * KV_INVALID. It is not tried again then; kv_last_error() has the reason.
+	 */
+	const char *tls_ca;
+
+	/* This client's own certificate, with the CAs between it and the server's, and its key,
+	 * which others must not be able to read. NULL: $KV_TLS_CERT and $KV_TLS_KEY, else none. */
+	const char *tls_cert;
+	const char *tls_key;
+
+	/* The name that the server's certificate must have as a dNSName, or the address that it
+	 * must have as an iPAddress; NULL: HOST of the address, as it is written there. */
+	const char *tls_name;
 };
 
 /*

@@ -12,7 +12,14 @@
 
 /* --- Options --------------------------------------------------------------------------------- */
 
-enum { OPTION_HISTORY = ARGS_VERSION + 1, LETTERS_SIZE = 64 };
+enum {
+	OPTION_HISTORY = ARGS_VERSION + 1,
+	OPTION_TLS_CA,
+	OPTION_TLS_CERT,
+	OPTION_TLS_KEY,
+	OPTION_TLS_NAME,
+	LETTERS_SIZE = 64,
+};
 
 static const char global_letters[] = "s:t:o:qvP:h";
 static const struct option global_options[] = {
@@ -23,6 +30,10 @@ static const struct option global_options[] = {
     {"verbose", no_argument, NULL, 'v'},
     {"program", required_argument, NULL, 'P'},
     {"history", required_argument, NULL, OPTION_HISTORY},
+    {"tls-ca", required_argument, NULL, OPTION_TLS_CA},
+    {"tls-cert", required_argument, NULL, OPTION_TLS_CERT},
+    {"tls-key", required_argument, NULL, OPTION_TLS_KEY},
+    {"tls-name", required_argument, NULL, OPTION_TLS_NAME},
     {"help", no_argument, NULL, 'h'},
 };
 enum { GLOBAL_COUNT = sizeof(global_options) / sizeof(global_options[0]), OWN_MAX = 16 };
@@ -89,6 +100,18 @@ static enum global read_global(struct settings *settings, const char *command, i
 		break;
 	case OPTION_HISTORY:
 		settings->history = optarg;
+		break;
+	case OPTION_TLS_CA:
+		settings->tls_ca = optarg;
+		break;
+	case OPTION_TLS_CERT:
+		settings->tls_cert = optarg;
+		break;
+	case OPTION_TLS_KEY:
+		settings->tls_key = optarg;
+		break;
+	case OPTION_TLS_NAME:
+		settings->tls_name = optarg;
 		break;
 	default:
 		return GLOBAL_NONE;

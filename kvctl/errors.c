@@ -281,6 +281,16 @@ static void describe_version(const struct attempted *attempted, char text[LINE_S
 			       (unsigned long long)attempted->expected);
 }
 
+/*
+ * Whether the reason is one of TLS: its files cannot be used, or one side refused the other. Then
+ * it says all, and which side it was.
+ */
+static bool is_about_tls(struct kv_client *client, char reason[REASON_SIZE]) {
+	if (client != NULL)
+		kv_last_error(client, reason, REASON_SIZE);
+	return strncmp(reason, "tls:", 4) == 0;
+}
+
 /* What failed, in front of the hint. */
 static void describe(const struct settings *settings, struct kv_client *client,
 		     const struct attempted *attempted, enum kv_status status,
@@ -303,6 +313,9 @@ static void describe(const struct settings *settings, struct kv_client *client,
 		(void)snprintf(text, LINE_SIZE,
 			       "nothing was sent: the history cannot be written: %s",
 			       strerror(kv_history_error(client)));
+	} else if ((status == KV_INVALID || status == KV_DENIED) && is_about_tls(client, reason)) {
+		(void)snprintf(text, LINE_SIZE, "%s%s", status == KV_DENIED ? "denied: " : "",
+			       reason);
 	} else if (status == KV_INVALID && is_about_lock(attempted)) {
 		(void)snprintf(text, LINE_SIZE,
 			       "the key exists but is not a lock (its value was not written by a "

@@ -47,7 +47,9 @@ static bool shared_serves(const struct settings *settings) {
 		return false;
 	by = &shared->settings;
 	return settings->server == by->server && settings->program == by->program &&
-	       settings->history == by->history && settings->waits == by->waits &&
+	       settings->history == by->history && settings->tls_ca == by->tls_ca &&
+	       settings->tls_cert == by->tls_cert && settings->tls_key == by->tls_key &&
+	       settings->tls_name == by->tls_name && settings->waits == by->waits &&
 	       (shared->client == NULL || kv_is_owner(shared->client));
 }
 
@@ -76,6 +78,10 @@ int kvctl_open(const struct settings *settings, const char *name, unsigned timeo
 	    .program = settings->program,
 	    .history = settings->history,
 	    .ticket = settings->ticket,
+	    .tls_ca = settings->tls_ca,
+	    .tls_cert = settings->tls_cert,
+	    .tls_key = settings->tls_key,
+	    .tls_name = settings->tls_name,
 	};
 	if (settings->ticket != NULL && settings->history != NULL)
 		return error_usage(name, "--ticket and --history exclude each other");

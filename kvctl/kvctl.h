@@ -43,6 +43,7 @@ struct settings {
 	uint32_t program;    /* 0: the default */
 	const char *history; /* NULL: none is written */
 	const char *ticket;  /* of a write; NULL: none */
+	const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: as libkv has it */
 	enum format format;
 	bool is_quiet;
 	bool is_verbose;

@@ -146,6 +146,8 @@ static bool read_address(const char *text, struct options *options) {
 		return false;
 	}
 	wrong = address_parse(text, &options->addresses[options->address_count]);
+	if (wrong == NULL && options->addresses[options->address_count].is_tls)
+		wrong = "tls: is for clients: listen on tcp:, where --tls-cert gives them TLS";
 	if (wrong != NULL) {
 		log_error("--listen \"%s\": %s", text, wrong);
 		return false;

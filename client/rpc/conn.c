@@ -15,6 +15,8 @@
 #include "address.h"
 #include "clock.h"
 #include "record_marking.h"
+#include "rpc/call_list.h"
+#include "rpc/conn_io.h"
 #include "rpc/dial.h"
 #include "rpc/last_error.h"
 #include "rpc/pending_call.h"
@@ -32,19 +34,9 @@ enum {
 	FRESH_MS = 2,
 };
 
-/*
- * `mutex` guards what follows it. What must stay true:
- *  - A call that is not sent completely is in the queue `unsent`, first in, first out. The first
- * one is the sender: only its thread sends, its own message and those queued behind it.
- *  - `reader` is NULL or a call that is the sender or is sent; only its thread receives.
- *  - While a call is asleep another one is the reader, or there is a sender, which will be. It is
- *    woken once: served, or made the sender or the reader.
- *  - The sender and the reader are awake, or about to be woken.
- */
+/* `mutex` guards what follows it; call_list.h says what must stay true of the calls. */
 struct conn {
-	int fd;
-	ino_t inode; /* of the socket */
-	bool is_stream;
+	struct conn_io io;
 	bool may_block; /* recv() waits by itself, for at most RECEIVE_MS */
 	uint32_t program;
 	char name[ADDRESS_TEXT_MAX];
@@ -56,11 +48,10 @@ struct conn {
 	_Atomic uint64_t received_ms; /* when something was received last; 0: never */
 
 	pthread_mutex_t mutex;
-	struct pending_call *calls;
-	struct pending_call *unsent;
-	struct pending_call *reader;
-	struct pending_call *woken; /* to be woken as soon as the mutex is free */
-	char error[128];	    /* why it is broken or cut */
+	struct call_list calls;
+	bool is_answered;	   /* the server has sent something that TLS, if any, accepts */
+	enum kv_status refusal;	   /* if not KV_OK: one side refused the other, `error` says why */
+	char error[TLS_ERROR_MAX]; /* why it is broken or cut */
 	struct record record; /* being put together; only the reader touches it, as the chunk */
 
 	_Alignas(RECORD_ALIGNMENT) uint8_t chunk[CHUNK_SIZE];
@@ -68,27 +59,53 @@ struct conn {
 
 /* --- Construction and small questions ------------------------------------------------------ */
 
-struct conn *conn_new(int fd, bool is_stream, const char *name, uint32_t program) {
+/* Takes ownership of what `io` has. NULL: no memory. */
+static struct conn *make(struct conn_io *io, const char *name, uint32_t program) {
 	struct conn *conn = calloc(1, sizeof(*conn));
 
-	if (conn == NULL)
-		goto no_conn;
-	if (pthread_mutex_init(&conn->mutex, NULL) != 0)
-		goto no_mutex;
-	conn->fd = fd;
-	conn->inode = socket_inode(fd);
-	conn->is_stream = is_stream;
-	conn->may_block = socket_let_receive_block(fd, RECEIVE_MS);
+	if (conn == NULL || pthread_mutex_init(&conn->mutex, NULL) != 0) {
+		free(conn);
+		conn_io_close(io);
+		return NULL;
+	}
+	conn->io = *io;
 	conn->program = program;
 	(void)snprintf(conn->name, sizeof(conn->name), "%s", name);
 	atomic_init(&conn->references, 1);
 	return conn;
+}
 
-no_mutex:
-	free(conn);
-no_conn:
-	(void)close(fd);
-	return NULL;
+static struct conn *make_connected(int fd, bool is_stream, struct secure *secure, const char *name,
+				   uint32_t program) {
+	struct conn_io io;
+	struct conn *conn;
+
+	conn_io_init(&io, fd, is_stream, secure);
+	conn = make(&io, name, program);
+	if (conn != NULL)
+		conn->may_block = socket_let_receive_block(fd, RECEIVE_MS);
+	return conn;
+}
+
+struct conn *conn_new(int fd, bool is_stream, const char *name, uint32_t program) {
+	return make_connected(fd, is_stream, NULL, name, program);
+}
+
+struct conn *conn_new_secure(int fd, struct secure *secure, const char *name, uint32_t program) {
+	return make_connected(fd, true, secure, name, program);
+}
+
+struct conn *conn_new_refused(enum kv_status refusal, const char *why, const char *name,
+			      uint32_t program) {
+	struct conn_io io = {.fd = -1, .is_stream = true};
+	struct conn *conn = make(&io, name, program);
+
+	if (conn == NULL)
+		return NULL;
+	conn->is_broken = true;
+	conn->refusal = refusal;
+	(void)snprintf(conn->error, sizeof(conn->error), "%s", why);
+	return conn;
 }
 
 struct conn *conn_ref(struct conn *conn) {
@@ -104,7 +121,7 @@ struct conn *conn_ref(struct conn *conn) {
 void conn_unref(struct conn *conn) {
 	if (conn == NULL || atomic_fetch_sub(&conn->references, 1) != 1)
 		return;
-	socket_close(conn->fd, conn->inode);
+	conn_io_close(&conn->io);
 	(void)pthread_mutex_destroy(&conn->mutex);
 	record_reset(&conn->record);
 	free(conn);
@@ -118,8 +135,12 @@ uint32_t conn_program(const struct conn *conn) {
 	return conn->program;
 }
 
+enum kv_status conn_refusal(const struct conn *conn) {
+	return conn->refusal;
+}
+
 bool conn_is_stream(const struct conn *conn) {
-	return conn->is_stream;
+	return conn->io.is_stream;
 }
 
 bool conn_is_usable(const struct conn *conn) {
@@ -138,9 +159,9 @@ static void lock(struct conn *conn) {
 
 /* Woken any earlier, a thread would only wait for the mutex: two switches more. */
 static void unlock(struct conn *conn) {
-	struct pending_call *woken = conn->woken;
+	struct pending_call *woken = conn->calls.woken;
 
-	conn->woken = NULL;
+	conn->calls.woken = NULL;
 	(void)pthread_mutex_unlock(&conn->mutex);
 	pending_calls_wake(woken);
 }
@@ -165,88 +186,16 @@ static void cut(struct conn *conn, const char *why) {
 static void break_conn(struct conn *conn, const char *why) {
 	conn->is_broken = true;
 	cut(conn, why);
-	(void)shutdown(conn->fd, SHUT_RDWR);
-}
-
-static void wake(struct conn *conn, struct pending_call *call) {
-	conn->woken = pending_call_mark_wake(conn->woken, call, false);
-}
-
-/* The role of the sender goes to the first one, if there is one. */
-static void set_first_unsent(struct conn *conn, struct pending_call *first) {
-	conn->unsent = first;
-	if (first != NULL)
-		wake(conn, first);
-}
-
-/* Takes it off the lists, those on which it is. */
-static void remove_call(struct conn *conn, struct pending_call *call) {
-	struct pending_call **at = &conn->calls;
-
-	while (*at != NULL && *at != call)
-		at = &(*at)->next;
-	if (*at != NULL)
-		*at = call->next;
-	if (call == conn->unsent) {
-		set_first_unsent(conn, call->next_unsent);
-		return;
-	}
-	at = &conn->unsent;
-	while (*at != NULL && *at != call)
-		at = &(*at)->next_unsent;
-	if (*at != NULL)
-		*at = call->next_unsent;
-}
-
-/* A reply before all is sent is to an earlier copy of the call: half a copy must not stay. */
-static bool is_complete(const struct pending_call *call) {
-	return call->is_served && !call->is_being_sent &&
-	       (pending_call_is_sent(call) || call->sent == 0);
-}
-
-/* A thread that sleeps and has its reply returns without taking the mutex again. */
-static void release_if_served(struct conn *conn, struct pending_call *call) {
-	if (!is_complete(call))
-		return;
-	remove_call(conn, call);
-	conn->woken = pending_call_mark_wake(conn->woken, call, true);
-}
-
-/* The call that still waits for this message. */
-static struct pending_call *find_call(struct conn *conn, struct kv_bytes message) {
-	if (message.size < XID_SIZE)
-		return NULL;
-	for (struct pending_call *call = conn->calls; call != NULL; call = call->next)
-		if (pending_call_expects(call, message.data))
-			return call->is_served ? NULL : call;
-	return NULL;
-}
-
-/* The call takes ownership of `data`; NULL: there is no memory for the reply. */
-static void serve(struct conn *conn, struct pending_call *call, uint8_t *data, size_t size) {
-	if (call->batch != NULL && !pending_call_serve_part(call, data, size))
-		return;
-	call->answer.data = data;
-	call->answer.size = size;
-	call->is_served = true;
-	release_if_served(conn, call);
-}
-
-/* The buffer of a call exists as long as the call is listed. Returns false if it is too small. */
-static bool serve_in_place(struct conn *conn, struct pending_call *call, struct kv_bytes message) {
-	if (message.size > call->answer.room)
-		return false;
-	memcpy(call->answer.place, message.data, message.size);
-	serve(conn, call, call->answer.place, message.size);
-	return true;
+	(void)shutdown(conn->io.fd, SHUT_RDWR);
 }
 
 /* A complete record. One without a call is a late reply. */
 static void receive_record(struct conn *conn, struct kv_bytes whole) {
-	struct pending_call *call = find_call(conn, whole);
+	struct pending_call *call = call_list_find(&conn->calls, whole);
 
-	if (call != NULL && !serve_in_place(conn, call, whole))
-		serve(conn, call, record_detach(&conn->record, whole), whole.size);
+	if (call != NULL && !call_list_serve_in_place(&conn->calls, call, whole))
+		call_list_serve(&conn->calls, call, record_detach(&conn->record, whole),
+				whole.size);
 	record_reset(&conn->record);
 	if (whole.size < XID_SIZE)
 		break_conn(conn, "the server sent a record too short for a reply");
@@ -255,16 +204,24 @@ static void receive_record(struct conn *conn, struct kv_bytes whole) {
 /* The rest of a reply cannot be stored: its call ends so; for the others the connection is lost. */
 static void run_out_of_memory(struct conn *conn) {
 	struct kv_bytes begun = {.data = conn->record.data, .size = conn->record.size};
-	struct pending_call *call = find_call(conn, begun);
+	struct pending_call *call = call_list_find(&conn->calls, begun);
 
 	if (call != NULL)
-		serve(conn, call, NULL, 0);
+		call_list_serve(&conn->calls, call, NULL, 0);
 	break_conn(conn, "no memory for a reply");
 }
 
+/* The reply that is coming in gives its call more time. */
+static void extend_partial(struct conn *conn) {
+	const struct kv_bytes begun = {.data = conn->record.data, .size = conn->record.size};
+	struct pending_call *call =
+	    record_is_partial(&conn->record) ? call_list_find(&conn->calls, begun) : NULL;
+
+	if (call != NULL)
+		pending_call_extend(call, conn->received_ms);
+}
+
 static void receive_stream_bytes(struct conn *conn, const uint8_t *bytes, size_t size) {
-	struct pending_call *call;
-	struct kv_bytes begun;
 	struct kv_bytes whole;
 
 	do {
@@ -284,23 +241,19 @@ static void receive_stream_bytes(struct conn *conn, const uint8_t *bytes, size_t
 			break;
 		}
 	} while (size > 0 && !conn->is_broken);
-	/* The reply that is coming in gives its call more time. */
-	begun = (struct kv_bytes){.data = conn->record.data, .size = conn->record.size};
-	call = record_is_partial(&conn->record) ? find_call(conn, begun) : NULL;
-	if (call != NULL)
-		pending_call_extend(call, conn->received_ms);
+	extend_partial(conn);
 }
 
 static void receive_datagram(struct conn *conn, size_t size) {
 	const struct kv_bytes whole = {.data = conn->chunk, .size = size};
-	struct pending_call *call = find_call(conn, whole);
+	struct pending_call *call = call_list_find(&conn->calls, whole);
 
-	if (call == NULL || serve_in_place(conn, call, whole))
+	if (call == NULL || call_list_serve_in_place(&conn->calls, call, whole))
 		return;
 	uint8_t *data = malloc(size);
 	if (data != NULL)
 		memcpy(data, conn->chunk, size);
-	serve(conn, call, data, size);
+	call_list_serve(&conn->calls, call, data, size);
 }
 
 /* The buffer for the next recv(): the record itself if much of it is still to come. */
@@ -308,29 +261,47 @@ static struct iovec receive_place(struct conn *conn) {
 	uint8_t *place = NULL;
 	size_t room = 0;
 
-	if (conn->is_stream && !record_direct_buffer(&conn->record, &place, &room))
+	if (conn->io.is_stream && !record_direct_buffer(&conn->record, &place, &room))
 		run_out_of_memory(conn);
 	return room > 0 ? (struct iovec){place, room} : (struct iovec){conn->chunk, CHUNK_SIZE};
 }
 
-/* The result of recv(): `came` bytes at `place`, or an errno. */
+/*
+ * What a server sends before its first reply to say that it refuses this client is final: the same
+ * again would be refused too. Later it is a lost connection like others.
+ */
+static void fail_to_receive(struct conn *conn, int failure) {
+	char text[64];
+	const char *why = conn_io_error(&conn->io, failure, text, sizeof(text));
+
+	if (!conn->is_answered && conn_io_is_refused(&conn->io, failure)) {
+		conn->refusal = KV_DENIED;
+		(void)snprintf(conn->error, sizeof(conn->error), "%s", why);
+	}
+	break_conn(conn, why);
+}
+
+/* The result of conn_io_receive(): `came` bytes at `place`, or an errno. */
 static void on_received(struct conn *conn, struct pending_call *me, const uint8_t *place,
 			ssize_t came, int failure) {
-	char text[64];
-
 	if (came < 0) {
-		if (failure == EAGAIN)
+		if (failure == EAGAIN) {
 			me->may_have_input = false;
-		else if (failure != EINTR)
-			break_conn(conn, strerror_r(failure, text, sizeof(text)));
+		} else if (failure == EINPROGRESS) {
+			conn->received_ms = me->now_ms;
+			extend_partial(conn);
+		} else if (failure != EINTR) {
+			fail_to_receive(conn, failure);
+		}
 		return;
 	}
-	if (came == 0 && conn->is_stream) {
+	if (came == 0 && conn->io.is_stream) {
 		break_conn(conn, "the server closed the connection");
 		return;
 	}
 	conn->received_ms = me->now_ms;
-	if (!conn->is_stream) {
+	conn->is_answered = true;
+	if (!conn->io.is_stream) {
 		receive_datagram(conn, (size_t)came);
 	} else if (place == conn->chunk) {
 		receive_stream_bytes(conn, place, (size_t)came);
@@ -340,9 +311,12 @@ static void on_received(struct conn *conn, struct pending_call *me, const uint8_
 	}
 }
 
-/* The result of sendmsg() for the first `count` of the queue. False: the socket buffer is full. */
+/* The result of conn_io_send() for the first `count` of the queue. False: the socket buffer is
+ * full.
+ */
 static bool count_sent(struct conn *conn, size_t count, ssize_t went, int failure) {
-	struct pending_call *call = conn->unsent;
+	struct pending_call *call = conn->calls.unsent;
+	const bool is_staged = conn_io_is_staged(&conn->io);
 	size_t bytes = went > 0 ? (size_t)went : 0;
 	char text[64];
 
@@ -351,21 +325,22 @@ static bool count_sent(struct conn *conn, size_t count, ssize_t went, int failur
 		const size_t sent = call->sent;
 
 		call->is_being_sent = false;
+		call->is_staged = is_staged;
 		bytes = pending_call_count_sent(call, bytes);
-		if (call->sent > sent && (sent > 0 || !pending_call_is_sent(call)))
+		if (went == 0 || (call->sent > sent && (sent > 0 || !pending_call_is_sent(call))))
 			pending_call_extend(call, clock_ms());
 		if (pending_call_is_sent(call))
-			conn->unsent = next;
-		release_if_served(conn, call);
+			conn->calls.unsent = next;
+		call_list_release_if_served(&conn->calls, call);
 		if (call->wants_to_leave)
-			wake(conn, call);
+			call_list_wake(&conn->calls, call);
 		call = next;
 	}
-	set_first_unsent(conn, conn->unsent);
+	call_list_set_first_unsent(&conn->calls, conn->calls.unsent);
 	if (went < 0 && failure == EAGAIN)
 		return false;
 	if (went < 0 && failure != EINTR)
-		cut(conn, strerror_r(failure, text, sizeof(text)));
+		cut(conn, conn_io_error(&conn->io, failure, text, sizeof(text)));
 	return true;
 }
 
@@ -378,20 +353,19 @@ static bool count_sent(struct conn *conn, size_t count, ssize_t went, int failur
  */
 static bool send_unsent(struct conn *conn) {
 	struct iovec parts[SOCKET_SENT_MAX * CALL_PARTS];
-	struct msghdr header = {.msg_iov = parts};
-	struct pending_call *call = conn->unsent;
+	struct pending_call *call = conn->calls.unsent;
+	size_t part_count = 0;
 	size_t count = 0;
 	ssize_t went;
 	int failure;
 
 	for (; call != NULL && count < SOCKET_SENT_MAX; count++) {
 		call->is_being_sent = true;
-		header.msg_iovlen += pending_call_unsent_parts(call, &parts[header.msg_iovlen]);
+		part_count += pending_call_unsent_parts(call, &parts[part_count]);
 		call = call->next_unsent;
 	}
 	unlock(conn);
-	went = conn->is_stream ? sendmsg(conn->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT)
-			       : socket_send_datagrams(conn->fd, parts, count);
+	went = conn_io_send(&conn->io, parts, part_count);
 	failure = errno;
 	lock(conn);
 	return count_sent(conn, count, went, failure);
@@ -399,7 +373,7 @@ static bool send_unsent(struct conn *conn) {
 
 static void await_socket(const struct conn *conn, struct pending_call *me, bool reads, bool sends) {
 	struct pollfd wanted = {
-	    .fd = conn->fd,
+	    .fd = conn->io.fd,
 	    .events = (short)((reads ? POLLIN : 0) | (sends ? POLLOUT : 0)),
 	};
 	uint64_t left_ms = pending_call_left_ms(me);
@@ -419,7 +393,7 @@ static void receive(struct conn *conn, struct pending_call *me, int flags) {
 	int failure;
 
 	unlock(conn);
-	result = recv(conn->fd, place.iov_base, place.iov_len, flags);
+	result = conn_io_receive(&conn->io, place.iov_base, place.iov_len, flags);
 	failure = errno;
 	me->now_ms = clock_ms();
 	lock(conn);
@@ -432,10 +406,10 @@ static void receive(struct conn *conn, struct pending_call *me, int flags) {
  * meanwhile.
  */
 static void step(struct conn *conn, struct pending_call *me) {
-	bool reads = conn->reader == me;
-	bool sends = conn->unsent == me;
+	bool reads = conn->calls.reader == me;
+	bool sends = conn->calls.unsent == me;
 
-	if (reads && me->may_have_input) {
+	if (reads && (me->may_have_input || conn_io_has_input(&conn->io))) {
 		receive(conn, me, MSG_DONTWAIT);
 		return;
 	}
@@ -443,26 +417,18 @@ static void step(struct conn *conn, struct pending_call *me) {
 		receive(conn, me, 0);
 		return;
 	}
-	if (sends && send_unsent(conn))
+	if (sends && send_unsent(conn)) {
+		/* A server that refuses this client has said why before it hung up. */
+		if (reads && conn->is_cut && !conn->is_answered && conn->io.secure != NULL)
+			receive(conn, me, MSG_DONTWAIT);
 		return;
+	}
 	unlock(conn);
 	await_socket(conn, me, reads, sends);
 	lock(conn);
 }
 
 /* --- One call ------------------------------------------------------------------------------ */
-
-/* Called by a thread that leaves: one of the other calls has to become the reader. */
-static void appoint_reader(struct conn *conn) {
-	struct pending_call *next = conn->calls;
-
-	/* A sender becomes the reader by itself when there is none. */
-	while (next != NULL && !(next->is_asleep && pending_call_is_sent(next)))
-		next = next->next;
-	conn->reader = next;
-	if (next != NULL)
-		wake(conn, next);
-}
 
 /* A message is being sent for no longer than sendmsg() takes, which does not block. */
 static void await_own_message(struct conn *conn, struct pending_call *me) {
@@ -500,9 +466,10 @@ static bool sleep_until_woken(struct conn *conn, struct pending_call *me) {
 /* False: there is a reply, or there will be none. */
 static bool is_waiting(struct conn *conn, struct pending_call *me) {
 	await_own_message(conn, me);
-	if (conn->is_broken || (conn->is_cut && !pending_call_is_sent(me)) || is_complete(me))
+	if (conn->is_broken || (conn->is_cut && !pending_call_is_sent(me)) ||
+	    pending_call_is_complete(me))
 		return false;
-	return pending_call_left_ms(me) > 0 || pending_call_is_leaving(me, conn->fd);
+	return pending_call_left_ms(me) > 0 || pending_call_is_leaving(me, conn->io.fd);
 }
 
 /*
@@ -510,24 +477,18 @@ static bool is_waiting(struct conn *conn, struct pending_call *me) {
  * server may as well hang up just after it.
  */
 static void add_call(struct conn *conn, struct pending_call *me) {
-	struct pending_call **last = &conn->unsent;
-
 	me->may_have_input = conn->received_ms == 0 || me->now_ms > conn->received_ms + FRESH_MS;
-	me->next = conn->calls;
-	conn->calls = me;
-	while (*last != NULL)
-		last = &(*last)->next_unsent;
-	*last = me;
+	call_list_add(&conn->calls, me);
 }
 
 static void end_call(struct conn *conn, struct pending_call *me) {
-	remove_call(conn, me);
-	if (me->sent > 0 && !pending_call_is_sent(me))
+	call_list_remove(&conn->calls, me);
+	if (pending_call_is_begun(me) && !pending_call_is_sent(me))
 		cut(conn, "time was up in the middle of a record");
-	if (conn->reader == me)
-		conn->reader = NULL;
-	if (conn->reader == NULL)
-		appoint_reader(conn);
+	if (conn->calls.reader == me)
+		conn->calls.reader = NULL;
+	if (conn->calls.reader == NULL)
+		call_list_appoint_reader(&conn->calls);
 }
 
 static enum attempt outcome_of(const struct conn *conn, const struct pending_call *me,
@@ -542,6 +503,8 @@ static enum attempt outcome_of(const struct conn *conn, const struct pending_cal
 		last_error_set("%s: %s in %llu ms", conn->name,
 			       pending_call_is_sent(me) ? "no reply" : "nothing could be sent",
 			       (unsigned long long)(me->now_ms - began_ms));
+	if (conn->refusal != KV_OK)
+		return ATTEMPT_REJECTED;
 	return pending_call_is_sent(me) ? ATTEMPT_UNANSWERED : ATTEMPT_UNSENT;
 }
 
@@ -553,11 +516,11 @@ static enum attempt run_call(struct conn *conn, struct pending_call *me) {
 	lock(conn);
 	add_call(conn, me);
 	while (is_waiting(conn, me)) {
-		bool may_read = conn->unsent == me || pending_call_is_sent(me);
+		bool may_read = conn->calls.unsent == me || pending_call_is_sent(me);
 
-		if (conn->reader == NULL && may_read)
-			conn->reader = me;
-		if (conn->reader == me || conn->unsent == me)
+		if (conn->calls.reader == NULL && may_read)
+			conn->calls.reader = me;
+		if (conn->calls.reader == me || conn->calls.unsent == me)
 			step(conn, me);
 		else if (sleep_until_woken(conn, me))
 			return outcome_of(conn, me, began_ms);
@@ -574,7 +537,7 @@ static enum attempt call(struct conn *conn, struct kv_bytes sent, const struct c
 	enum attempt outcome;
 	struct pending_call me;
 
-	pending_call_init(&me, sent, conn->is_stream && batch == NULL, time, came);
+	pending_call_init(&me, sent, conn->io.is_stream && batch == NULL, time, came);
 	me.batch = batch;
 	outcome = run_call(conn, &me);
 	pending_call_destroy(&me);

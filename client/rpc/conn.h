@@ -24,6 +24,8 @@ enum {
 	CONN_DATAGRAM_MAX = 65507,	    /* bytes: 65535 less the headers of IPv4 and UDP */
 };
 
+struct secure;
+
 /*
  * A message that was received. The caller may lend a buffer (`place`, aligned for XDR): then `data`
  * may be that. Else it is allocated, and freed with free(data).
@@ -63,6 +65,19 @@ struct rpc_batch {
  */
 struct conn *conn_new(int fd, bool is_stream, const char *name, uint32_t program);
 
+/*
+ * The same through TLS, on a stream whose handshake is done; takes ownership of `secure`, too. An
+ * alert of the server before its first reply is a refusal.
+ */
+struct conn *conn_new_secure(int fd, struct secure *secure, const char *name, uint32_t program);
+
+/*
+ * A connection that never was one, because one side refused the other: each call on it is
+ * ATTEMPT_REJECTED with the status `refusal`, and last_error_text() says `why`. NULL: no memory.
+ */
+struct conn *conn_new_refused(enum kv_status refusal, const char *why, const char *name,
+			      uint32_t program);
+
 /* The last reference closes the socket. Takes no lock: safe in a child of fork(). */
 struct conn *conn_ref(struct conn *conn);
 void conn_unref(struct conn *conn);
@@ -70,6 +85,9 @@ void conn_unref(struct conn *conn);
 const char *conn_name(const struct conn *conn);
 uint32_t conn_program(const struct conn *conn);
 bool conn_is_stream(const struct conn *conn);
+
+/* After ATTEMPT_REJECTED: KV_DENIED, or KV_INVALID if TLS cannot be used as it is set up here. */
+enum kv_status conn_refusal(const struct conn *conn);
 
 /* See struct transport in transport.h. */
 bool conn_is_usable(const struct conn *conn);
@@ -80,7 +98,9 @@ bool conn_received_since(const struct conn *conn, uint64_t since_ms);
  * message with the same xid. No other call with this xid may be under way on the connection.
  *
  * ATTEMPT_ANSWERED: *came is the message. ATTEMPT_UNSENT, ATTEMPT_UNANSWERED: see transport.h;
- * last_error_set() was called. ATTEMPT_NOMEM: it was sent, and there is no memory for the reply.
+ * last_error_set() was called. ATTEMPT_REJECTED: one side refused the other when they connected, so
+ * it does not run; last_error_set() was called. ATTEMPT_NOMEM: it was sent, and there is no memory
+ * for the reply.
  */
 enum attempt conn_call(struct conn *conn, struct kv_bytes sent, const struct call_time *time,
 		       struct rpc_reply *came);

@@ -73,6 +73,11 @@ bool pending_call_is_leaving(struct pending_call *me, int fd) {
 	return pending_call_left_ms(me) > 0;
 }
 
+bool pending_call_is_complete(const struct pending_call *call) {
+	return call->is_served && !call->is_being_sent &&
+	       (pending_call_is_sent(call) || !pending_call_is_begun(call));
+}
+
 /* --- Replies ------------------------------------------------------------------------------- */
 
 bool pending_call_expects(struct pending_call *call, const uint8_t xid[XID_SIZE]) {
@@ -102,6 +107,10 @@ static size_t left_of(const struct pending_call *call) {
 
 bool pending_call_is_sent(const struct pending_call *call) {
 	return left_of(call) == 0;
+}
+
+bool pending_call_is_begun(const struct pending_call *call) {
+	return call->sent > 0 || call->is_staged;
 }
 
 size_t pending_call_unsent_parts(const struct pending_call *call, struct iovec parts[CALL_PARTS]) {

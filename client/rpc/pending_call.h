@@ -45,6 +45,7 @@ struct pending_call {
 	struct kv_bytes body;
 	size_t mark_size;    /* 4 on a stream, 0 for a datagram */
 	size_t sent;	     /* bytes of mark and body handed to the kernel */
+	bool is_staged;	     /* bytes of it may be encrypted for the kernel, and must be next */
 	bool is_being_sent;  /* by the sender, without the mutex: it must stay in memory */
 	bool wants_to_leave; /* as soon as it is not being sent */
 
@@ -64,6 +65,15 @@ void pending_call_destroy(struct pending_call *me);
 uint64_t pending_call_left_ms(const struct pending_call *me);
 
 bool pending_call_is_sent(const struct pending_call *call);
+
+/* Whether bytes of it were sent, or staged: then nothing else may be sent before the rest. */
+bool pending_call_is_begun(const struct pending_call *call);
+
+/*
+ * Whether its thread may return with the reply. One before all is sent is to an earlier copy of the
+ * call: half a copy must not stay.
+ */
+bool pending_call_is_complete(const struct pending_call *call);
 
 /* Bytes of it, or of its reply, have moved now: see struct call_time. */
 void pending_call_extend(struct pending_call *call, uint64_t now_ms);

@@ -202,9 +202,11 @@ static enum clnt_stat call_run(CLIENT *client, rpcproc_t procedure, xdrproc_t en
 	case ATTEMPT_NOMEM:
 		status = finish(call, ATTEMPT_NOMEM, KV_NOMEM, RPC_SYSTEMERROR);
 		break;
+	case ATTEMPT_REJECTED:
+		status = finish(call, ATTEMPT_REJECTED, conn_refusal(call->conn), RPC_AUTHERROR);
+		break;
 	case ATTEMPT_UNSENT:
 	case ATTEMPT_WRONG_SERVER:
-	case ATTEMPT_REJECTED:
 	case ATTEMPT_BAD_REPLY:
 		status = finish(call, ATTEMPT_UNSENT, KV_OK, RPC_CANTSEND);
 		break;

@@ -18,11 +18,23 @@
 #include "rpc/get_batch.h"
 #include "rpc/last_error.h"
 #include "rpc/resolve.h"
+#include "rpc/secure.h"
+#include "rpc/starttls.h"
 #include "rpc/stubs.h"
+#include "rpc/tls_loader.h"
 #include "rpc/trust.h"
+
+/* Of the options or the environment; NULL: not given. Copies. */
+struct tls_options {
+	char *ca;
+	char *cert;
+	char *key;
+	char *name;
+};
 
 struct rpc_transport {
 	uint32_t program;
+	struct tls_options tls;
 	size_t count;
 	struct target targets[ADDRESS_LIST_MAX];
 };
@@ -62,29 +74,118 @@ const char *kv_address_error(const char *server) {
 	return text != NULL ? address_parse_list(text, list, &count) : NULL;
 }
 
+/* --- TLS ---------------------------------------------------------------------------------- */
+
+/* False: no memory. An empty variable is none. */
+static bool set_option(char **to, const char *option, const char *variable) {
+	const char *environment = variable != NULL ? getenv(variable) : NULL;
+
+	if (option == NULL && environment != NULL && environment[0] != '\0')
+		option = environment;
+	*to = option != NULL ? strdup(option) : NULL;
+	return option == NULL || *to != NULL;
+}
+
+static bool set_tls_options(struct tls_options *tls, const struct kv_options *options) {
+	return set_option(&tls->ca, options->tls_ca, "KV_TLS_CA") &&
+	       set_option(&tls->cert, options->tls_cert, "KV_TLS_CERT") &&
+	       set_option(&tls->key, options->tls_key, "KV_TLS_KEY") &&
+	       set_option(&tls->name, options->tls_name, NULL);
+}
+
+static void free_tls_options(struct tls_options *tls) {
+	free(tls->ca);
+	free(tls->cert);
+	free(tls->key);
+	free(tls->name);
+}
+
+/* The name of a server is what the user wrote; the zone of an IPv6 address is this machine's. */
+static enum tls_result open_session(const struct rpc_transport *transport,
+				    const struct target *target, struct secure **secure,
+				    char error[TLS_ERROR_MAX]) {
+	char host[ADDRESS_HOST_MAX + 1];
+	const struct tls_config config = {
+	    .ca = transport->tls.ca,
+	    .cert = transport->tls.cert,
+	    .key = transport->tls.key,
+	    .name = transport->tls.name != NULL ? transport->tls.name : host,
+	};
+	const struct tls_plugin *plugin = tls_load(error);
+
+	(void)snprintf(host, sizeof(host), "%.*s", (int)strcspn(target->address.host, "%"),
+		       target->address.host);
+	return plugin != NULL ? secure_new(plugin, &config, secure, error) : TLS_UNUSABLE;
+}
+
+/* A refusal is a connection, too: it has the status with which its calls end. NULL: it is none. */
+static struct conn *refused(const struct rpc_transport *transport, const struct target *target,
+			    enum tls_result result, const char *error) {
+	last_error_set("%s: %s", target->name, error);
+	if (result == TLS_REFUSED || result == TLS_UNUSABLE)
+		return conn_new_refused(result == TLS_REFUSED ? KV_DENIED : KV_INVALID, error,
+					target->name, transport->program);
+	return NULL;
+}
+
+/* Takes ownership of both. NULL: last_error_set() has said why. */
+static struct conn *begin_tls(const struct rpc_transport *transport, const struct target *target,
+			      int fd, struct secure *secure, uint64_t deadline_ms) {
+	char error[TLS_ERROR_MAX] = "";
+	struct conn *conn = NULL;
+	enum tls_result result;
+
+	if (starttls(fd, transport->program, target->name, deadline_ms)) {
+		result = secure_handshake(secure, fd, deadline_ms, error);
+		if (result == TLS_OK) {
+			conn = conn_new_secure(fd, secure, target->name, transport->program);
+			if (conn == NULL)
+				last_error_set("%s: no memory for a connection", target->name);
+			return conn;
+		}
+		conn = refused(transport, target, result, error);
+	}
+	secure_free(secure);
+	(void)close(fd);
+	return conn;
+}
+
 /* --- The table ----------------------------------------------------------------------------- */
 
 static struct conn *connect_to(const struct rpc_transport *transport, struct target *target,
 			       const struct endpoint endpoints[], size_t count,
 			       uint64_t deadline_ms) {
-	char text[64];
+	char error[TLS_ERROR_MAX] = "";
+	struct secure *secure = NULL;
+	enum tls_result result = TLS_OK;
 	struct conn *conn;
 	size_t connected;
-	int fd = dial(endpoints, count, deadline_ms, &connected);
+	int fd;
 
+	if (target->address.is_tls)
+		result = open_session(transport, target, &secure, error);
+	if (result != TLS_OK)
+		return refused(transport, target, result, error);
+	fd = dial(endpoints, count, deadline_ms, &connected);
 	if (fd < 0) {
-		last_error_set("%s: %s", target->name, strerror_r(errno, text, sizeof(text)));
+		last_error_set("%s: %s", target->name, strerror_r(errno, error, sizeof(error)));
+		secure_free(secure);
 		return NULL;
 	}
 	if (target->is_default && !trust_server(fd, &endpoints[connected], target->name)) {
 		(void)close(fd);
 		return NULL;
 	}
-	conn = conn_new(fd, endpoints[connected].is_stream, target->name, transport->program);
-	if (conn == NULL) {
-		last_error_set("%s: no memory for a connection", target->name);
-		return NULL;
+	if (secure != NULL) {
+		conn = begin_tls(transport, target, fd, secure, deadline_ms);
+	} else {
+		conn =
+		    conn_new(fd, endpoints[connected].is_stream, target->name, transport->program);
+		if (conn == NULL)
+			last_error_set("%s: no memory for a connection", target->name);
 	}
+	if (conn == NULL)
+		return NULL;
 	target->is_remembered = true;
 	target->endpoint = endpoints[connected];
 	last_error_clear();
@@ -165,6 +266,11 @@ enum kv_status rpc_transport_new(const struct kv_options *options, struct transp
 	table = calloc(1, sizeof(*table));
 	if (table == NULL)
 		return KV_NOMEM;
+	if (!set_tls_options(&table->tls, options)) {
+		free_tls_options(&table->tls);
+		free(table);
+		return KV_NOMEM;
+	}
 	table->program = options->program != 0 ? options->program : KV_PROGRAM;
 	table->count = count;
 	for (size_t i = 0; i < count; i++) {
@@ -199,6 +305,7 @@ void rpc_transport_free(struct transport *transport) {
 		return;
 	for (size_t i = 0; i < table->count; i++)
 		target_release(&table->targets[i]);
+	free_tls_options(&table->tls);
 	free(table);
 	*transport = (struct transport){0};
 }

@@ -14,8 +14,8 @@ static void check_again(const struct address *address) {
 
 	address_format(address, text);
 	if (address_parse(text, &again) != NULL || again.kind != address->kind ||
-	    again.port != address->port || strcmp(again.host, address->host) != 0 ||
-	    strcmp(again.path, address->path) != 0)
+	    again.is_tls != address->is_tls || again.port != address->port ||
+	    strcmp(again.host, address->host) != 0 || strcmp(again.path, address->path) != 0)
 		abort();
 }
 

@@ -115,6 +115,12 @@ bool conn_is_stream(const struct conn *link) {
 	return wire_is_stream(link->wire);
 }
 
+/* No TLS is simulated. */
+enum kv_status conn_refusal(const struct conn *link) {
+	(void)link;
+	return KV_OK;
+}
+
 bool conn_is_usable(const struct conn *link) {
 	return !link->is_broken;
 }

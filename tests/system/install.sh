@@ -29,7 +29,7 @@ kv_pc() {
 
 install_all() {
 	make -s install BUILD="$BUILD" DESTDIR="$root" PREFIX=/usr
-	for file in sbin/kvd bin/kvctl lib/libkv.so.0 lib/libkv.so lib/libkv.a lib/pkgconfig/kv.pc \
+	for file in sbin/kvd bin/kvctl lib/libkv.so.0 lib/libkv-tls.so.0 lib/libkv.so lib/libkv.a lib/pkgconfig/kv.pc \
 		include/kv/kv.h include/kv/lock.h include/rpcsvc/kv.x include/rpcsvc/kv.h \
 		share/man/man1/kvctl.1 share/man/man8/kvd.8 share/man/man3/kv.3; do
 		[ -e "$usr/$file" ] || { echo "no $file" && return 1; }

@@ -26,6 +26,11 @@ static const struct {
     {"tcp:0.0.0.0:0", ADDRESS_TCP, "0.0.0.0", 0, "tcp:0.0.0.0"},
     {"udp:h:65535", ADDRESS_UDP, "h", 65535, "udp:h:65535"},
     {"udp:h", ADDRESS_UDP, "h", 0, "udp:h"},
+    {"tls:kv.example.org", ADDRESS_TCP, "kv.example.org", 0, "tls:kv.example.org"},
+    {"tls:kv.example.org:7000", ADDRESS_TCP, "kv.example.org", 7000, "tls:kv.example.org:7000"},
+    {"tls:[::1]:7000", ADDRESS_TCP, "::1", 7000, "tls:[::1]:7000"},
+    {"tls:[fe80::1%eth0]", ADDRESS_TCP, "fe80::1%eth0", 0, "tls:[fe80::1%eth0]"},
+    {"tls", ADDRESS_TCP, "tls", 0, "tcp:tls"},
     {"tcp:[::1]:7000", ADDRESS_TCP, "::1", 7000, "tcp:[::1]:7000"},
     {"[::1]", ADDRESS_TCP, "::1", 0, "tcp:[::1]"},
     {"udp:[fe80::1%eth0]:1", ADDRESS_UDP, "fe80::1%eth0", 1, "udp:[fe80::1%eth0]:1"},
@@ -41,6 +46,7 @@ LOOP_TEST(an_address_is_read_and_written_again, 0, sizeof(good) / sizeof(good[0]
 	ck_assert_str_eq(address.kind == ADDRESS_LOCAL ? address.path : address.host,
 			 good[_i].host);
 	ck_assert_uint_eq(address.port, good[_i].port);
+	ck_assert_int_eq(address.is_tls, strncmp(good[_i].text, "tls:", 4) == 0);
 	address_format(&address, text);
 	ck_assert_str_eq(text, good[_i].again);
 }
@@ -52,6 +58,10 @@ static const struct {
 } bad[] = {
     {"", "missing"},
     {"tcp:", "host is missing"},
+    {"tls:", "host is missing"},
+    {"tls:h:", "port is missing"},
+    {"tls:/run/kvd.sock", "host is"},
+    {"tls:tcp:h", "number"},
     {"tcp::7000", "host is missing"},
     {":7000", "brackets"},
     {"tcp:h:", "port is missing"},

@@ -12,11 +12,51 @@
 
 #include "clock.h"
 #include "rpc/last_error.h"
+#include "rpc/secure.h"
 #include "test.h"
+#include "test_pki.h"
+#include "test_server.h"
+
+extern const struct tls_plugin kv_tls_plugin;
 
 struct conn *conn_under_test;
 int link_fd;
 int peer;
+struct test_server peer_server;
+static bool is_secure;
+
+static void *shake(void *unused) {
+	(void)unused;
+	server_shake(&peer_server);
+	return NULL;
+}
+
+void open_secure(void) {
+	char error[TLS_ERROR_MAX];
+	struct secure *secure;
+	pthread_t thread;
+	int ends[2];
+
+	pki_make();
+	pki_add("server", &(struct wish){.dns = "localhost"});
+	const struct tls_config config = {.ca = pki_path("ca.pem"), .name = "localhost"};
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	ck_assert_int_eq(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+	link_fd = ends[0];
+	peer = ends[1];
+	server_open(&peer_server, &(struct server_wish){.name = NULL});
+	server_attach(&peer_server, peer);
+	ck_assert_int_eq(pthread_create(&thread, NULL, shake, NULL), 0);
+	ck_assert_int_eq(secure_new(&kv_tls_plugin, &config, &secure, error), TLS_OK);
+	ck_assert_int_eq(secure_handshake(secure, link_fd, clock_ms() + LONG_MS, error), TLS_OK);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert(peer_server.is_done);
+	pki_remove();
+	conn_under_test = conn_new_secure(link_fd, secure, "test", 7);
+	ck_assert_ptr_nonnull(conn_under_test);
+	is_secure = true;
+}
 
 void open_stream(void) {
 	int ends[2];
@@ -75,6 +115,9 @@ void close_all(void) {
 	hang_up();
 	conn_unref(conn_under_test);
 	conn_under_test = NULL;
+	if (is_secure)
+		server_close(&peer_server);
+	is_secure = false;
 }
 
 /* --- The caller's side --------------------------------------------------------------------- */
@@ -120,7 +163,8 @@ void write_all(const void *data, size_t size) {
 	const uint8_t *next = data;
 
 	while (size > 0) {
-		ssize_t went = send(peer, next, size, MSG_NOSIGNAL);
+		ssize_t went = is_secure ? gnutls_record_send(peer_server.gnutls, next, size)
+					 : send(peer, next, size, MSG_NOSIGNAL);
 
 		ck_assert_int_gt(went, 0);
 		next += went;
@@ -132,7 +176,8 @@ void read_all(void *data, size_t size) {
 	uint8_t *next = data;
 
 	while (size > 0) {
-		ssize_t came = recv(peer, next, size, 0);
+		ssize_t came = is_secure ? gnutls_record_recv(peer_server.gnutls, next, size)
+					 : recv(peer, next, size, 0);
 
 		ck_assert_int_gt(came, 0);
 		next += came;

@@ -31,6 +31,10 @@ void open_tcp(void);
 void open_datagram(void);
 void close_all(void);
 
+/* The same through TLS: all below is encrypted then. */
+extern struct test_server peer_server;
+void open_secure(void);
+
 /* The peer closes its end. */
 void hang_up(void);
 
