@@ -17,13 +17,18 @@
 #                            turns of each connection
 #   --trickle                one byte at a time in both directions
 #   --record FILE            appends all that came from clients
+#   --through COMMAND        after the probe TLS is that of a program which listens on {port}, one for
+#                            each connection; its standard input and output are --to's
 import argparse
 import select
+import shlex
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import threading
+import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--to", required=True)
@@ -38,6 +43,7 @@ parser.add_argument("--strip", action="store_true")
 parser.add_argument("--stall", type=lambda text: [int(n) for n in text.split(",")])
 parser.add_argument("--trickle", action="store_true")
 parser.add_argument("--record")
+parser.add_argument("--through")
 options = parser.parse_args()
 
 PROBE_SIZE = 44
@@ -111,6 +117,41 @@ def copy(client, server):
                 send(client, data)
 
 
+def pump(read, write):
+    """Until the end of what read() returns."""
+    try:
+        while True:
+            data = read(65536)
+            if not data:
+                return
+            write(data)
+    except OSError:
+        pass
+
+
+def serve_through(client):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = shlex.split(options.through.format(port=port))
+    program = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(500):
+            try:
+                secure = socket.create_connection(("127.0.0.1", port))
+                break
+            except OSError:
+                time.sleep(0.02)
+        with connect() as server:
+            for read, write in ((server.recv, program.stdin.write),
+                                (program.stdout.read, server.sendall)):
+                threading.Thread(target=pump, args=(read, write), daemon=True).start()
+            copy(client, secure)
+    finally:
+        program.kill()
+        program.wait()
+
+
 def answer(client):
     """The probe. False: no TLS follows."""
     probe = read_exactly(client, PROBE_SIZE)
@@ -138,6 +179,9 @@ def serve(client):
             if options.offer != "silent":
                 while note(client.recv(65536)):
                     pass
+            return
+        if options.through:
+            serve_through(client)
             return
         client = context().wrap_socket(client, server_side=True)
         with connect() as server:

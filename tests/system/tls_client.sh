@@ -91,6 +91,24 @@ bytes_may_come_one_by_one() {
 	prints 12345
 }
 
+# The programs themselves; before them the proxy only answers the probe.
+other_programs_shake_hands() {
+	local files
+	files="-cert $dir/server.pem -key $dir/server.key"
+	proxy server --through "openssl s_server -quiet -accept {port} $files -tls1_3 -alpn sunrpc"
+	tls put k s_server
+	exits 0
+	tls get k
+	prints s_server
+	have gnutls-serv || return
+	files="--x509certfile $dir/server.pem --x509keyfile $dir/server.key"
+	# It sends lines back, and HELLO is none: that the handshake was done is all there is to see.
+	proxy server --through "gnutls-serv -q --echo -p {port} $files --alpn sunrpc"
+	tls -t 2 get k
+	exits 6
+	says "$server: no reply in"
+}
+
 a_certificate_is_shown_to_a_server_that_wants_one() {
 	proxy server --ca "$dir/ca.pem"
 	alice put k mutual
@@ -239,7 +257,7 @@ nothing_links_gnutls_but_its_own_library() {
 	prints_line kv_tls_plugin
 }
 
-for test in ${CASE:-values_go_both_ways a_session_and_many_threads_work bytes_may_come_one_by_one \
+for test in ${CASE:-values_go_both_ways a_session_and_many_threads_work bytes_may_come_one_by_one other_programs_shake_hands \
     a_certificate_is_shown_to_a_server_that_wants_one \
     what_one_side_refuses_is_denied_with_the_reason another_address_is_used_instead \
     nothing_is_sent_in_the_clear a_handshake_that_stalls_keeps_the_time_limit \
