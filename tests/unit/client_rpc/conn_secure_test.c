@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -89,6 +90,42 @@ TEST(replies_that_came_together_reach_their_calls) {
 	for (uint32_t i = 0; i < 3; i++) {
 		call_finish(&calls[i]);
 		call_check_answered(&calls[i], "yes");
+	}
+}
+
+/* A server may change its keys at any time, and ask for those of the client. */
+TEST(keys_may_change_under_way) {
+	for (uint32_t i = 1; i < 5; i++) {
+		struct call call = call_new(i, SIZE, LONG_MS);
+
+		call_start(&call);
+		ck_assert_uint_eq(read_call(), i);
+		ck_assert_int_eq(gnutls_session_key_update(peer_server.gnutls, GNUTLS_KU_PEER), 0);
+		write_answer(i, "yes");
+		call_finish(&call);
+		call_check_answered(&call, "yes");
+	}
+}
+
+TEST(a_child_that_drops_it_leaves_it_to_the_parent) {
+	pid_t child = fork();
+	int status = 1;
+
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		conn_unref(conn_under_test);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	for (uint32_t i = 1; i < 3; i++) {
+		struct call call = call_new(i, SIZE, LONG_MS);
+
+		call_start(&call);
+		ck_assert_uint_eq(read_call(), i);
+		write_answer(i, "yes");
+		call_finish(&call);
+		call_check_answered(&call, "yes");
 	}
 }
 
