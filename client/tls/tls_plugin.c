@@ -108,8 +108,12 @@ static void session_close(struct tls_session *session) {
 
 static enum tls_result session_open(const struct tls_config *config, const struct tls_wire *wire,
 				    struct tls_session **session, char error[TLS_ERROR_MAX]) {
-	const unsigned flags =
-	    GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | GNUTLS_NO_SIGNAL;
+	/*
+	 * The certificate is sent whatever CAs the server names: else a client with one that the
+	 * server does not accept would be a client without any, and not learn why.
+	 */
+	const unsigned flags = GNUTLS_FORCE_CLIENT_CERT | GNUTLS_CLIENT | GNUTLS_NONBLOCK |
+			       GNUTLS_NO_TICKETS | GNUTLS_NO_SIGNAL;
 	struct tls_session *made = calloc(1, sizeof(*made));
 	enum tls_result result = TLS_NOMEM;
 
