@@ -212,6 +212,38 @@ a_handshake_that_stalls_keeps_the_time_limit() {
 	done
 }
 
+# A kvd with TLS of its own, and rules.
+a_kvd_knows_a_client_by_its_certificate() {
+	local ready
+	printf '%s\n' '* uid:0(admin)' 'app/ cert:alice@kv.test(rw)' 'open/ any(rw)' > "$dir/rules"
+	rm -f "$dir/ready"
+	mkfifo "$dir/ready"
+	"$kvd" -n -l tcp:127.0.0.1 --acl "$dir/rules" --tls require --tls-cert "$dir/server.pem" \
+		--tls-key "$dir/server.key" --tls-ca "$dir/ca.pem" > "$dir/ready" 2> "$dir/tls.log" &
+	proxies="$proxies $!"
+	IFS= read -r -t 60 ready < "$dir/ready" || complain "kvd does not start"
+	server=tls:${ready#*tcp:}
+	alice put app/k v
+	exits 0
+	alice get app/k
+	prints v
+	alice put other v
+	exits 7
+	tls put open/k v
+	exits 0
+	tls put app/k v
+	exits 7
+	alice whoami
+	grep -q '^cert:alice@kv.test$' "$dir/out" || complain "not the name of the certificate"
+	refusal "the server refused this client's certificate" \
+		tls --tls-cert "$dir/eve.pem" --tls-key "$dir/eve.key"
+	refusal 'the server'\''s certificate "CN=server" is refused: it is not for kv.test' \
+		tls --tls-name kv.test
+	server=tcp:${ready#*tcp:}
+	kv put open/k v
+	exits 7
+}
+
 # --- Files, and programs without TLS ----------------------------------------------------------------
 
 files_that_cannot_be_used_are_named() {
@@ -261,7 +293,8 @@ for test in ${CASE:-values_go_both_ways a_session_and_many_threads_work bytes_ma
     a_certificate_is_shown_to_a_server_that_wants_one \
     what_one_side_refuses_is_denied_with_the_reason another_address_is_used_instead \
     nothing_is_sent_in_the_clear a_handshake_that_stalls_keeps_the_time_limit \
-    files_that_cannot_be_used_are_named without_the_library_only_tls_addresses_fail \
+    a_kvd_knows_a_client_by_its_certificate files_that_cannot_be_used_are_named \
+    without_the_library_only_tls_addresses_fail \
     nothing_links_gnutls_but_its_own_library}; do
 	check "$test"
 done
