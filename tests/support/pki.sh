@@ -3,6 +3,7 @@
 #
 # pki.sh - CAs and certificates of a test, made with openssl in the directory `dir`; to be sourced.
 
+: "${dir:?where to make them}"
 new_key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
 
 # make_ca NAME: NAME.pem and NAME.key.
