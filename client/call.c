@@ -215,6 +215,8 @@ static enum next send_once(struct call *call, const struct binding *binding) {
 	uint64_t began_ms = backoff_now(call->backoff);
 	uint64_t until_ms = backoff_attempt_until(call->backoff);
 
+	/* The request may be one that was used before. */
+	request->copy_wait_ms = 0;
 	if (request->wait_ms > 0)
 		until_ms =
 		    wait_plan_copy(call->backoff, call->slot.is_only ? 0 : call->wait_until_ms,

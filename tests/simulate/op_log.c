@@ -344,6 +344,28 @@ enum kv_status op_list(struct kv_client *client, const char *prefix, const char 
 	return status;
 }
 
+void op_log_copy(const char *const *keys, const uint64_t *versions, uint64_t called) {
+	struct history_notes *notes = or_die(calloc(1, sizeof(*notes)));
+	uint64_t heard = *task_note(task_self());
+	size_t first;
+
+	for (size_t i = 0; keys[i] != NULL; i++)
+		notes->calls[notes->count++] =
+		    (struct history_call){.op = HISTORY_CHECK,
+					  .test = HISTORY_EXISTS,
+					  .part = (unsigned)i + 1,
+					  .key = {keys[i], strlen(keys[i])},
+					  .expected = HISTORY_ANY,
+					  .status = versions[i] == 0 ? KV_NOKEY : KV_OK,
+					  .version = versions[i]};
+	first = begin_parts(notes);
+	for (size_t i = 0; i < notes->count; i++)
+		all->list[first + i].called = called;
+	*task_note(task_self()) = heard;
+	end_parts(first, notes);
+	free(notes);
+}
+
 /* --- The lock's calls: linked in place of kv_get(), kv_put() and kv_txn()
  * ---------------------------------
  */

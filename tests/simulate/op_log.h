@@ -93,4 +93,10 @@ enum kv_status op_txn(struct kv_client *client, struct kv_txn *txn);
 enum kv_status op_list(struct kv_client *client, const char *prefix, const char *after,
 		       size_t limit, const char *const *keys, uint64_t *position);
 
+/*
+ * The running task has learnt, by a call that began at that moment and ends now, that all of `keys`
+ * (NULL-terminated) were at these versions at one point in time; 0: missing.
+ */
+void op_log_copy(const char *const *keys, const uint64_t *versions, uint64_t called);
+
 #endif

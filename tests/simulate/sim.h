@@ -28,6 +28,7 @@
 	X(leases, "leases taken")                                                                  \
 	X(pauses, "holders paused")                                                                \
 	X(fenced, "late writes refused")                                                           \
+	X(copies, "copies up to date")                                                             \
 	X(undecided, "leases undecided")                                                           \
 	X(maybes, "maybes")                                                                        \
 	X(timeouts, "timeouts")                                                                    \

@@ -11,6 +11,7 @@
 #include "sim.h"
 #include "sim_lease.h"
 #include "sim_locks.h"
+#include "sim_watch.h"
 #include "sim_worker.h"
 
 enum {
@@ -186,6 +187,10 @@ static void do_one(struct worker *worker) {
 		sim_lease_use(worker);
 		return;
 	}
+	if (options->watches > 0 && happens(options->watches)) {
+		sim_watch_use(worker);
+		return;
+	}
 	if (happens(worker->process->clients->options.transactions)) {
 		worker->txn.worker = worker->actor.worker;
 		(void)worker_checked(worker, sim_txn_any(worker->client, &worker->txn, append_keys,
@@ -221,6 +226,7 @@ static void end_worker(struct worker *worker) {
 	struct process *process = worker->process;
 
 	sim_lease_end(worker);
+	sim_watch_end(worker);
 	kv_lock_close(worker->lock);
 	if (worker->contender != NULL)
 		lock_invariants_close(worker->contender);

@@ -11,7 +11,7 @@
  * random, and rarely deleted; "t0" to
  * "t2" are the keys of transactions (sim_txn.h); "l0" and "l1" are locks, "c0" and "c1" the
  * counters that they guard (sim_locks.h); "l2" is a lock with a lease, and guards "c2"
- * (sim_lease.h).
+ * (sim_lease.h). Copies follow "a", "r" or "t" (sim_watch.h).
  */
 
 #include "link_stubs.h"
@@ -37,6 +37,7 @@ struct clients_options {
 	unsigned transactions;
 	unsigned leases;
 	unsigned deletes;    /* in place of Puts */
+	unsigned watches;    /* uses of a copy that follows some keys */
 	unsigned ahead;	     /* expects a version that is still to come */
 	uint64_t attempt_ms; /* at most; the least is a tenth of it */
 	bool may_be_full;    /* the server refuses for lack of memory, sessions or disk */

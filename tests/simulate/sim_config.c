@@ -11,6 +11,7 @@ enum {
 	PAGE = 4096,
 	VALUE_LEAST = 40, /* the id of a lock has room */
 	VALUE_MOST = 600,
+	WATCHES = 2000,
 };
 
 static uint64_t between(uint64_t least, uint64_t most) {
@@ -38,6 +39,8 @@ static void draw_clients(struct clients_options *clients, uint64_t lease_ms) {
 	clients->ahead = happens(5000) ? 3000 : 0;
 	clients->attempt_ms = between(50, 1000);
 	clients->may_be_full = happens(1500);
+	/* Of each fifth seed, and not drawn: all others mean what they meant without. */
+	clients->watches = sim()->seed % 5 == 0 ? WATCHES : 0;
 	/* In a third of all stores no key ever ends: there each begins at version 1. */
 	if (happens(6600)) {
 		clients->transactions = (unsigned)between(1000, 5000);

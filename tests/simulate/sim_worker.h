@@ -27,6 +27,7 @@ struct worker {
 	struct contender *contender;
 	struct kv_lock *lease_lock;
 	struct lease_holder *lease;
+	struct sim_watch *watch; /* NULL: none yet */
 	unsigned tokens;
 	uint64_t versions[OTHER_KEYS]; /* as last seen */
 	struct txn_worker txn;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls that wait on the server: their copies, their silence, their slots (PROTOCOL.md, 4.14
  * to 4.16). */
+#include "client.h"
 #include "fake_transport.h"
 #include "session.h"
 #include "test.h"
@@ -35,6 +36,23 @@ TEST(a_wait_carries_its_time_and_the_version_that_is_known) {
 	ck_assert_int_eq(wait_for(7, 30000), KV_OK);
 	ck_assert_uint_eq(fake_sent(REQUEST_WAIT, 0)->expected, 7);
 	ck_assert_uint_eq(fake_sent(REQUEST_WAIT, 0)->copy_wait_ms, 30000);
+	fake_close(client);
+}
+
+TEST(a_request_that_waited_does_not_when_it_is_used_again_without_a_time) {
+	struct request request = {.kind = REQUEST_CHANGES, .wait_ms = 500};
+	struct response response = {0};
+
+	client = fake_open(0);
+	fake_answers(REQUEST_CHANGES, KV_OK, 0);
+	fake_answers(REQUEST_CHANGES, KV_OK, 0);
+	ck_assert_int_eq(client_call(client, &request, &response), KV_OK);
+	response_free(&response);
+	request.wait_ms = 0;
+	ck_assert_int_eq(client_call(client, &request, &response), KV_OK);
+	response_free(&response);
+	ck_assert_uint_eq(fake_sent(REQUEST_CHANGES, 0)->copy_wait_ms, 500);
+	ck_assert_uint_eq(fake_sent(REQUEST_CHANGES, 1)->copy_wait_ms, 0);
 	fake_close(client);
 }
 
