@@ -166,7 +166,7 @@ static unsigned kill_everywhere(const char *const argv[], const char *key, bool 
 
 CASE(killed, .setup = begin, .teardown = finish, .seconds = 600);
 
-TEST(an_append_that_was_killed_anywhere_and_run_again_happens_once) {
+TEST(rule_8_1_an_append_that_was_killed_anywhere_and_run_again_happens_once) {
 	const char *const argv[] = {kvctl, "-s", address,    "-t",   "60", "append",
 				    "key", "x",	 "--ticket", ticket, NULL};
 
@@ -174,7 +174,7 @@ TEST(an_append_that_was_killed_anywhere_and_run_again_happens_once) {
 		suite_figure("killed at %u places", kill_everywhere(argv, "key", false, 1) - 1);
 }
 
-TEST(a_delete_that_was_killed_anywhere_and_run_again_happens_once) {
+TEST(rule_8_1_a_delete_that_was_killed_anywhere_and_run_again_happens_once) {
 	const char *const argv[] = {kvctl, "-s",  address,    "-t",   "60",
 				    "del", "key", "--ticket", ticket, NULL};
 
@@ -182,7 +182,7 @@ TEST(a_delete_that_was_killed_anywhere_and_run_again_happens_once) {
 		(void)kill_everywhere(argv, "key", true, 3);
 }
 
-TEST(a_txn_that_was_killed_anywhere_and_run_again_happens_once) {
+TEST(rule_8_1_a_txn_that_was_killed_anywhere_and_run_again_happens_once) {
 	const char *const argv[] = {kvctl,	"-s",  address, "-t",	    "60",   "txn",
 				    "--append", "key", "x",	"--ticket", ticket, NULL};
 

@@ -98,7 +98,7 @@ static void see_a_pending_ticket(void) {
 	ck_assert_int_eq(ticket_size(), TICKET_HEAD_SIZE);
 }
 
-TEST(a_write_is_noted_before_it_is_sent) {
+TEST(rule_8_2_a_write_is_noted_before_it_is_sent) {
 	client = open_with(5000);
 	fake_next(REQUEST_APPEND, (struct step){.response = {.status = KV_OK, .current = 7},
 						.during = see_a_pending_ticket});
@@ -109,7 +109,7 @@ TEST(a_write_is_noted_before_it_is_sent) {
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 1);
 }
 
-TEST(a_pending_write_is_sent_as_the_same_call_to_the_new_epoch) {
+TEST(rule_8_1_a_pending_write_is_sent_as_the_same_call_to_the_new_epoch) {
 	leave_pending();
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 0);
 	fake_restart(0);
@@ -303,7 +303,7 @@ TEST(another_write_is_refused_and_leaves_the_session) {
 	ck_assert_uint_eq(fake_count(REQUEST_CLOSE), 0);
 }
 
-TEST(a_ticket_is_held_until_its_handle_is_closed) {
+TEST(rule_8_2_a_ticket_is_held_until_its_handle_is_closed) {
 	struct kv_client *first = open_with(5000);
 
 	client = first;

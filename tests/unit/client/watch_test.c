@@ -242,7 +242,7 @@ static void change_after_the_first_page(void) {
 }
 
 /* F2 of the model: since the last page that change is never told. */
-TEST(changes_are_asked_since_the_first_page) {
+TEST(rule_6_10_changes_are_asked_since_the_first_page) {
 	answers = 0;
 	for (unsigned i = 0; i < KEYS; i++)
 		put(i);
@@ -257,7 +257,7 @@ static void change_before_the_last_page(void) {
 }
 
 /* C1 of the model. */
-TEST(what_is_known_already_is_not_returned_again) {
+TEST(rule_6_10_what_is_known_already_is_not_returned_again) {
 	answers = 0;
 	for (unsigned i = 0; i < KEYS; i++)
 		put(i);
@@ -265,7 +265,7 @@ TEST(what_is_known_already_is_not_returned_again) {
 	ck_assert_str_eq(all(), " ka@1 kb@1 kc@1 kd@1 ke@1 kf@1 kg@1 kh@2");
 }
 
-TEST(the_end_of_a_key_that_was_never_returned_is_not_returned) {
+TEST(rule_6_10_the_end_of_a_key_that_was_never_returned_is_not_returned) {
 	ck_assert_str_eq(all(), "");
 	put(3);
 	del(3);
@@ -287,7 +287,7 @@ TEST(keys_that_vanished_while_the_server_forgot_are_returned_as_gone) {
 	ck_assert_str_eq(all(), "");
 }
 
-TEST(another_store_is_told_once_and_then_watched_from_its_beginning) {
+TEST(rule_6_11_another_store_is_told_once_and_then_watched_from_its_beginning) {
 	put(0);
 	put(1);
 	ck_assert_str_eq(all(), " ka@1 kb@1");

@@ -111,7 +111,7 @@ static const char *keys(const char *prefix, const char *after, uint32_t limit) {
 
 CASE(delete, .setup = start, .teardown = stop);
 
-TEST(a_delete_spends_a_version_and_the_key_begins_again_above_it) {
+TEST(rule_2_1_a_delete_spends_a_version_and_the_key_begins_again_above_it) {
 	struct operation operation = delete_call(3, "k", VERSION_ANY);
 
 	ck_assert_uint_eq(put(1, "k", "a"), 1);
@@ -125,7 +125,7 @@ TEST(a_delete_spends_a_version_and_the_key_begins_again_above_it) {
 	ck_assert_uint_eq(put(5, "other", "d"), 4);
 }
 
-TEST(a_delete_follows_the_version_table) {
+TEST(rule_2_a_delete_follows_the_version_table) {
 	static const struct {
 		uint64_t expected;
 		enum kv_status existing, missing;
@@ -162,7 +162,7 @@ TEST(a_copy_of_a_delete_is_answered_alike_though_the_key_was_made_again) {
 	assert_holds(&world, "k", "b", 3);
 }
 
-TEST(a_missing_key_waits_for_the_delete_that_made_it_so) {
+TEST(rule_2_2_a_missing_key_waits_for_the_delete_that_made_it_so) {
 	struct operation operation = delete_call(2, "k", VERSION_ANY);
 	struct reply reply;
 
@@ -174,7 +174,22 @@ TEST(a_missing_key_waits_for_the_delete_that_made_it_so) {
 	ck_assert_uint_eq(reply.position, 0);
 }
 
-TEST(a_stateless_delete_names_its_version) {
+/* An empty page shows what is gone as well. */
+TEST(rule_2_5_a_page_leaves_when_all_that_happened_is_durable) {
+	const struct list_request request = {.prefix = text("k"), .reply_max = ALL};
+	struct operation operation = delete_call(2, "k", VERSION_ANY);
+	struct reply reply;
+
+	put(1, "k", "a");
+	ck_assert_int_eq(status_of(&world, &operation), KV_OK);
+	put(3, "other", "b");
+	service_list(world.service, EPOCH, &request, &reply);
+	ck_assert_uint_eq(reply.current, world.tape.count);
+	ck_assert_uint_eq(reply.position, world.tape.count);
+	drop(&world, &reply);
+}
+
+TEST(rule_2_6_a_stateless_delete_names_its_version) {
 	struct operation operation = delete_call(0, "k", VERSION_ANY);
 
 	operation.client_id = 0;
@@ -217,7 +232,7 @@ TEST(a_full_store_that_is_emptied_serves_again_and_gives_its_memory_back) {
 
 CASE(txn, .setup = start, .teardown = stop);
 
-TEST(a_txn_does_all_of_its_changes_in_one_record) {
+TEST(rule_3_1_a_txn_does_all_of_its_changes_in_one_record) {
 	struct sample sample = {.changes = {change(CHANGE_PUT, "a", "1", 0),
 					    change(CHANGE_APPEND, "b", "2", 0),
 					    change(CHANGE_DELETE, "c", "", 0)}};
@@ -271,7 +286,7 @@ TEST(each_condition_is_tested) {
 	}
 }
 
-TEST(a_txn_that_is_refused_changes_nothing_and_takes_its_slot) {
+TEST(rule_3_3_a_txn_that_is_refused_changes_nothing_and_takes_its_slot) {
 	struct sample sample = {
 	    .conditions = {{CONDITION_AT, 7, text("a"), text("")}},
 	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_DELETE, "b", "", 0)}};
@@ -284,7 +299,45 @@ TEST(a_txn_that_is_refused_changes_nothing_and_takes_its_slot) {
 	ck_assert_int_eq(txn_status(&sample, 2), KV_STALE);
 }
 
-TEST(a_copy_of_a_txn_gets_the_same_versions_and_one_of_a_refusal_the_same_refusal) {
+TEST(rule_3_3_a_refusal_waits_for_what_it_shows) {
+	struct sample sample = {.conditions = {{CONDITION_AT, 1, text("lock"), text("")}},
+				.changes = {change(CHANGE_PUT, "data", "x", 0)}};
+
+	put(1, "lock", "other");
+	put(2, "lock", "another");
+	struct reply reply = run_txn(&sample, 3);
+	ck_assert_int_eq(reply.status, KV_UNMET);
+	ck_assert_uint_eq(reply.position, world.tape.count);
+	drop(&world, &reply);
+}
+
+TEST(rule_3_4_a_late_writer_is_refused_from_the_release_on) {
+	struct sample fenced = {.conditions = {{CONDITION_AT, 1, text("lock"), text("")}},
+				.changes = {change(CHANGE_APPEND, "data", "x", 0)}};
+
+	put(1, "lock", "holder");
+	ck_assert_int_eq(txn_status(&fenced, 2), KV_OK);
+	put(3, "lock", "__unlocked");
+	struct reply reply = run_txn(&fenced, 4);
+	ck_assert_int_eq(reply.status, KV_UNMET);
+	ck_assert_uint_eq(reply.which, 0);
+	ck_assert_uint_eq(reply.current, 2);
+	drop(&world, &reply);
+	/* A token of the future is refused as well. */
+	fenced.conditions[0].version = 9;
+	ck_assert_int_eq(txn_status(&fenced, 5), KV_UNMET);
+	assert_holds(&world, "data", "x", 1);
+}
+
+TEST(rule_3_5_a_txn_needs_a_session) {
+	struct sample sample = {.changes = {change(CHANGE_PUT, "a", "1", 0)}};
+
+	client = 0;
+	ck_assert_int_eq(txn_status(&sample, 1), KV_INVALID);
+	assert_missing(&world, "a");
+}
+
+TEST(rule_3_1_a_copy_of_a_txn_gets_the_same_versions_and_one_of_a_refusal_the_same_refusal) {
 	struct sample done = {.changes = {change(CHANGE_APPEND, "a", "1", 0)}};
 	struct sample refused = {.conditions = {{CONDITION_AT, 0, text("a"), text("")},
 						{CONDITION_EXISTS, 0, text("no"), text("")}},
@@ -319,7 +372,7 @@ TEST(another_txn_with_the_same_seq_is_a_false_retry) {
 	ck_assert_int_eq(txn_status(&one, 1), KV_OK);
 }
 
-TEST(deletes_and_touches_need_their_key_and_the_refusal_says_which) {
+TEST(rule_3_3_deletes_and_touches_need_their_key_and_the_refusal_says_which) {
 	struct sample sample = {
 	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_TOUCH, "no", "", 1000)}};
 	struct reply reply = run_txn(&sample, 1);
@@ -331,7 +384,7 @@ TEST(deletes_and_touches_need_their_key_and_the_refusal_says_which) {
 	assert_missing(&world, "a");
 }
 
-TEST(txns_that_make_no_sense_are_invalid) {
+TEST(rule_3_2_txns_that_make_no_sense_are_invalid) {
 	struct sample none = {.conditions = {{CONDITION_AT, 0, text("a"), text("")}}};
 	struct sample twice = {
 	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_PUT, "a", "2", 0)}};
@@ -370,7 +423,7 @@ TEST(a_txn_of_64_changes_is_done_and_one_of_65_is_invalid) {
 	assert_holds(&world, "key 63", "v", 1);
 }
 
-TEST(a_txn_that_finds_no_memory_changes_nothing) {
+TEST(rule_3_2_a_txn_that_finds_no_memory_changes_nothing) {
 	unsigned refused = 0;
 
 	put(1, "b", "x");
@@ -396,7 +449,7 @@ TEST(a_txn_that_finds_no_memory_changes_nothing) {
 	ck_assert_str_eq(keys("", "", 9), " a b c");
 }
 
-TEST(a_txn_that_finds_no_room_in_the_journal_changes_nothing) {
+TEST(rule_3_2_a_txn_that_finds_no_room_in_the_journal_changes_nothing) {
 	struct sample sample = {
 	    .changes = {change(CHANGE_PUT, "a", "1", 0), change(CHANGE_PUT, "b", "2", 0)}};
 
@@ -409,7 +462,7 @@ TEST(a_txn_that_finds_no_room_in_the_journal_changes_nothing) {
 
 CASE(list, .setup = start, .teardown = stop);
 
-TEST(a_page_has_the_keys_of_the_prefix_in_byte_order) {
+TEST(rule_2_3_a_page_has_the_keys_of_the_prefix_in_byte_order) {
 	static const char *const names[] = {"b", "a/2", "a/10", "a", "a0", "c/1", "a/"};
 
 	for (size_t i = 0; i < 7; i++)
@@ -424,7 +477,7 @@ TEST(a_page_has_the_keys_of_the_prefix_in_byte_order) {
 	ck_assert_str_eq(keys("d", "", 2), "");
 }
 
-TEST(pages_one_after_the_other_have_each_key_once) {
+TEST(rule_2_4_pages_one_after_the_other_have_each_key_once) {
 	char key[32], after[32] = "";
 	const char *page;
 	unsigned seen = 0;
@@ -492,7 +545,7 @@ static void put_ttl(uint64_t seq, const char *key, uint64_t ttl_ms) {
 	ck_assert_int_eq(txn_status(&sample, seq), KV_OK);
 }
 
-TEST(the_end_of_a_ttl_is_an_operation_and_until_it_the_key_is_there) {
+TEST(rule_5_2_the_end_of_a_ttl_is_an_operation_and_until_it_the_key_is_there) {
 	put_ttl(1, "k", 1000);
 	ck_assert_uint_eq(service_end_ttls(world.service, 9, 900), 101);
 	assert_holds(&world, "k", "v", 1);
@@ -508,7 +561,7 @@ TEST(the_end_of_a_ttl_is_an_operation_and_until_it_the_key_is_there) {
 	ck_assert_uint_eq(put(3, "k", ""), 3);
 }
 
-TEST(a_touch_moves_the_end_to_a_later_time_only_and_keeps_the_version) {
+TEST(rule_5_1_a_touch_moves_the_end_to_a_later_time_only_and_keeps_the_version) {
 	struct sample later = {.changes = {change(CHANGE_TOUCH, "k", "", 5000)}};
 	struct sample earlier = {.changes = {change(CHANGE_TOUCH, "k", "", 10)}};
 
@@ -520,7 +573,7 @@ TEST(a_touch_moves_the_end_to_a_later_time_only_and_keeps_the_version) {
 	assert_holds(&world, "k", "v", 1);
 }
 
-TEST(a_put_without_ttl_keeps_the_key_and_an_append_keeps_the_ttl) {
+TEST(rule_3_7_a_put_without_ttl_keeps_the_key_and_an_append_keeps_the_ttl) {
 	struct operation append = append_call(client, 3, "a", "x");
 
 	put_ttl(1, "k", 1000);
@@ -529,6 +582,48 @@ TEST(a_put_without_ttl_keeps_the_key_and_an_append_keeps_the_ttl) {
 	put(4, "k", "for good");
 	ck_assert_uint_eq(service_end_ttls(world.service, 9, 2000), UINT64_MAX);
 	ck_assert_str_eq(keys("", "", 0), " k");
+}
+
+TEST(rule_5_5_a_key_lives_at_least_its_ttl) {
+	put_ttl(1, "k", 1000);
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, world.now_ms + 999), 1);
+	assert_holds(&world, "k", "v", 1);
+	ck_assert_uint_eq(service_end_ttls(world.service, 9, world.now_ms + 1000), UINT64_MAX);
+	assert_missing(&world, "k");
+}
+
+TEST(rule_5_6_a_touch_is_answered_when_it_is_durable) {
+	struct sample touch = {.changes = {change(CHANGE_TOUCH, "k", "", 5000)}};
+
+	put_ttl(1, "k", 1000);
+	struct reply reply = run_txn(&touch, 2);
+	ck_assert_int_eq(reply.status, KV_OK);
+	ck_assert_uint_eq(reply.position, world.tape.count);
+	drop(&world, &reply);
+}
+
+TEST(rule_5_7_a_ttl_is_1_ms_to_10_years_and_0_is_none_in_a_put) {
+	static const struct {
+		enum change_kind kind;
+		uint64_t ttl_ms;
+		enum kv_status status;
+	} rows[] = {
+	    {CHANGE_PUT, 0, KV_OK},
+	    {CHANGE_PUT, 1, KV_OK},
+	    {CHANGE_PUT, TTL_MAX_MS, KV_OK},
+	    {CHANGE_PUT, TTL_MAX_MS + 1, KV_INVALID},
+	    {CHANGE_PUT, UINT64_MAX, KV_INVALID},
+	    {CHANGE_TOUCH, 0, KV_INVALID},
+	    {CHANGE_TOUCH, 1, KV_OK},
+	    {CHANGE_TOUCH, TTL_MAX_MS, KV_OK},
+	    {CHANGE_TOUCH, TTL_MAX_MS + 1, KV_INVALID},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct sample sample = {.changes = {change(rows[i].kind, "k", "", rows[i].ttl_ms)}};
+
+		ck_assert_int_eq(txn_status(&sample, 1 + i), rows[i].status);
+	}
 }
 
 TEST(ends_come_in_slices_the_earliest_first) {
@@ -553,7 +648,7 @@ TEST(without_room_in_the_journal_a_key_stays) {
 	assert_missing(&world, "k");
 }
 
-TEST(an_end_that_is_replayed_removes_its_version_only) {
+TEST(rule_5_2_an_end_that_is_replayed_removes_its_version_only) {
 	const struct operation end = {.kind = OPERATION_END, .key = text("k"), .expected = 7};
 
 	put(1, "k", "a");

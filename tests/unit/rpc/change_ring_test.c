@@ -142,7 +142,7 @@ static void watch(void) {
 
 CASE(change_ring, .setup = start, .teardown = stop);
 
-TEST(each_changed_key_is_there_once_with_its_newest_version_and_whether_it_is_gone) {
+TEST(rule_6_6_each_changed_key_is_there_once_with_its_newest_version_and_whether_it_is_gone) {
 	watch();
 	put("a"); /* 2 */
 	put("b"); /* 3 */
@@ -186,7 +186,7 @@ TEST(a_prefix_selects_keys_and_the_position_goes_on_without_them) {
 }
 
 /* F4 of the model: a page that ends inside a TXN never tells the rest of it. */
-TEST(a_page_is_cut_between_positions_only) {
+TEST(rule_6_7_a_page_is_cut_between_positions_only) {
 	static const char *const three[] = {"b", "c", "d"};
 
 	watch();
@@ -204,7 +204,7 @@ TEST(a_page_is_cut_between_positions_only) {
  * F1 of the model. With more behind it, too: a put at 2 is left out for the put at 4, and if that
  * is lost in a crash, a client that goes on from 3 never hears of a.
  */
-TEST(an_answer_waits_until_all_that_happened_is_durable) {
+TEST(rule_6_9_an_answer_waits_until_all_that_happened_is_durable) {
 	struct reply reply;
 
 	watch();
@@ -220,7 +220,7 @@ TEST(an_answer_waits_until_all_that_happened_is_durable) {
 }
 
 /* F5 of the model. */
-TEST(what_is_older_than_the_ring_is_compacted) {
+TEST(rule_6_8_what_is_older_than_the_ring_is_compacted) {
 	put("a");
 	ck_assert_int_eq(status(1), KV_COMPACTED);
 	ck_assert_int_eq(status(0), KV_COMPACTED);
@@ -233,7 +233,7 @@ TEST(what_is_older_than_the_ring_is_compacted) {
 }
 
 /* F6 of the model. */
-TEST(what_is_newer_than_the_store_is_compacted) {
+TEST(rule_6_8_what_is_newer_than_the_store_is_compacted) {
 	watch();
 	ck_assert_int_eq(status(position()), KV_OK);
 	ck_assert_int_eq(status(position() + 1), KV_COMPACTED);
@@ -306,7 +306,7 @@ TEST(a_reply_that_must_be_small_ends_earlier_and_what_cannot_fit_is_too_big) {
 
 /* --- Limits ---------------------------------------------------------------------------------- */
 
-TEST(nothing_is_remembered_before_the_first_question_and_some_time_after_the_last) {
+TEST(rule_6_8_nothing_is_remembered_before_the_first_question_and_some_time_after_the_last) {
 	struct stats stats = {0};
 
 	put("a");

@@ -60,7 +60,7 @@ TEST(a_change_under_the_prefix_wakes_and_no_other) {
 	assert_status(b, KV_OK);
 }
 
-TEST(a_delete_and_the_end_of_a_ttl_and_a_txn_wake) {
+TEST(rule_3_6_a_delete_and_the_end_of_a_ttl_and_a_txn_wake) {
 	put("k", "v");
 	uint32_t deleted = changes_for(&links[0], "k", 0, WAIT_MS);
 	del("k");

@@ -10,7 +10,7 @@ static struct turn_clock clock_at_start(void) {
 	    .now_ms = LOGGED_MS, .monotonic_ms = STARTED_MS, .round_turns = 1};
 }
 
-TEST(it_goes_on_from_the_last_logged_time) {
+TEST(rule_5_3_it_goes_on_from_the_last_logged_time) {
 	struct turn_clock clock = clock_at_start();
 
 	ck_assert_uint_eq(turn_clock_advance(&clock, STARTED_MS, 0), LOGGED_MS);
@@ -18,7 +18,7 @@ TEST(it_goes_on_from_the_last_logged_time) {
 	ck_assert_uint_eq(turn_clock_advance(&clock, STARTED_MS + 17, 10), LOGGED_MS + 17);
 }
 
-TEST(a_planned_sleep_counts_whole_and_of_a_stall_100_ms) {
+TEST(rule_5_3_a_planned_sleep_counts_whole_and_of_a_stall_100_ms) {
 	struct turn_clock clock = clock_at_start();
 	uint64_t monotonic_ms = STARTED_MS + 3000;
 
@@ -40,7 +40,7 @@ TEST(without_anything_due_all_time_counts) {
 			  LOGGED_MS + HOUR_MS);
 }
 
-TEST(leases_end_only_in_a_turn_that_took_in_everything) {
+TEST(rule_5_4_leases_end_only_in_a_turn_that_took_in_everything) {
 	struct turn_clock clock = clock_at_start();
 
 	ck_assert(turn_clock_may_expire(&clock, TURN_INPUT_ALL));

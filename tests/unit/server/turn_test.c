@@ -258,7 +258,7 @@ TEST(what_is_recorded_after_the_end_of_a_turn_goes_to_the_disk_too) {
 	ck_assert_uint_eq(journal_last_position(journal), 2);
 }
 
-TEST(leases_do_not_end_in_a_turn_that_left_calls_unread) {
+TEST(rule_5_4_leases_do_not_end_in_a_turn_that_left_calls_unread) {
 	turn_begin(turn, ++now_ms);
 	(void)run_open(1);
 	ck_assert(turn_end(turn, false));
