@@ -173,6 +173,12 @@ enum kv_status kv_open(const struct kv_options *options, struct kv_client **clie
 const char *kv_address_error(const char *server);
 
 /*
+ * The version of the library that runs, "0.1.0"; "kvd --version" and struct kv_stats have the
+ * server's. A constant string.
+ */
+const char *kv_version(void);
+
+/*
  * Frees the handle. No call may be under way on it. Tries once to end the session, for at most
  * attempt_ms. NULL is fine. In a forked child it only frees, and closes no descriptor that the
  * child has opened.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,7 +92,7 @@ static bool note_end(struct run *run, int code, bool stops) {
 		return false;
 	if (run->code == CODE_DONE)
 		run->code = code;
-	if (stops)
+	if (stops || code == CODE_SIGNAL + SIGINT) /* a user's Ctrl-C means all of it */
 		return true;
 	if (!has_lost_server(run, code))
 		return false;

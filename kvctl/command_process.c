@@ -27,6 +27,14 @@ static void restore(const struct actions *before) {
 	(void)sigaction(SIGQUIT, &before->quit, NULL);
 }
 
+/* As exec(3) does: what was ignored stays so, a handler of the shell is not the command's. */
+static void reset(const struct actions *before) {
+	if (before->interrupt.sa_handler != SIG_IGN)
+		(void)signal(SIGINT, SIG_DFL);
+	if (before->quit.sa_handler != SIG_IGN)
+		(void)signal(SIGQUIT, SIG_DFL);
+}
+
 int command_process_run(const struct command *command, struct settings *settings, int argc,
 			char **argv) {
 	struct actions before;
@@ -36,7 +44,7 @@ int command_process_run(const struct command *command, struct settings *settings
 	ignore(&before);
 	pid_t child = fork();
 	if (child == 0) {
-		restore(&before);
+		reset(&before);
 		if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0 || getppid() != parent)
 			_exit(CODE_REFUSED);
 		_exit(command->run(settings, argc, argv));

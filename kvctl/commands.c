@@ -46,10 +46,11 @@ static const char options_text[] =
     "      --version         print kvctl's version\n"
     "\n"
     "They may stand before or after COMMAND; -- ends the options. kvctl COMMAND --help explains\n"
-    "one command. Without COMMAND, lines of standard input are commands (kvctl(1)). Exit codes: 0 "
-    "done, 1 refused, 2 usage, 3 no such key, 4 version mismatch,\n"
-    "5 outcome unknown, 6 server not reached, 7 denied, 8 limit reached; lock and elect exit as\n"
-    "their COMMAND did, or with 121 to 127 (kvctl lock --help).\n";
+    "one command. Without COMMAND, lines of standard input are commands, which you type if it is\n"
+    "a terminal (kvctl(1)). Exit codes: 0 done, 1 refused,\n"
+    "2 usage, 3 no such key, 4 version mismatch, 5 outcome unknown, 6 server not reached,\n"
+    "7 denied, 8 limit reached; lock and elect exit as their COMMAND did, or with 121 to 127\n"
+    "(kvctl lock --help).\n";
 
 int kvctl_help(const struct command *command) {
 	return output_text("usage: kvctl [OPTION]... %s %s\n\n%s", command->name, command->operands,
@@ -96,7 +97,7 @@ bool commands_name(size_t index, const char **name) {
 /* --- help and version ------------------------------------------------------------------------ */
 
 int commands_print_version(void) {
-	return output_text("kvctl %s\n", KV_RELEASE);
+	return output_text("kvctl %s\n", kv_version());
 }
 
 static int run_help(struct settings *settings, int argc, char **argv) {

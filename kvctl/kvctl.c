@@ -15,6 +15,7 @@
 #include "commands.h"
 #include "errors.h"
 #include "output.h"
+#include "shell.h"
 #include "signals.h"
 #include "timing.h"
 
@@ -182,6 +183,8 @@ int main(int argc, char **argv) {
 		return CODE_USAGE;
 	if (!read_settings(&settings, &file, argc, argv, &code))
 		return code;
+	if (optind >= argc && file.file == NULL && shell_is_wanted())
+		return shell_run(&settings);
 	if (optind >= argc)
 		return command_file_run(&settings, &file);
 	if (file.file != NULL || file.stops)

@@ -37,6 +37,17 @@ install_all() {
 }
 test_that everything_is_installed install_all
 
+# man kv_get shows kv(3): each function of the library has a page, whose target is there.
+functions_have_pages() {
+	local name page
+	for name in $(nm -D --defined-only "$usr/lib/libkv.so.0" | sed -n 's/.* T \(kv_[a-z_]*\)$/\1/p'); do
+		page=$(sed -n 's/^\.so //p' "$usr/share/man/man3/$name.3") || return
+		grep -q "^\.Fn $name\>\|^\.Fo $name\$" "$usr/share/man/$page" ||
+			{ echo "$name is not in $page" && return 1; }
+	done
+}
+test_that each_function_has_a_page functions_have_pages
+
 # The unit names the installed kvd, with options that it has, and is one that systemd reads.
 unit_starts_kvd() {
 	local unit=$usr/lib/systemd/system/kvd.service line options

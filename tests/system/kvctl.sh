@@ -325,6 +325,8 @@ help_and_version_exit_0() {
 	kv version
 	exits 0; is_silent
 	grep -Eq '^kvctl [0-9.]+$' "$dir/out" || complain "not a version"
+	[ "$(cut -d ' ' -f 2 "$dir/out")" = "$("$kvd" --version | cut -d ' ' -f 2)" ] ||
+		complain "kvd has another version than libkv"
 	kv help
 	exits 0
 	kv help get
