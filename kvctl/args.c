@@ -51,6 +51,8 @@ static bool read_format(const char *command, enum format *format) {
 		*format = FORMAT_SIMPLE;
 	else if (strcmp(optarg, "json") == 0)
 		*format = FORMAT_JSON;
+	else if (strcmp(optarg, "prometheus") == 0)
+		*format = FORMAT_PROMETHEUS;
 	else
 		return error_usage(command, "-o is simple or json, not \"%s\"", optarg) ==
 		       CODE_DONE;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_status.c - The command status: what a server reports of itself. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "args.h"
 #include "errors.h"
 #include "escape.h"
 #include "kvctl.h"
+#include "metrics_text.h"
 #include "output.h"
 #include "status_line.h"
 
@@ -76,10 +78,31 @@ static int print_simple(const struct kv_stats *stats, const char *store, const c
 	return code;
 }
 
+/* As a scrape of kvd --metrics has it. */
+static int print_prometheus(const struct kv_stats *stats) {
+	struct metrics_value *values = calloc(stats->counter_count + 1, sizeof(*values));
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	bool is_made = values != NULL && out != NULL;
+	for (size_t i = 0; is_made && i < stats->counter_count; i++)
+		values[i] =
+		    (struct metrics_value){stats->counters[i].name, stats->counters[i].value};
+	is_made = is_made && metrics_text_write(out, stats->software, values, stats->counter_count);
+	is_made = out != NULL && fclose(out) == 0 && is_made;
+	free(values);
+	int code =
+	    is_made ? output_text("%s", text) : error_report(CODE_REFUSED, "status", "no memory");
+	free(text);
+	return code;
+}
+
 static int print_stats(const struct settings *settings, const struct kv_stats *stats) {
 	char store[STORE_TEXT_SIZE];
 	char epoch[EPOCH_TEXT_SIZE];
 	format_store(stats, store);
+	if (settings->format == FORMAT_PROMETHEUS)
+		return print_prometheus(stats);
 	(void)snprintf(epoch, sizeof(epoch), "%016llx", (unsigned long long)stats->epoch);
 	return settings->format == FORMAT_JSON ? print_json(stats, store, epoch)
 					       : print_simple(stats, store, epoch);
@@ -123,7 +146,7 @@ const struct command status_command = {
     .summary = "print the server's counters",
     .details =
 	"Prints which server answered (address, software, store id, epoch) and the server's\n"
-	"counters, a name and a value a line.\n"
+	"counters, a name and a value a line; with -o prometheus as metrics, in its text format.\n"
 	"\n"
 	"  -h, --help      print this\n"
 	"\n"

@@ -30,7 +30,7 @@ static const char options_text[] =
     "                        $KV_SERVER, else the kvd of this machine\n"
     "  -t, --timeout SECS    time for each call, retries included (10; 0: forever); waits for\n"
     "                        a server that is not there, too\n"
-    "  -o, --output FORMAT   simple or json (one object a line)\n"
+    "  -o, --output FORMAT   simple or json (one object a line); status: prometheus\n"
     "  -P, --program N       RPC program number, if kvd has another one; default $KV_PROGRAM\n"
     "  -f, --file FILE       in place of COMMAND: run the commands of FILE (-: standard input)\n"
     "  -e, --stop            end a file of commands at the first one that fails\n"

@@ -84,6 +84,8 @@ int kvctl_open(const struct settings *settings, const char *name, unsigned timeo
 	    .tls_key = settings->tls_key,
 	    .tls_name = settings->tls_name,
 	};
+	if (settings->format == FORMAT_PROMETHEUS && strcmp(name, status_command.name) != 0)
+		return error_usage(name, "-o prometheus is for status");
 	if (settings->ticket != NULL && settings->history != NULL)
 		return error_usage(name, "--ticket and --history exclude each other");
 	if (shared_serves(settings))

@@ -33,7 +33,7 @@ enum code {
 
 struct shared_handle;
 
-enum format { FORMAT_SIMPLE, FORMAT_JSON };
+enum format { FORMAT_SIMPLE, FORMAT_JSON, FORMAT_PROMETHEUS /* status only */ };
 
 /* The global options. */
 struct settings {

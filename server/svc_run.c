@@ -17,6 +17,7 @@
 #include "full_log.h"
 #include "log.h"
 #include "net/datagram.h"
+#include "rpc/call_times.h"
 #include "sd_notify.h"
 #include "tls/credentials.h"
 #include "tls_files.h"
@@ -36,6 +37,7 @@ struct server {
 	struct event_handler snapshotter_events;
 	struct event_handler heap_events;
 	struct turn *turn;
+	struct call_times *times; /* of its dispatch */
 	struct commit_policy commit_policy;
 	struct turn_clock clock;
 	bool is_stopping;
@@ -228,9 +230,11 @@ struct server *server_new(struct service *service, struct listeners *listeners,
 	server->has_tls = options->streams.credentials != NULL;
 	if (server->turn != NULL && options->acl_path != NULL)
 		dispatch_set_acl(turn_dispatch(server->turn), *options->acl);
-	if (server->turn != NULL)
+	if (server->turn != NULL) {
+		server->times = dispatch_times(turn_dispatch(server->turn));
 		server->streams = streams_new(server->epoll, &options->streams,
 					      turn_dispatch(server->turn), service);
+	}
 	if (server->epoll < 0 || server->streams == NULL || !watch_signals(server) ||
 	    !watch_disk(server, options) || !take_datagrams(server, listeners, options) ||
 	    !listeners_serve(listeners, server->epoll, server->streams)) {
@@ -355,8 +359,9 @@ bool svc_run_turns(struct server *server) {
 		uint64_t before_ms = is_due ? clock_ms() : 0;
 		int count = epoll_wait(server->epoll, events, EVENTS_PER_TURN,
 				       is_due ? 0 : wait_of(due_ms));
-		uint64_t now_ms =
-		    turn_clock_advance(&server->clock, is_due ? before_ms : clock_ms(), due_ms);
+		uint64_t woke_ns = clock_ns();
+		uint64_t now_ms = turn_clock_advance(
+		    &server->clock, is_due ? before_ms : woke_ns / 1000000, due_ms);
 
 		if (count < 0 && errno != EINTR) {
 			log_error("cannot wait for sockets: %s", strerror(errno));
@@ -365,6 +370,7 @@ bool svc_run_turns(struct server *server) {
 		has_input = has_calls(events, count);
 		was_writing = turn_has_pending(server->turn);
 		turn_begin(server->turn, now_ms);
+		server->times->now_ns = woke_ns;
 		streams_set_time(server->streams, now_ms);
 		handled_all = receive(server, events, count);
 		commit_policy_observe(&server->commit_policy, has_input,
@@ -374,6 +380,8 @@ bool svc_run_turns(struct server *server) {
 			return false;
 		pause_all(server, turn_is_backlogged(server->turn));
 		streams_flush(server->streams);
+		if (call_times_are_due(server->times))
+			call_times_end_turn(server->times, clock_ns());
 		/* Last, because sending may run calls and start timeouts. */
 		due_ms = streams_expire(server->streams);
 		input = input_of(server, count, handled_all);

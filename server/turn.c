@@ -37,11 +37,15 @@ struct turn {
 };
 
 static void count_journal(const struct turn *turn, struct stats *counters) {
+	static const char *const sync_names[] = STAT_HISTOGRAM_NAMES("journal_sync_");
+	static const char *const batch_names[] = STAT_HISTOGRAM_NAMES("journal_batch_");
 	struct journal_counters journal;
 
 	journal_get_stats(turn->journal, &journal);
 	stats_add(counters, "journal_batches", journal.batches);
 	stats_add(counters, "journal_bytes", journal.bytes);
+	stat_histogram_add_stats(&journal.sync_us, sync_names, counters);
+	stat_histogram_add_stats(&journal.operations, batch_names, counters);
 	stats_add(counters, "journal_unsynced_bytes", journal.behind);
 	stats_add(counters, "disk_full", journal.is_disk_full ? 1 : 0);
 }

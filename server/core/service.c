@@ -588,6 +588,7 @@ void service_add_stats(const struct service *service, struct stats *stats) {
 	stats_add(stats, "value_max", service->limits.value_max);
 	stats_add(stats, "sessions_max", service->limits.sessions_max);
 	stats_add(stats, "reads_served", service->reads_served);
+	stats_add(stats, "reads_missed", service->reads_missed);
 	stats_add(stats, "writes_applied", service->writes_applied);
 	stats_add(stats, "keys_with_ttl", service->store.ttls.count);
 	stats_add(stats, "ttls_ended", service->ttls_ended);

@@ -23,6 +23,7 @@ struct service {
 	uint64_t sessions_opened;
 	uint64_t sessions_expired;
 	uint64_t reads_served;
+	uint64_t reads_missed;
 	uint64_t writes_applied;
 	uint64_t ttls_ended;
 	uint64_t calls_replayed; /* copies, whose reply was cached */

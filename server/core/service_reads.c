@@ -25,6 +25,7 @@ void service_get(struct service *service, uint64_t epoch, struct kv_bytes key, u
 		/* Else a crash could bring back a key that was shown as missing. */
 		reply->position = service_until(service, store_ended(&service->store, key));
 		reply->status = KV_NOKEY;
+		service->reads_missed++;
 		return;
 	}
 	/* Because the reply shows this one write, it waits for no other to be durable. */

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum { STATS_MAX = 64 }; /* names */
+enum { STATS_MAX = 256 }; /* names: KV1_COUNTERS_BOUND of kv.x */
 
 struct stat_value {
 	const char *name; /* a constant string */
@@ -22,7 +22,7 @@ struct stats {
 	unsigned count;
 };
 
-/* Adds a value under this name, or to the value that is there under the same name. */
+/* Adds a value under this name, or to the value that is there under the very same string. */
 void stats_add(struct stats *stats, const char *name, uint64_t value);
 
 /* The value under this name; 0 if there is none. */

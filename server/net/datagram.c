@@ -41,6 +41,8 @@ struct datagrams {
 	struct dispatch *dispatch;
 	enum tls_policy tls_policy;
 	uint64_t received;
+	uint64_t bytes_received;
+	uint64_t bytes_sent;
 	uint64_t malformed; /* no RPC call */
 	uint64_t unsent;    /* replies that the kernel did not take */
 	struct log_limit malformed_lines;
@@ -139,6 +141,7 @@ static bool send_reply(struct call *call, struct rpc_msg *reply) {
 	if (!xdr_inplace_replymsg(&xdrs, reply))
 		return false;
 	piece.iov_len = XDR_GETPOS(&xdrs);
+	datagrams->bytes_sent += piece.iov_len;
 	send_from_local(call, &message, &control);
 	return sendmsg(datagrams->handler.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
@@ -205,6 +208,7 @@ static bool receive(struct datagrams *datagrams, struct call *call) {
 	if (size < 0)
 		return false;
 	datagrams->received++;
+	datagrams->bytes_received += (size_t)size;
 	call->peer_size = message.msg_namelen;
 	call->reply_max = largest_reply(call, (size_t)size) - WIRE_REPLY_OVERHEAD;
 	call->caller = &datagrams->caller;
@@ -300,6 +304,8 @@ void datagrams_free(struct datagrams *datagrams) {
 }
 
 void datagrams_add_stats(const struct datagrams *datagrams, struct stats *stats) {
+	stats_add(stats, "datagram_bytes_received", datagrams->bytes_received);
+	stats_add(stats, "datagram_bytes_sent", datagrams->bytes_sent);
 	stats_add(stats, "datagrams", datagrams->received);
 	stats_add(stats, "datagrams_malformed", datagrams->malformed);
 	stats_add(stats, "datagrams_unsent", datagrams->unsent);

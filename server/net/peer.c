@@ -124,6 +124,7 @@ bool peers_join(struct peers *peers, struct peer_member *member, const struct pe
 		peer->family = family_of(name);
 		peer->next = *chain;
 		*chain = peer;
+		peers->count++;
 	}
 	append(peer, member);
 	peer->connections++;
@@ -141,6 +142,7 @@ void peers_leave(struct peers *peers, struct peer_member *member) {
 	while (*link != peer)
 		link = &(*link)->next;
 	*link = peer->next;
+	peers->count--;
 	free(peer);
 }
 

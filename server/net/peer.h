@@ -68,6 +68,7 @@ struct peer_member {
 /* All zero: there are none. */
 struct peers {
 	struct peer *chains[PEER_CHAINS];
+	unsigned count;
 };
 
 /* Adds a connection of the peer `name`. False: no memory. */

@@ -351,6 +351,7 @@ void stream_receive(struct stream *stream) {
 	}
 	struct recv_buf *buf = &recv_batch->list[recv_batch->count++];
 	buf->owner = stream;
+	stream->streams->bytes_received += (size_t)got;
 	stream->active_ms = stream->streams->now_ms;
 	if (buf->is_filled)
 		stream->streams->has_unread = true;
@@ -378,7 +379,9 @@ static size_t send_replies(struct stream *stream) {
 		return 0;
 	}
 	/* Encrypted it may be more than it was. */
-	return before > stream->send_queue.size ? before - stream->send_queue.size : 0;
+	before = before > stream->send_queue.size ? before - stream->send_queue.size : 0;
+	stream->streams->bytes_sent += before;
+	return before;
 }
 
 void stream_flush(struct stream *stream) {

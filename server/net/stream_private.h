@@ -77,6 +77,8 @@ struct stream {
 struct streams {
 	int epoll;
 	struct stream_limits limits;
+	uint64_t bytes_received;
+	uint64_t bytes_sent;
 	uint64_t connections;	      /* open now */
 	uint64_t connections_made;    /* since the start */
 	uint64_t connections_refused; /* above the limit */

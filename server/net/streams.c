@@ -401,6 +401,9 @@ void streams_add_stats(const struct streams *streams, struct stats *stats) {
 	stats_add(stats, "tls_connections_made", streams->tls_connections);
 	stats_add(stats, "tls_handshakes", streams->handshake_count);
 	stats_add(stats, "tls_refused", streams->tls_refused);
+	stats_add(stats, "peers", streams->peers.count);
+	stats_add(stats, "bytes_received", streams->bytes_received);
+	stats_add(stats, "bytes_sent", streams->bytes_sent);
 	stats_add(stats, "receive_buffer_bytes", streams->held);
 	stats_add(stats, "send_queue_bytes", streams->unsent);
 }

@@ -257,6 +257,7 @@ static void log_denied(struct access *access, const struct call *call, struct kv
 	struct kv_bytes prefix;
 	unsigned line = 0;
 
+	access->denied++;
 	if (!log_limit_allows(&access->lines, access->now_ms, more))
 		return;
 	/* The weakest right that is enough. */
@@ -291,6 +292,7 @@ void access_log_other(struct access *access, const struct call *call, const char
 	char peer[CALLER_TEXT_MAX];
 	char more[LOG_LIMIT_TEXT_MAX];
 
+	access->denied++;
 	if (log_limit_allows(&access->lines, access->now_ms, more))
 		log_info("denied: %s: %s: %s%s", principal_describe(caller_of(call), peer),
 			 procedure_name(call->procedure), why, more);

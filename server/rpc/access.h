@@ -20,6 +20,7 @@ struct access {
 	const struct acl *acl; /* borrowed; NULL: there are no rules */
 	struct log_limit lines;
 	uint64_t now_ms;
+	uint64_t denied; /* calls that the rules refused */
 };
 
 static inline bool access_is_open(const struct access *access) {

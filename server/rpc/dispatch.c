@@ -75,7 +75,11 @@ static void answer(struct dispatch *dispatch, struct call *call) {
 /* --- Calls that wait for changes of keys ------------------------------------------------------ */
 
 static void answer_parked(void *context, struct call *call) {
-	answer(context, call);
+	struct dispatch *dispatch = context;
+
+	/* How long it waited for the key says nothing of the server. */
+	call->began_ns = dispatch->context.times.now_ns;
+	answer(dispatch, call);
 }
 
 static void drop_parked(void *context, struct call *call) {
@@ -168,6 +172,14 @@ void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms) {
 	change_ring_set_time(dispatch->context.changes, now_ms);
 	parking_begin_turn(dispatch->context.parking, now_ms);
 	dispatch->has_replied = false;
+}
+
+struct call_times *dispatch_times(struct dispatch *dispatch) {
+	return &dispatch->context.times;
+}
+
+void dispatch_add_stats(struct dispatch *dispatch, struct stats *stats) {
+	procedure_add_stats(&dispatch->context, stats);
 }
 
 bool dispatch_replied_immediately(const struct dispatch *dispatch) {
@@ -288,6 +300,7 @@ static enum auth_stat check_credential(struct kv_bytes record) {
 }
 
 static void run_call(struct dispatch *dispatch, struct call *call) {
+	call->began_ns = dispatch->context.times.now_ns;
 	if (procedure_run(&dispatch->context, call))
 		answer(dispatch, call);
 	/* Those that its change let run, before any other call. */

@@ -15,6 +15,7 @@
 
 struct acl;
 struct call;
+struct call_times;
 struct dispatch;
 
 enum snapshot_answer {
@@ -85,6 +86,15 @@ bool dispatch_is_backlogged(const struct dispatch *dispatch);
 
 /* Each turn has one time. */
 void dispatch_set_time(struct dispatch *dispatch, uint64_t now_ms);
+
+/*
+ * The times of its calls, which are counted if now_ns is set at the beginning of each turn and
+ * call_times_end_turn() is called when they are due.
+ */
+struct call_times *dispatch_times(struct dispatch *dispatch);
+
+/* Adds all statistics, those of dispatch_hooks too. */
+void dispatch_add_stats(struct dispatch *dispatch, struct stats *stats);
 
 /*
  * Runs calls that wait for changes of keys (parking.h): those for which the service's clock made a

@@ -24,6 +24,7 @@ _Static_assert((int)KV1_SLOTS_MAX == SLOTS_MAX && (int)KV1_DATAGRAM_MAX == WIRE_
 	       "the limits of the wire are the server's");
 _Static_assert((int)KV1_STORE_SIZE == STORE_ID_SIZE && (int)KV1_NONCE_SIZE == NONCE_SIZE,
 	       "the sizes of kv.x");
+_Static_assert((int)KV1_COUNTERS_BOUND == STATS_MAX, "STATUS carries all statistics");
 
 union arguments {
 	kv1_open_args open;
@@ -342,6 +343,19 @@ static void run_status(struct procedure_context *context, struct call *call,
 				       "an identity (a local socket) is needed, or admin");
 }
 
+void procedure_add_stats(struct procedure_context *context, struct stats *stats) {
+	service_add_stats(context->service, stats);
+	call_times_add_stats(&context->times, stats);
+	stats_add(stats, "calls_denied", context->access.denied);
+	parking_add_stats(context->parking, stats);
+	stats_add(stats, "replies_waiting", context->waiting_count);
+	stats_add(stats, "replies_waiting_bytes", context->waiting_bytes);
+	stats_add(stats, "replies_waiting_bytes_max", context->waiting_bytes_max);
+	change_ring_add_stats(context->changes, stats);
+	if (context->hooks.add_stats != NULL)
+		context->hooks.add_stats(context->hooks.context, stats);
+}
+
 static void fill_status(struct procedure_context *context, const struct call *call,
 			union result *result) {
 	const struct server_identity *identity = service_identity(context->service);
@@ -351,14 +365,7 @@ static void fill_status(struct procedure_context *context, const struct call *ca
 	if (call->reply.status != KV_OK)
 		return;
 	stats->count = 0;
-	service_add_stats(context->service, stats);
-	parking_add_stats(context->parking, stats);
-	stats_add(stats, "replies_waiting", context->waiting_count);
-	stats_add(stats, "replies_waiting_bytes", context->waiting_bytes);
-	stats_add(stats, "replies_waiting_bytes_max", context->waiting_bytes_max);
-	change_ring_add_stats(context->changes, stats);
-	if (context->hooks.add_stats != NULL)
-		context->hooks.add_stats(context->hooks.context, stats);
+	procedure_add_stats(context, stats);
 	if (counters_size(stats) > call->reply_max) {
 		stats->count = 0;
 		result->status.status = KV1_TOOBIG;
@@ -546,6 +553,7 @@ void procedure_reply(struct procedure_context *context, struct call *call) {
 	const struct procedure *procedure = call->procedure;
 	union result result;
 
+	call_times_replied(&context->times, (unsigned)(procedure - procedures), call->began_ns);
 	memset(&result, 0, sizeof(result));
 	/* The first member of each. */
 	result.close.status = (kv1_status)call->reply.status;

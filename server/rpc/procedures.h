@@ -13,6 +13,7 @@
 #include <rpcsvc/kv.h>
 
 #include "rpc/access.h"
+#include "rpc/call_times.h"
 #include "rpc/change_ring.h"
 #include "rpc/dispatch.h"
 #include "rpc/parking.h"
@@ -31,6 +32,7 @@ struct procedure_context {
 	size_t waiting_count; /* calls that wait for the journal ... */
 	size_t waiting_bytes; /* ... and what they and their replies alone hold */
 	size_t waiting_bytes_max;
+	struct call_times times;
 	struct stats stats; /* of the last STATUS */
 	kv1_counter counters[STATS_MAX];
 	char principal[PRINCIPAL_TEXT_MAX];
@@ -46,6 +48,9 @@ const char *procedure_name(const struct procedure *procedure);
  * False: it was refused with an error of RPC and is gone, or it is parked.
  */
 bool procedure_run(struct procedure_context *context, struct call *call);
+
+/* Adds all statistics there are, those of dispatch_hooks.add_stats() too. */
+void procedure_add_stats(struct procedure_context *context, struct stats *stats);
 
 /* Encodes and sends the reply. The call is gone then. */
 void procedure_reply(struct procedure_context *context, struct call *call);

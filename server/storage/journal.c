@@ -74,6 +74,8 @@ struct journal {
 	size_t spare_pieces_due; /* pieces of it to be made before the next batch is written */
 	uint64_t batches;
 	uint64_t bytes;
+	struct stat_histogram sync_us;
+	struct stat_histogram operations; /* of a batch */
 	char why[JOURNAL_WHY_SIZE];
 };
 
@@ -151,10 +153,12 @@ static void release_file(struct journal *journal) {
 /* With the mutex held, which is given up meanwhile. */
 static enum journal_work write_batch(struct journal *journal) {
 	struct batch_buf *batch = &journal->writing;
+	uint64_t began_ns;
 	bool is_full;
 	bool written;
 
 	acquire_file(journal);
+	began_ns = clock_ns();
 	written = journal_file_append(journal->file, batch->bytes, batch->payload, batch->count,
 				      &is_full, journal->why);
 	release_file(journal);
@@ -164,6 +168,8 @@ static enum journal_work write_batch(struct journal *journal) {
 	if (written) {
 		journal->durable = journal->writing_last;
 		journal->batches++;
+		stat_histogram_add(&journal->sync_us, (clock_ns() - began_ns) / 1000, 1);
+		stat_histogram_add(&journal->operations, batch->count, 1);
 		journal->bytes += batch_size(batch->payload);
 		/* The spare keeps ahead: it is there when the segment is full. */
 		journal->spare_pieces_due = 2 * batch->payload / (1 << 20) + 1;
@@ -568,6 +574,8 @@ void journal_get_stats(struct journal *journal, struct journal_counters *counter
 	*counters = (struct journal_counters){
 	    .batches = journal->batches,
 	    .bytes = journal->bytes,
+	    .sync_us = journal->sync_us,
+	    .operations = journal->operations,
 	    .behind =
 		journal->gathering.payload + (journal->has_batch ? journal->writing.payload : 0),
 	    .is_disk_full = journal->is_blocked || vfs_is_full(journal->spare_error),

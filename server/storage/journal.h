@@ -11,6 +11,7 @@
  */
 
 #include "core/service.h"
+#include "core/stat_histogram.h"
 #include "storage/journal_file.h"
 
 struct journal;
@@ -94,11 +95,14 @@ const char *journal_error(struct journal *journal);
  */
 bool journal_stop(struct journal *journal);
 
+/* Since journal_new(). */
 struct journal_counters {
 	uint64_t batches;
-	uint64_t bytes;	   /* written */
-	uint64_t behind;   /* bytes not yet durable */
-	bool is_disk_full; /* there is no room for another segment */
+	uint64_t bytes;			  /* written */
+	struct stat_histogram sync_us;	  /* to write and sync a batch */
+	struct stat_histogram operations; /* of a batch */
+	uint64_t behind;		  /* bytes not yet durable */
+	bool is_disk_full;		  /* there is no room for another segment */
 };
 void journal_get_stats(struct journal *journal, struct journal_counters *counters);
 

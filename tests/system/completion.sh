@@ -86,7 +86,7 @@ arguments_are_completed_by_their_kind() {
 	complete_line kvctl load ''
 	completes_to $'a file\nother\nsub'
 	complete_line kvctl -o ''
-	completes_to $'json\nsimple'
+	completes_to $'json\nprometheus\nsimple'
 	complete_line kvctl get k -o j
 	completes_to json
 	complete_line kvctl -t ''
