@@ -393,7 +393,6 @@ TEST(rule_3_2_txns_that_make_no_sense_are_invalid) {
 	struct sample no_kind = {.changes = {change((enum change_kind)9, "a", "", 0)}};
 	struct sample no_test = {.conditions = {{(enum condition_test)9, 0, text("a"), text("")}},
 				 .changes = {change(CHANGE_PUT, "a", "", 0)}};
-	struct sample no_session = {.changes = {change(CHANGE_PUT, "a", "1", 0)}};
 
 	ck_assert_int_eq(txn_status(&none, 1), KV_INVALID);
 	ck_assert_int_eq(txn_status(&twice, 2), KV_INVALID);
@@ -401,8 +400,6 @@ TEST(rule_3_2_txns_that_make_no_sense_are_invalid) {
 	ck_assert_int_eq(txn_status(&long_ttl, 4), KV_INVALID);
 	ck_assert_int_eq(txn_status(&no_kind, 5), KV_INVALID);
 	ck_assert_int_eq(txn_status(&no_test, 6), KV_INVALID);
-	client = 0;
-	ck_assert_int_eq(txn_status(&no_session, 7), KV_INVALID);
 }
 
 TEST(a_txn_of_64_changes_is_done_and_one_of_65_is_invalid) {
