@@ -9,7 +9,7 @@
  *	turn_begin -> calls are received (dispatch_record) -> turn_end -> replies are sent ->
  *	turn_expire_sessions
  *
- * Replies go to the xprt of each call: while the call runs, in turn_end() if it waited for the
+ * Replies go to the xp_ops of each call: while the call runs, in turn_end() if it waited for the
  * journal, and in turn_stop().
  */
 

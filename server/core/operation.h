@@ -134,17 +134,23 @@ uint64_t txn_hash(const struct txn *txn);
 /* The owner of a reply drops `value` with reply_drop(). */
 struct reply {
 	enum kv_status status;
-	uint64_t current;     /* version of the key now; 0: it does not exist, or not about a key.
-				 DELETE: the version spent. TXN done, LIST: the position */
-	uint64_t old_version; /* Append: version of `value` */
-	struct view value;    /* Get: the value. Append: the old one, if wanted. TXN: versions.
-				 LIST: the page */
-	uint64_t client_id;   /* OPEN */
-	uint64_t lease_ms;    /* OPEN */
-	uint32_t slots;	      /* OPEN */
-	bool more;	      /* LIST: keys are left behind the page */
-	uint32_t which;	      /* TXN: UNMET: the condition; NOKEY, TOOBIG: the change */
-	uint64_t position;    /* may be sent once the journal is durable up to here; 0: at once */
+	union {
+		uint32_t which; /* TXN: UNMET: the condition; NOKEY, TOOBIG: the change */
+		uint32_t slots; /* OPEN */
+	};
+	union {
+		uint64_t current;   /* version of the key now; 0: it does not exist, or not about a
+				       key. DELETE: the version spent. TXN done, LIST: the position */
+		uint64_t client_id; /* OPEN */
+	};
+	union {
+		uint64_t old_version; /* Append: version of `value` */
+		uint64_t lease_ms;    /* OPEN */
+	};
+	struct view value; /* Get: the value. Append: the old one, if wanted. TXN: versions. LIST:
+			      the page */
+	uint64_t position; /* may be sent once the journal is durable up to here; 0: at once */
+	bool more;	   /* LIST: keys are left behind the page */
 };
 
 void reply_drop(struct mem_account *memory, struct reply *reply);

@@ -73,9 +73,19 @@ size_t txn_bytes(const struct txn *txn) {
 	return size;
 }
 
+/* As of a lock, whose key is free and then changed: a copy has it once. */
+static bool is_first_key(const struct txn *txn, uint32_t change) {
+	return txn->condition_count > 0 &&
+	       is_same(txn->conditions[0].key, txn->changes[change].key);
+}
+
 size_t txn_copy_size(const struct txn *txn) {
-	return txn->condition_count * sizeof(struct condition) +
-	       txn->change_count * sizeof(struct change) + txn_bytes(txn);
+	size_t size = txn->condition_count * sizeof(struct condition) +
+		      txn->change_count * sizeof(struct change) + txn_bytes(txn);
+
+	for (uint32_t i = 0; i < txn->change_count; i++)
+		size -= is_first_key(txn, i) ? txn->changes[i].key.size : 0;
+	return size;
 }
 
 static void move_bytes(unsigned char **to, struct kv_bytes *bytes) {
@@ -100,7 +110,10 @@ void txn_copy(struct txn *copy, void *memory, const struct txn *txn) {
 	}
 	for (uint32_t i = 0; i < txn->change_count; i++) {
 		changes[i] = txn->changes[i];
-		move_bytes(&bytes, &changes[i].key);
+		if (is_first_key(txn, i))
+			changes[i].key = conditions[0].key;
+		else
+			move_bytes(&bytes, &changes[i].key);
 		move_bytes(&bytes, &changes[i].value);
 	}
 }

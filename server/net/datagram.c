@@ -245,9 +245,9 @@ static void datagrams_ready(struct event_handler *handler, uint32_t events) {
 
 		if (call == NULL)
 			return;
+		call->is_datagram = true;
 		call->datagrams = datagrams;
-		call->xprt.xp_ops = &datagram_ops;
-		call->xprt.xp_fd = handler->fd;
+		call->xp_ops = &datagram_ops;
 		if (!receive(datagrams, call)) {
 			dispatch_call_free(datagrams->dispatch, call);
 			datagrams->has_unread = false;

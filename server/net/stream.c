@@ -139,10 +139,8 @@ static bool_t stream_reply(SVCXPRT *xprt, struct rpc_msg *reply) {
 				  peer_name_format(&stream->name, name));
 	if (!stream->is_closed) {
 		encoded = send_queue_reply(&stream->send_queue, reply, call->reply.value);
-		if (call->tls == CALL_TLS_STARTS) {
+		if (call->tls == CALL_TLS_STARTS)
 			stream->starts_tls = true;
-			xprt->xp_verf = _null_auth;
-		}
 		if (!encoded)
 			stream_drop(stream, "no memory for its reply");
 		else if (stream != streams->current)
@@ -211,8 +209,7 @@ static void run_record(struct stream *stream, struct kv_bytes record, bool is_he
 	call->stream = stream;
 	call->park_ops = &stream_park_ops;
 	stream->pending++;
-	call->xprt.xp_ops = &stream_ops;
-	call->xprt.xp_fd = stream->handler.fd;
+	call->xp_ops = &stream_ops;
 	call->reply_max = UINT32_MAX;
 	call->is_head_only = is_head;
 	call->caller = &stream->caller;

@@ -5,15 +5,15 @@
 /*
  * call.h - one call, from decode to reply.
  *
- * Because each call embeds an SVCXPRT of its own, libtirpc's svc_sendreply and svcerr_* work on it
- * at any later time and in any order, with many calls under way on one connection. Its xp_ops
- * belong to the transport that made the call.
+ * libtirpc's svc_sendreply and svcerr_* work on an SVCXPRT. The calls of a dispatch share one
+ * (dispatch.c), which is set up for a call when it gets its reply: so replies leave at any later
+ * time and in any order, with many calls under way on one connection, and a call that waits is
+ * small.
  */
 
 #include <netinet/in.h>
 
 #include <rpc/rpc.h>
-#include <rpc/svc_mt.h>
 
 #include "acl/principal.h"
 #include "core/operation.h"
@@ -46,46 +46,47 @@ struct park_ops {
 
 /*
  * Invariant: exactly one reply leaves for each call, through its xp_reply, which then frees the
- * call; but for those that wait, whose connection may end. `arguments` lie in the record and are
- * there only while the call is dispatched.
+ * call; but for those that wait, whose connection may end. All is zero when a call begins.
  */
 struct call {
-	/* Kept when the call is used again; each transport sets what it reads of them. */
-	SVCXPRT xprt;
-	SVCXPRT_EXT extension; /* libtirpc looks here for the authentication of xprt */
-	XDR arguments;	       /* over the record, at the arguments */
-
-	size_t waiting_cost; /* bytes, while it waits for the journal */
-	struct call *next;   /* of those that wait for the journal, are copies, or are free */
-
-	/* From here on all is zero when a call begins. */
+	struct call *next; /* of those that wait for the journal, are copies, or are free */
+	const struct xp_ops *xp_ops; /* of the transport that made the call; xp_p1 is the call */
 	uint32_t xid;
 	uint32_t reply_max;	     /* bytes of value that a reply can carry here */
+	uint32_t waiting_cost;	     /* bytes, while it waits for the journal */
 	bool is_head_only;	     /* the end of the record found no memory */
 	bool is_too_weak;	     /* it came in the clear, and may not but for NULL */
 	uint8_t tls;		     /* enum call_tls */
+	bool is_datagram;	     /* over udp, else over a stream */
 	const struct caller *caller; /* the transport's; NULL: "any" */
 	struct reply reply;
 	const struct procedure *procedure;
 	uint64_t began_ns;	   /* see call_times.h */
 	struct owned_block *block; /* that the record lies in, while it is there; NULL: borrowed */
 
-	const struct park_ops *park_ops; /* NULL: it may not wait */
-	struct parked *parked;		 /* NULL: it does not wait */
-
-	struct stream *stream;	     /* over a stream, or ... */
-	struct datagrams *datagrams; /* ... over udp, with: */
 	union {
-		struct { /* of a stream's calls that wait */
-			struct call *next_parked;
+		struct {
+			struct stream *stream;
+			const struct park_ops *park_ops; /* NULL: it may not wait */
+			struct parked *parked;		 /* NULL: it does not wait */
+			struct call *next_parked;	 /* of the stream */
 			struct call *previous_parked;
 		};
 		struct {
+			struct datagrams *datagrams;
 			struct sockaddr_in6 peer; /* (or sockaddr_in) where the reply goes, and */
 			struct in6_addr local;	  /* (or in_addr) where it must come from */
 			socklen_t peer_size;
 		};
 	};
 };
+
+static inline bool call_may_wait(const struct call *call) {
+	return !call->is_datagram && call->park_ops != NULL;
+}
+
+static inline bool call_is_parked(const struct call *call) {
+	return !call->is_datagram && call->parked != NULL;
+}
 
 #endif

@@ -32,9 +32,6 @@ enum {
 	FLAVOR_TLS = 7,
 };
 
-/* RFC 9289, 4.1: the verifier of the reply to a probe. */
-static const char starttls[] = "STARTTLS";
-
 struct dispatch {
 	struct procedure_context context;
 	uint32_t program;
@@ -65,7 +62,7 @@ static void answer(struct dispatch *dispatch, struct call *call) {
 	call->next = NULL;
 	call->waiting_cost = sizeof(*call);
 	if (call->reply.value.buffer != NULL)
-		call->waiting_cost += buffer_exclusive_bytes(call->reply.value.buffer);
+		call->waiting_cost += (uint32_t)buffer_exclusive_bytes(call->reply.value.buffer);
 	dispatch->context.waiting_count++;
 	dispatch->context.waiting_bytes += call->waiting_cost;
 	*dispatch->waiting_end = call;
@@ -199,14 +196,11 @@ struct call *dispatch_call(struct dispatch *dispatch) {
 		dispatch->spare = call->next;
 		dispatch->spare_count--;
 	} else {
-		call = calloc(1, sizeof(*call));
+		call = malloc(sizeof(*call));
 		if (call == NULL)
 			return NULL;
-		call->xprt.xp_p1 = call;
-		call->xprt.xp_p3 = &call->extension;
-		call->xprt.xp_verf = _null_auth;
 	}
-	memset(&call->xid, 0, sizeof(*call) - offsetof(struct call, xid));
+	*call = (struct call){0};
 	return call;
 }
 
@@ -231,14 +225,14 @@ static uint32_t word(struct kv_bytes record, unsigned index) {
 }
 
 /* RFC 5531, 9: the one refusal that libtirpc has no function for. */
-static void refuse_rpc_version(struct call *call) {
+static void refuse_rpc_version(SVCXPRT *xprt) {
 	struct rpc_msg reply = {.rm_direction = REPLY};
 
 	reply.rm_reply.rp_stat = MSG_DENIED;
 	reply.rjcted_rply.rj_stat = RPC_MISMATCH;
 	reply.rjcted_rply.rj_vers.low = RPC_MSG_VERSION;
 	reply.rjcted_rply.rj_vers.high = RPC_MSG_VERSION;
-	(void)SVC_REPLY(&call->xprt, &reply);
+	(void)SVC_REPLY(xprt, &reply);
 }
 
 /* True if these words are an authsys_parms. Nothing in it is used: a peer may claim anything. */
@@ -270,15 +264,11 @@ static enum auth_stat check_probe(struct call *call, struct kv_bytes record) {
 	return AUTH_OK;
 }
 
-/* The verifier of the call's reply, which its transport takes away when it is sent. */
 static void grant_tls(struct dispatch *dispatch, struct call *call, struct kv_bytes record) {
 	if (call->tls != CALL_TLS_OFFERED || word(record, WORD_PROGRAM) != dispatch->program ||
 	    word(record, WORD_VERSION) != KV_V1)
 		return;
 	call->tls = CALL_TLS_STARTS;
-	call->xprt.xp_verf = (struct opaque_auth){.oa_flavor = AUTH_NONE,
-						  .oa_base = (char *)(uintptr_t)starttls,
-						  .oa_length = sizeof(starttls) - 1};
 }
 
 /*
@@ -343,15 +333,16 @@ void dispatch_release_durable(struct dispatch *dispatch, uint64_t position) {
  */
 static void route(struct dispatch *dispatch, struct call *call, struct kv_bytes record,
 		  size_t header_size) {
+	struct procedure_context *context = &dispatch->context;
 
-	xdr_mem_init(&call->arguments, XDR_DECODE, (char *)(uintptr_t)record.data + header_size,
+	xdr_mem_init(&context->arguments, XDR_DECODE, (char *)(uintptr_t)record.data + header_size,
 		     record.size - header_size);
 	if (word(record, WORD_PROGRAM) != dispatch->program)
-		svcerr_noprog(&call->xprt);
+		svcerr_noprog(procedure_xprt(context, call));
 	else if (word(record, WORD_VERSION) != KV_V1)
-		svcerr_progvers(&call->xprt, KV_V1, KV_V1);
+		svcerr_progvers(procedure_xprt(context, call), KV_V1, KV_V1);
 	else if ((call->procedure = procedure_find(word(record, WORD_PROCEDURE))) == NULL)
-		svcerr_noproc(&call->xprt);
+		svcerr_noproc(procedure_xprt(context, call));
 	else
 		run_call(dispatch, call);
 }
@@ -367,12 +358,12 @@ static bool route_any(struct dispatch *dispatch, struct call *call, struct kv_by
 	size_t words;
 
 	if (word(record, WORD_RPC_VERSION) != RPC_MSG_VERSION) {
-		refuse_rpc_version(call);
+		refuse_rpc_version(procedure_xprt(&dispatch->context, call));
 		return true;
 	}
 	/* The largest credential and verifier: RFC 5531, 8.2. */
 	if (credential_size > WIRE_CREDENTIAL_MAX) {
-		svcerr_auth(&call->xprt, AUTH_BADCRED);
+		svcerr_auth(procedure_xprt(&dispatch->context, call), AUTH_BADCRED);
 		return true;
 	}
 	words = PLAIN_WORDS + RNDUP(credential_size) / sizeof(uint32_t);
@@ -380,7 +371,7 @@ static bool route_any(struct dispatch *dispatch, struct call *call, struct kv_by
 		return false;
 	verifier_size = word(record, (unsigned)words - 1);
 	if (verifier_size > WIRE_CREDENTIAL_MAX) {
-		svcerr_auth(&call->xprt, AUTH_BADVERF);
+		svcerr_auth(procedure_xprt(&dispatch->context, call), AUTH_BADVERF);
 		return true;
 	}
 	words += RNDUP(verifier_size) / sizeof(uint32_t);
@@ -394,7 +385,7 @@ static bool route_any(struct dispatch *dispatch, struct call *call, struct kv_by
 	if (refusal == AUTH_OK && word(record, WORD_CREDENTIAL) == FLAVOR_TLS)
 		grant_tls(dispatch, call, record);
 	if (refusal != AUTH_OK)
-		svcerr_auth(&call->xprt, refusal);
+		svcerr_auth(procedure_xprt(&dispatch->context, call), refusal);
 	else
 		route(dispatch, call, record, words * sizeof(uint32_t));
 	return true;
@@ -416,7 +407,7 @@ bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_byt
 	call->xid = word(record, WORD_XID);
 	if (call->is_too_weak && word(record, WORD_PROCEDURE) != KVPROC_NULL &&
 	    word(record, WORD_CREDENTIAL) != FLAVOR_TLS) {
-		svcerr_auth(&call->xprt, AUTH_TOOWEAK);
+		svcerr_auth(procedure_xprt(&dispatch->context, call), AUTH_TOOWEAK);
 		return true;
 	}
 	if (!is_plain(record))

@@ -118,10 +118,8 @@ bool dispatch_replied_immediately(const struct dispatch *dispatch);
 void dispatch_release_durable(struct dispatch *dispatch, uint64_t position);
 
 /*
- * A call for the transport to fill in (stream or datagrams, xprt.xp_ops, reply_max, block, tls);
- * what of xprt it needs beyond xp_ops may be left from another call, but for xp_verf: a transport
- * that offers TLS empties it when the reply was encoded. NULL: no memory. The transport frees it
- * when its reply was sent.
+ * A call for the transport to fill in (stream or datagrams, xp_ops, reply_max, block, tls). NULL:
+ * no memory. The transport frees it when its reply was sent.
  */
 struct call *dispatch_call(struct dispatch *dispatch);
 void dispatch_call_free(struct dispatch *dispatch, struct call *call);
@@ -132,9 +130,9 @@ void dispatch_log_call(const struct call *call, const char *transport, const cha
 /*
  * Decodes and runs one record (if call->is_head_only, its first bytes: then a write is refused
  * KV_FULL and other calls with RPC's SYSTEM_ERR), which must be aligned to 4 bytes and needs to
- * live only until this returns. True: the reply has been, or will be, sent through its xprt; if the
- * call has park_ops, which the transport sets before, it may wait for that for long.
- * False: it is no RPC call; there is no reply and the caller owns the call again.
+ * live only until this returns. True: the reply has been, or will be, sent through its xp_ops; if
+ * the call has park_ops, which the transport sets before, it may wait for that for long. False: it
+ * is no RPC call; there is no reply and the caller owns the call again.
  */
 bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record);
 

@@ -335,7 +335,7 @@ bool parking_wait(struct parking *parking, struct call *call, uint64_t epoch, st
 	service_wait(parking->service, epoch, key, seen, call->reply_max, reply);
 	if (wait_ms == 0 || reply->status == KV_EPOCH)
 		return true;
-	if (call->park_ops == NULL) {
+	if (!call_may_wait(call)) {
 		reply_drop(service_memory(parking->service), reply);
 		*reply = (struct reply){.status = KV_INVALID};
 		return true;
@@ -380,7 +380,7 @@ static enum kv_status park_txn(struct parking *parking, struct call *call,
 	}
 	hash_table_insert(&parking->by_slot, parked);
 	parked->base.turn.key = ++parking->txns;
-	parked->base.size = size;
+	parked->base.size = (uint32_t)size;
 	parking->bytes += size;
 	parking->count++;
 	parking->parked++;
@@ -437,7 +437,7 @@ bool parking_write(struct parking *parking, struct call *call, uint64_t epoch,
 	now = *operation;
 	if (service_is_epoch(parking->service, epoch) && operation->client_id != 0 &&
 	    service_owns_session(parking->service, operation)) {
-		if (wait_ms > 0 && call->park_ops == NULL) {
+		if (wait_ms > 0 && !call_may_wait(call)) {
 			call->reply = (struct reply){.status = KV_INVALID};
 			return true;
 		}

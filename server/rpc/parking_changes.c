@@ -57,7 +57,7 @@ bool parking_changes(struct parking *parking, struct call *call, uint64_t epoch,
 	change_ring_answer(parking->changes, epoch, request, reply);
 	if (wait_ms == 0 || has_news(reply))
 		return true;
-	if (call->park_ops == NULL) {
+	if (!call_may_wait(call)) {
 		*reply = (struct reply){.status = KV_INVALID};
 		return true;
 	}

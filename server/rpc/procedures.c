@@ -506,6 +506,23 @@ const char *procedure_name(const struct procedure *procedure) {
 	return procedure->name;
 }
 
+/* RFC 9289, 4.1: the verifier of the reply to a probe. */
+static const char starttls[] = "STARTTLS";
+
+SVCXPRT *procedure_xprt(struct procedure_context *context, struct call *call) {
+	SVCXPRT *xprt = &context->xprt;
+
+	xprt->xp_ops = call->xp_ops;
+	xprt->xp_p1 = call;
+	xprt->xp_p3 = &context->extension;
+	xprt->xp_verf = _null_auth;
+	if (call->tls == CALL_TLS_STARTS) {
+		xprt->xp_verf.oa_base = (char *)(uintptr_t)starttls;
+		xprt->xp_verf.oa_length = sizeof(starttls) - 1;
+	}
+	return xprt;
+}
+
 /*
  * Refuses a write whose value found no memory. The slot remembers that, because a copy of the write
  * may find memory later. False: it is no write, or its head is cut.
@@ -516,7 +533,7 @@ static bool refuse_unread(struct procedure_context *context, struct call *call) 
 
 	if ((procedure != &procedures[KVPROC_PUT] && procedure != &procedures[KVPROC_APPEND] &&
 	     procedure != &procedures[KVPROC_TXN]) ||
-	    !xdr_kv1_writer(&call->arguments, &writer))
+	    !xdr_kv1_writer(&context->arguments, &writer))
 		return false;
 	struct operation operation = {.kind = OPERATION_PUT,
 				      .client_id = writer.client_id,
@@ -534,19 +551,19 @@ bool procedure_run(struct procedure_context *context, struct call *call) {
 	if (call->is_head_only) {
 		if (refuse_unread(context, call))
 			return true;
-		svcerr_systemerr(&call->xprt);
+		svcerr_systemerr(procedure_xprt(context, call));
 		return false;
 	}
 	memset(&arguments, 0, sizeof(arguments));
 	if (call->procedure == &procedures[KVPROC_TXN])
 		wire_lists_lend(&context->lists, &arguments.txn);
-	if (!procedure->decode(&call->arguments, &arguments)) {
-		svcerr_decode(&call->xprt);
+	if (!procedure->decode(&context->arguments, &arguments)) {
+		svcerr_decode(procedure_xprt(context, call));
 		return false;
 	}
 	procedure->run(context, call, &arguments);
 	call->block = NULL;
-	return call->parked == NULL;
+	return !call_is_parked(call);
 }
 
 void procedure_reply(struct procedure_context *context, struct call *call) {
@@ -559,5 +576,5 @@ void procedure_reply(struct procedure_context *context, struct call *call) {
 	result.close.status = (kv1_status)call->reply.status;
 	procedure->fill(context, call, &result);
 	/* If the reply cannot be sent, the client repeats its call. */
-	(void)svc_sendreply(&call->xprt, procedure->encode, (char *)&result);
+	(void)svc_sendreply(procedure_xprt(context, call), procedure->encode, (char *)&result);
 }

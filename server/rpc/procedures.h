@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <rpc/rpc.h>
+#include <rpc/svc_mt.h>
 #include <rpcsvc/kv.h>
 
 #include "rpc/access.h"
@@ -37,14 +39,20 @@ struct procedure_context {
 	kv1_counter counters[STATS_MAX];
 	char principal[PRINCIPAL_TEXT_MAX];
 	struct wire_lists lists; /* of the call that is decoded or answered */
+	XDR arguments;		 /* of the call that is decoded: over its record */
+	SVCXPRT xprt;		 /* of the call that is answered, see procedure_xprt() */
+	SVCXPRT_EXT extension;	 /* libtirpc looks here for the authentication of xprt */
 };
+
+/* What libtirpc sends the reply of this call through; valid until the next call of it. */
+SVCXPRT *procedure_xprt(struct procedure_context *context, struct call *call);
 
 /* NULL: there is none of this number. */
 const struct procedure *procedure_find(uint32_t number);
 const char *procedure_name(const struct procedure *procedure);
 
 /*
- * Decodes the arguments of a call, whose procedure is set, and runs it: fills in call->reply.
+ * Decodes context->arguments of a call, whose procedure is set, and runs it: fills in call->reply.
  * False: it was refused with an error of RPC and is gone, or it is parked.
  */
 bool procedure_run(struct procedure_context *context, struct call *call);

@@ -360,7 +360,6 @@ enum kv_status wait_index_add_txn(struct wait_index *index, struct parked *parke
 
 void wait_index_remove(struct wait_index *index, struct parked *parked) {
 	struct waited_key *key = parked->key;
-	struct awaited *awaited = parked->awaited;
 
 	switch (parked->kind) {
 	case PARKED_CHANGES:
@@ -371,8 +370,8 @@ void wait_index_remove(struct wait_index *index, struct parked *parked) {
 		break;
 	case PARKED_TXN:
 		wait_index_pass_over(index, parked);
-		awaited->waiting--;
-		drop_condition_if_unused(index, awaited);
+		parked->awaited->waiting--;
+		drop_condition_if_unused(index, parked->awaited);
 		break;
 	}
 	key->waiting--;

@@ -70,20 +70,28 @@ enum parked_kind { PARKED_WAIT, PARKED_CHANGES, PARKED_TXN };
 struct parked {
 	struct heap_node deadline; /* by the time in ms */
 	enum parked_kind kind;
-	struct waited_key *key;	 /* NULL: CHANGES */
-	struct awaited *awaited; /* of a TXN */
-	struct call *copies;	 /* but of a TXN one */
-	size_t size;		 /* bytes that it counts */
+	uint32_t size;	     /* bytes that it counts */
+	struct call *copies; /* but of a TXN one */
 	union {
-		struct heap_node turn; /* TXN: in the queue, in the order in which they came */
-		struct {	       /* WAIT and CHANGES: */
+		struct waited_key *key;	      /* WAIT and TXN */
+		struct waited_prefix *prefix; /* CHANGES */
+	};
+	union {
+		struct {		       /* TXN: */
+			struct heap_node turn; /* in the queue, in the order in which they came */
+			struct awaited *awaited;
+		};
+		struct { /* WAIT and CHANGES: */
 			struct parked *next;
 			struct parked *previous;
-			struct watch_list *list;      /* WAIT */
-			struct waited_prefix *prefix; /* CHANGES ... */
-			struct parked_list *calls;    /* ... the list that it is on */
-			uint64_t since;
-			uint32_t limit;
+			union {
+				struct watch_list *list;	   /* WAIT */
+				struct {			   /* CHANGES: */
+					struct parked_list *calls; /* the list that it is on */
+					uint64_t since;
+					uint32_t limit;
+				};
+			};
 		};
 	};
 };

@@ -278,7 +278,7 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 	must(call != NULL && bytes != NULL);
 	memcpy(bytes, header, sizeof(header));
 	memcpy(bytes + sizeof(header), arguments, size);
-	call->xprt.xp_ops = &ops;
+	call->xp_ops = &ops;
 	call->caller = is_datagram ? NULL : &administrator;
 	call->park_ops = is_datagram ? NULL : &park_ops;
 	call->reply_max = is_datagram ? DATAGRAM_REPLY_MAX : UINT32_MAX;

@@ -10,9 +10,9 @@
 #include "link_stubs.h"
 #include "message_queue.h"
 #include "random.h"
-#include "rpc/call.h"
 #include "rpc/xdr_inplace.h"
 #include "sim.h"
+#include "sim_call.h"
 #include "storage/fake_disk.h"
 #include "storage/recovery.h"
 #include "turn.h"
@@ -58,6 +58,7 @@ struct sim_server {
 	bool is_step_planned;
 	uint64_t tick_ms; /* when an idle turn is due; UINT64_MAX: none */
 
+	struct caller caller; /* of all calls: any */
 	bool is_armed;
 	bool is_quiet;
 	enum sim_server_failure armed;
@@ -72,10 +73,15 @@ static uint64_t between(uint64_t least, uint64_t most) {
 /* --- Answers -----------------------------------------------------------------------------------
  */
 
+static struct sim_server *server_of(const struct call *call) {
+	return (struct sim_server *)(void *)((char *)(uintptr_t)call->caller -
+					     offsetof(struct sim_server, caller));
+}
+
 static bool_t answer(SVCXPRT *xprt, struct rpc_msg *message) {
 	struct call *call = xprt->xp_p1;
-	struct wire *wire = xprt->xp_p2;
-	struct sim_server *server = (struct sim_server *)(void *)xprt->xp_tp;
+	struct wire *wire = sim_call_wire(call);
+	struct sim_server *server = server_of(call);
 	uint8_t *bytes;
 	u_int size;
 	XDR xdrs;
@@ -102,25 +108,6 @@ static const struct xp_ops call_ops = {
     .xp_reply = answer,
 };
 
-/* Calls that wait stay as they are: the wire of one is there as long as the world. */
-static void park(struct call *call) {
-	(void)call;
-}
-
-static void unpark(struct call *call, bool owes) {
-	(void)call, (void)owes;
-}
-
-static bool is_connected(const struct call *call) {
-	return wire_is_connected(call->xprt.xp_p2);
-}
-
-static const struct park_ops park_ops = {
-    .park = park,
-    .unpark = unpark,
-    .is_connected = is_connected,
-};
-
 static void send_answers(struct sim_server *server) {
 	struct message *message;
 
@@ -134,10 +121,9 @@ static void run_record(struct sim_server *server, const struct message *message)
 	struct dispatch *dispatch = turn_dispatch(server->turn);
 	struct call *call = or_die(dispatch_call(dispatch));
 
-	call->xprt.xp_ops = &call_ops;
-	call->xprt.xp_p2 = message->wire;
-	call->xprt.xp_tp = (char *)(void *)server;
-	call->park_ops = wire_is_stream(message->wire) ? &park_ops : NULL;
+	call->xp_ops = &call_ops;
+	sim_call_set_wire(call, message->wire);
+	call->caller = &server->caller;
 	call->reply_max =
 	    wire_is_stream(message->wire) ? UINT32_MAX : WIRE_DATAGRAM_MAX - WIRE_REPLY_OVERHEAD;
 	if (!dispatch_record(dispatch, call, (struct kv_bytes){message->bytes, message->size})) {

@@ -29,7 +29,7 @@
 enum {
 	MAX = 6, /* connections */
 	HELD_MAX = 4 << 20,
-	MEMORY_MAX = 64 << 20,
+	MEMORY_MAX = 32 << 20,
 	EVENTS = 64,
 	START_MS = 100000,
 };
@@ -474,26 +474,27 @@ TEST(a_turn_took_all_unless_a_connection_is_new_or_a_buffer_was_filled) {
 /* No more bytes lead back to it: nothing is behind it, and its own are in its memory. */
 TEST(a_large_record_that_is_complete_as_a_pause_begins_is_run_after_it) {
 	const size_t waiting_max = (MEMORY_MAX / WAITING_SHARE - 1) / sizeof(struct call) + 1;
-	int fds[4];
+	int fds[5];
 	size_t size, small_size;
 	char *call = encode_put(200 << 10, &size), *small = encode_put(1, &small_size);
 
-	fill(fds, 4, host(1));
+	fill(fds, 5, host(1));
+	/* A connection may have STREAM_PENDING_MAX of them. */
 	for (size_t i = 1; i < waiting_max; i++)
-		send_put(fds[i % 3]);
-	send_all(fds[3], call, size / 2);
-	for (unsigned i = 0; i < 3; i++)
+		send_put(fds[i % 4]);
+	send_all(fds[4], call, size / 2);
+	for (unsigned i = 0; i < 4; i++)
 		turn();
 	ck_assert(!dispatch_is_backlogged(dispatch));
 	send_all(fds[0], small, small_size);
-	send_all(fds[3], call + size / 2, size - size / 2);
+	send_all(fds[4], call + size / 2, size - size / 2);
 	turn();
 	ck_assert(dispatch_is_backlogged(dispatch) && streams_are_paused(streams));
 	dispatch_release_durable(dispatch, recorded);
 	streams_pause(streams, false);
 	turn();
-	ck_assert_uint_gt(receive_all(fds[3]), 0);
-	close_all(fds, 4);
+	ck_assert_uint_gt(receive_all(fds[4]), 0);
+	close_all(fds, 5);
 	free(small);
 	free(call);
 }

@@ -171,7 +171,7 @@ static uint32_t run(const struct caller *caller, struct message *message) {
 	struct call *call = dispatch_call(dispatch);
 
 	ck_assert_ptr_nonnull(call);
-	call->xprt.xp_ops = &ops;
+	call->xp_ops = &ops;
 	call->reply_max = UINT32_MAX;
 	call->caller = caller;
 	call->park_ops = &park_ops;

@@ -149,7 +149,7 @@ static bool send_message(struct message *message) {
 	struct call *call = dispatch_call(dispatch);
 
 	ck_assert_ptr_nonnull(call);
-	call->xprt.xp_ops = &ops;
+	call->xp_ops = &ops;
 	call->reply_max = reply_max;
 	call->is_head_only = is_head_only;
 	if (dispatch_record(dispatch, call, (struct kv_bytes){message->words, message->count * 4}))

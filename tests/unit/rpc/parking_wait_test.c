@@ -3,6 +3,8 @@
  * WAIT, without sockets. The numbers at the tests are those of the rules in
  * docs/PROTOCOL.md, "Calls that wait".
  */
+#include <malloc.h>
+
 #include "parking_fixture.h"
 
 CASE(wait, .setup = start, .teardown = stop);
@@ -133,5 +135,54 @@ TEST(what_waits_has_a_limit_in_bytes) {
 	ck_assert_uint_gt(count, BYTES / 1024);
 	ck_assert_uint_le(stat_of("calls_waiting_bytes"), BYTES);
 	put("k", "x");
+	turn(0);
+	parking_end_turn(parking);
 	ck_assert_uint_eq(stat_of("calls_waiting"), 0);
+}
+
+enum { WAITER_BYTES_MAX = 500, WAITERS = 1000 };
+
+/*
+ * By the parking's own count, and by malloc()'s, which adds up to 16 bytes for each block and
+ * counts nothing under a sanitizer.
+ */
+static void assert_small(const struct mallinfo2 *before) {
+	const size_t used = mallinfo2().uordblks - before->uordblks;
+
+	ck_assert_uint_eq(stat_of("calls_waiting"), WAITERS);
+	ck_assert_uint_le(stat_of("calls_waiting_bytes") / WAITERS, WAITER_BYTES_MAX);
+	ck_assert_uint_le(used / WAITERS, WAITER_BYTES_MAX + 2 * 16);
+	ck_assert_uint_le(used, stat_of("calls_waiting_bytes") * 9 / 8);
+}
+
+TEST(a_wait_takes_500_bytes_at_most) {
+	const char *key = "configuration/frontend/timeouts";
+
+	start();
+	struct mallinfo2 before = mallinfo2();
+	for (unsigned i = 0; i < WAITERS; i++)
+		ck_assert(waits(wait_for(&links[i], key, 0, WAIT_MS)));
+	assert_small(&before);
+	put(key, "x");
+}
+
+/* What kv_lock_acquire() sends for a lock with a name of 10 bytes and no note. */
+TEST(an_acquire_takes_500_bytes_at_most) {
+	const struct kv_bytes lock = text("backup/www");
+	const char *id = "0123456789abcdef0123456789abcdef";
+
+	start();
+	put("backup/www", id);
+	for (uint64_t session = 1000; session < 1000 + WAITERS / SLOTS; session++)
+		open_session(session);
+	struct mallinfo2 before = mallinfo2();
+	for (unsigned i = 0; i < WAITERS; i++)
+		ck_assert(waits(
+		    txn(&links[i], 1000 + i / SLOTS, i % SLOTS, 1,
+			(struct condition){
+			    .test = CONDITION_FREE, .key = lock, .value = text("__unlocked")},
+			(struct change){
+			    .kind = CHANGE_PUT, .key = lock, .value = text(id), .ttl_ms = 15000},
+			WAIT_MS)));
+	assert_small(&before);
 }
