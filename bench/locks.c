@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * locks.c - what the lock costs: the round trips of acquire and release when there is no other
- *contender, and, among contenders that do nothing else, the time from one holder's release to the
- *next one's acquire, and the turns and the time that pass until each has held it once.
+ * locks.c - what the lock costs, of kv and of its peers: the round trips of acquire and release
+ *when there is no other contender, and, among contenders that do nothing else, how often it is
+ *taken, how long an acquire takes, and how many turns others have between two of a contender.
  *
- *	locks SERVER CONTENDERS MS
+ *	locks SYSTEM ADDRESS CONTENDERS MS
  *
- * Linked so that kv_get() and kv_put() go through here and are counted: each is one round trip,
- * unless it is repeated.
+ * Linked so that kv_get(), kv_put() and kv_txn() go through here and are counted: each is one round
+ * trip, unless it is repeated.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -20,6 +20,7 @@
 
 #include "clock.h"
 #include "histogram.h"
+#include "lock_peer.h"
 #include "log.h"
 
 enum { CONTENDERS_MAX = 256, UNCONTENDED = 1000 };
@@ -33,6 +34,13 @@ enum kv_status __real_kv_put(struct kv_client *client, struct kv_bytes key, stru
 			     uint64_t expected, uint64_t *version);
 enum kv_status __wrap_kv_put(struct kv_client *client, struct kv_bytes key, struct kv_bytes value,
 			     uint64_t expected, uint64_t *version);
+enum kv_status __real_kv_txn(struct kv_client *client, struct kv_txn *txn);
+enum kv_status __wrap_kv_txn(struct kv_client *client, struct kv_txn *txn);
+
+enum kv_status __wrap_kv_txn(struct kv_client *client, struct kv_txn *txn) {
+	(void)atomic_fetch_add(&calls, 1);
+	return __real_kv_txn(client, txn);
+}
 
 enum kv_status __wrap_kv_get(struct kv_client *client, struct kv_bytes key,
 			     struct kv_value *value) {
@@ -46,58 +54,36 @@ enum kv_status __wrap_kv_put(struct kv_client *client, struct kv_bytes key, stru
 	return __real_kv_put(client, key, value, expected, version);
 }
 
-/* What contenders share; all but the first two are guarded by the lock that is measured. */
+/* What contenders share; all but the first four are guarded by the lock that is measured. */
 struct contest {
-	const char *server;
+	const char *system;
+	const char *address;
 	uint64_t end_ns;
+	unsigned count;	      /* of contenders */
 	uint64_t released_ns; /* 0: it was never held */
-	uint64_t handovers;   /* to another than the holder before */
 	uint64_t turns;
 	unsigned holder;
-	unsigned count;		/* of contenders */
-	unsigned served;	/* those that held it at least once */
-	uint64_t begin_ns;	/* the first turn */
-	uint64_t served_turns;	/* until all were served ... */
-	uint64_t served_ns;	/* ... and when that was; 0: never */
-	struct histogram waits; /* from a release to the next acquire by another */
+	unsigned served;	  /* those that held it at least once */
+	uint64_t begin_ns;	  /* the first turn ... */
+	uint64_t last_ns;	  /* ... and the last one */
+	struct histogram waits;	  /* ns from a release to the next acquire by another */
+	struct histogram acquire; /* ns from the call of it */
+	struct histogram between; /* turns of others between two of a contender */
 };
 
 struct contender {
 	struct contest *contest;
 	unsigned number;
-	bool was_served;
+	uint64_t turn; /* of all, its last one; 0: it had none */
 	bool has_failed;
 	pthread_t thread;
 };
 
-static const struct kv_bytes name = {"bench-lock", 10};
-
-static bool open_lock(const char *server, struct kv_client **client, struct kv_lock **lock) {
-	struct kv_options options = {.server = server, .timeout_ms = 10000};
-
-	*lock = NULL;
-	if (kv_open(&options, client) == KV_OK && kv_lock_open(*client, name, lock) == KV_OK)
-		return true;
-	log_error("no lock on %s", server);
-	return false;
-}
-
-static void close_lock(struct kv_client *client, struct kv_lock *lock) {
-	kv_lock_close(lock);
-	kv_close(client);
-}
-
-static bool tell_failure(const char *what, enum kv_status status) {
-	if (status != KV_OK)
-		log_error("%s: %s", what, kv_status_text(status));
-	return status != KV_OK;
-}
-
 /* The handle has held the lock before: the first time is not counted. */
-static bool measure_alone(const char *server) {
-	struct kv_client *client = NULL;
-	struct kv_lock *lock = NULL;
-	bool is_right = open_lock(server, &client, &lock);
+static bool measure_alone(const char *system, const char *address) {
+	static struct histogram pings;
+	struct lock_peer *peer = lock_peer_open(system, address);
+	bool is_right = peer != NULL;
 	uint64_t begin_ns = 0;
 
 	for (int i = 0; is_right && i <= UNCONTENDED; i++) {
@@ -105,63 +91,85 @@ static bool measure_alone(const char *server) {
 			atomic_store(&calls, 0);
 			begin_ns = clock_ns();
 		}
-		is_right = !tell_failure("acquire", kv_lock_acquire(lock, 10000)) &&
-			   !tell_failure("release", kv_lock_release(lock));
+		is_right = lock_peer_acquire(peer) && lock_peer_release(peer);
 	}
 	if (is_right)
 		printf("alone_round_trips %.3f\nalone_us %.2f\n",
 		       (double)atomic_load(&calls) / UNCONTENDED,
 		       (double)(clock_ns() - begin_ns) / 1e3 / UNCONTENDED);
-	close_lock(client, lock);
+	for (int i = 0; is_right && i < UNCONTENDED; i++) {
+		begin_ns = clock_ns();
+		is_right = lock_peer_ping(peer);
+		histogram_add(&pings, clock_ns() - begin_ns);
+	}
+	if (is_right)
+		printf("ping_p50_us %.2f\n", (double)histogram_quantile(&pings, 0.5) / 1e3);
+	lock_peer_close(peer);
 	return is_right;
 }
 
-/* With the lock held. */
-static void count_turn(struct contender *contender) {
+/* With the lock held, which was asked for at asked_ns. */
+static void count_turn(struct contender *contender, uint64_t asked_ns) {
 	struct contest *contest = contender->contest;
+	const uint64_t now_ns = clock_ns();
 
 	if (contest->turns++ == 0)
-		contest->begin_ns = clock_ns();
-	if (contender->was_served)
-		return;
-	contender->was_served = true;
-	if (++contest->served == contest->count) {
-		contest->served_turns = contest->turns;
-		contest->served_ns = clock_ns();
-	}
+		contest->begin_ns = now_ns;
+	contest->last_ns = now_ns;
+	histogram_add(&contest->acquire, now_ns - asked_ns);
+	if (contest->released_ns != 0 && contest->holder != contender->number)
+		histogram_add(&contest->waits, now_ns - contest->released_ns);
+	if (contender->turn == 0)
+		contest->served++;
+	else
+		histogram_add(&contest->between, contest->turns - contender->turn - 1);
+	contender->turn = contest->turns;
+	contest->holder = contender->number;
 }
 
 static void *contend(void *context) {
 	struct contender *contender = context;
 	struct contest *contest = contender->contest;
-	struct kv_client *client = NULL;
-	struct kv_lock *lock = NULL;
+	struct lock_peer *peer = lock_peer_open(contest->system, contest->address);
 
-	contender->has_failed = !open_lock(contest->server, &client, &lock);
+	contender->has_failed = peer == NULL;
 	while (!contender->has_failed && clock_ns() < contest->end_ns) {
-		if (tell_failure("acquire", kv_lock_acquire(lock, 60000))) {
-			contender->has_failed = true;
+		const uint64_t asked_ns = clock_ns();
+
+		contender->has_failed = !lock_peer_acquire(peer);
+		if (contender->has_failed)
 			break;
-		}
-		if (contest->released_ns != 0 && contest->holder != contender->number) {
-			histogram_add(&contest->waits, clock_ns() - contest->released_ns);
-			contest->handovers++;
-		}
-		count_turn(contender);
-		contest->holder = contender->number;
+		count_turn(contender, asked_ns);
 		contest->released_ns = clock_ns();
-		contender->has_failed = tell_failure("release", kv_lock_release(lock));
+		contender->has_failed = !lock_peer_release(peer);
 	}
-	close_lock(client, lock);
+	lock_peer_close(peer);
 	return NULL;
 }
 
-static bool measure_contest(struct contest *contest, unsigned count) {
+static void print_contest(const struct contest *contest) {
+	const double seconds = (double)(contest->last_ns - contest->begin_ns) / 1e9;
+
+	printf("turns %" PRIu64 "\nturns_per_second %.1f\nserved %u\n", contest->turns,
+	       seconds > 0 ? (double)(contest->turns - 1) / seconds : 0, contest->served);
+	printf("handover_p50_us %.2f\nhandover_p99_us %.2f\n",
+	       (double)histogram_quantile(&contest->waits, 0.5) / 1e3,
+	       (double)histogram_quantile(&contest->waits, 0.99) / 1e3);
+	printf("acquire_p50_us %.2f\nacquire_p99_us %.2f\n",
+	       (double)histogram_quantile(&contest->acquire, 0.5) / 1e3,
+	       (double)histogram_quantile(&contest->acquire, 0.99) / 1e3);
+	printf("between_p50 %" PRIu64 "\nbetween_p99 %" PRIu64 "\nbetween_p100 %" PRIu64 "\n",
+	       histogram_quantile(&contest->between, 0.5),
+	       histogram_quantile(&contest->between, 0.99),
+	       histogram_quantile(&contest->between, 1));
+}
+
+static bool measure_contest(struct contest *contest) {
 	static struct contender contenders[CONTENDERS_MAX];
 	bool is_right = true;
 	unsigned made = 0;
 
-	for (; made < count; made++) {
+	for (; made < contest->count; made++) {
 		contenders[made] = (struct contender){.contest = contest, .number = made};
 		if (pthread_create(&contenders[made].thread, NULL, contend, &contenders[made]) != 0)
 			break;
@@ -170,33 +178,28 @@ static bool measure_contest(struct contest *contest, unsigned count) {
 		(void)pthread_join(contenders[i].thread, NULL);
 		is_right = is_right && !contenders[i].has_failed;
 	}
-	if (is_right && made == count)
-		printf("turns %" PRIu64 "\nhandovers %" PRIu64
-		       "\nhandover_p50_us %.2f\nhandover_p99_us %.2f\nserved %u\n",
-		       contest->turns, contest->handovers,
-		       (double)histogram_quantile(&contest->waits, 0.5) / 1e3,
-		       (double)histogram_quantile(&contest->waits, 0.99) / 1e3, contest->served);
-	if (contest->served_ns != 0)
-		printf("all_served_turns %" PRIu64 "\nall_served_ms %.2f\n", contest->served_turns,
-		       (double)(contest->served_ns - contest->begin_ns) / 1e6);
-	return is_right && made == count;
+	if (is_right && made == contest->count)
+		print_contest(contest);
+	return is_right && made == contest->count;
 }
 
 int main(int argc, char **argv) {
 	static struct contest contest;
-	unsigned count = argc == 4 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-	unsigned ms = argc == 4 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
+	unsigned count = argc == 5 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
+	unsigned ms = argc == 5 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;
 
 	log_open("locks", 0);
 	if (count == 0 || count > CONTENDERS_MAX || ms == 0) {
-		log_error("usage: locks SERVER CONTENDERS MS, with 1 to %d contenders",
+		log_error("usage: locks kv|kv-poll|redis|etcd|flock ADDRESS CONTENDERS MS, with 1 "
+			  "to %d contenders",
 			  CONTENDERS_MAX);
 		return 2;
 	}
-	if (!measure_alone(argv[1]))
-		return 1;
-	contest.server = argv[1];
+	contest.system = argv[1];
+	contest.address = argv[2];
 	contest.count = count;
+	if (strcmp(contest.system, "kv") == 0 && !measure_alone(contest.system, contest.address))
+		return 1;
 	contest.end_ns = clock_ns() + (uint64_t)ms * 1000000;
-	return measure_contest(&contest, count) ? 0 : 1;
+	return measure_contest(&contest) ? 0 : 1;
 }

@@ -13,6 +13,7 @@
 
 #include <rpcsvc/kv.h>
 
+#include "kv_call.h"
 #include "log.h"
 #include "random.h"
 #include "record_marking.h"
@@ -24,7 +25,6 @@ enum {
 	REPLY_HEADER = 24,
 	WRITER_SIZE = 28,
 	FORM_MAX = 192,
-	HANDSHAKE_MAX = 1024,
 	XID_AT = RECORD_MARK_SIZE,
 	ARGUMENTS_AT = RECORD_MARK_SIZE + CALL_HEADER,
 	SLOT_AT = ARGUMENTS_AT + 16,
@@ -77,65 +77,14 @@ static uint64_t get_64(const uint8_t *at) {
 	return be64toh(number);
 }
 
-/* The bytes of a whole record; 0: they do not fit. */
-static size_t encode_record(uint8_t *bytes, size_t size_max, uint32_t program, rpcproc_t procedure,
-			    xdrproc_t encode_arguments, void *arguments) {
-	struct rpc_msg call = {.rm_direction = CALL};
-	XDR xdrs;
-	size_t size = 0;
-
-	call.rm_call.cb_rpcvers = RPC_MSG_VERSION;
-	call.rm_call.cb_prog = program;
-	call.rm_call.cb_vers = KV_V1;
-	call.rm_call.cb_proc = procedure;
-	call.rm_call.cb_cred = _null_auth;
-	call.rm_call.cb_verf = _null_auth;
-	xdrmem_create(&xdrs, (char *)bytes + RECORD_MARK_SIZE, (u_int)(size_max - RECORD_MARK_SIZE),
-		      XDR_ENCODE);
-	if (xdr_callmsg(&xdrs, &call) && encode_arguments(&xdrs, arguments))
-		size = XDR_GETPOS(&xdrs);
-	if (size != 0)
-		record_mark(bytes, size);
-	return size == 0 ? 0 : size + RECORD_MARK_SIZE;
-}
-
 /* --- The beginning: HELLO, and OPEN for a session -----------------------------------------------
  */
-
-static bool call_once(int fd, uint32_t program, rpcproc_t procedure, xdrproc_t encode,
-		      void *arguments, xdrproc_t decode, void *results) {
-	uint8_t bytes[HANDSHAKE_MAX];
-	size_t size = encode_record(bytes, sizeof(bytes), program, procedure, encode, arguments);
-	struct rpc_msg header = {.rm_direction = REPLY};
-	struct rpc_err error = {.re_status = RPC_CANTDECODERES};
-	XDR xdrs;
-
-	if (size == 0 || !protocol_send(fd, bytes, size) ||
-	    !protocol_receive(fd, bytes, RECORD_MARK_SIZE))
-		return false;
-	size = get_32(bytes) & ~last_fragment;
-	if (size > sizeof(bytes) || (get_32(bytes) & last_fragment) == 0) {
-		log_error("that is no kv server: it replies HELLO with %zu bytes", size);
-		return false;
-	}
-	if (!protocol_receive(fd, bytes, size))
-		return false;
-	header.acpted_rply.ar_results.where = results;
-	header.acpted_rply.ar_results.proc = decode;
-	xdrmem_create(&xdrs, (char *)bytes, (u_int)size, XDR_DECODE);
-	if (xdr_replymsg(&xdrs, &header))
-		_seterr_reply(&header, &error);
-	if (error.re_status != RPC_SUCCESS)
-		log_error("no kv server of this version and program: %s",
-			  clnt_sperrno(error.re_status));
-	return error.re_status == RPC_SUCCESS;
-}
 
 static bool say_hello(struct conn_state *state, const struct protocol_options *options, int fd) {
 	kv1_hello_res hello = {.status = KV1_OK};
 
-	if (!call_once(fd, options->program, KVPROC_HELLO, (xdrproc_t)(void (*)(void))xdr_void,
-		       NULL, (xdrproc_t)xdr_kv1_hello_res, &hello))
+	if (!kv_call_once(fd, options->program, KVPROC_HELLO, (xdrproc_t)(void (*)(void))xdr_void,
+			  NULL, (xdrproc_t)xdr_kv1_hello_res, &hello))
 		return false;
 	if (hello.status != KV1_OK || hello.value_max < options->value.size) {
 		log_error("kvd takes values up to %u bytes; see its --max-value", hello.value_max);
@@ -150,8 +99,8 @@ static bool open_session(struct conn_state *state, const struct protocol_options
 	kv1_open_res opened = {.status = KV1_OK};
 
 	random_bytes(args.nonce, sizeof(args.nonce));
-	if (!call_once(fd, options->program, KVPROC_OPEN, (xdrproc_t)xdr_kv1_open_args, &args,
-		       (xdrproc_t)xdr_kv1_open_res, &opened))
+	if (!kv_call_once(fd, options->program, KVPROC_OPEN, (xdrproc_t)xdr_kv1_open_args, &args,
+			  (xdrproc_t)xdr_kv1_open_res, &opened))
 		return false;
 	if (opened.status != KV1_OK || opened.slots < options->lanes) {
 		log_error("kvd opens no session of %u slots: status %d, %u slots", options->lanes,
@@ -182,19 +131,19 @@ static void make_forms(struct conn_state *state, uint32_t program, size_t value_
 	struct form *forms = state->forms;
 
 	forms[WORK_NULL].size =
-	    encode_record(forms[WORK_NULL].bytes, FORM_MAX, program, KVPROC_NULL,
-			  (xdrproc_t)(void (*)(void))xdr_void, NULL);
-	forms[WORK_GET].size = encode_record(forms[WORK_GET].bytes, FORM_MAX, program, KVPROC_GET,
-					     (xdrproc_t)xdr_kv1_get_args, &get);
+	    kv_call_encode(forms[WORK_NULL].bytes, FORM_MAX, program, KVPROC_NULL,
+			   (xdrproc_t)(void (*)(void))xdr_void, NULL);
+	forms[WORK_GET].size = kv_call_encode(forms[WORK_GET].bytes, FORM_MAX, program, KVPROC_GET,
+					      (xdrproc_t)xdr_kv1_get_args, &get);
 	forms[WORK_GET].key_at = GET_KEY_AT;
-	forms[WORK_PUT].size = encode_record(forms[WORK_PUT].bytes, FORM_MAX, program, KVPROC_PUT,
-					     (xdrproc_t)xdr_kv1_put_args, &put);
+	forms[WORK_PUT].size = kv_call_encode(forms[WORK_PUT].bytes, FORM_MAX, program, KVPROC_PUT,
+					      (xdrproc_t)xdr_kv1_put_args, &put);
 	forms[WORK_PUT].key_at = WRITE_KEY_AT;
 	forms[WORK_PUT].writes = true;
 	forms[WORK_APPEND] = forms[WORK_PUT];
 	forms[WORK_APPEND].size =
-	    encode_record(forms[WORK_APPEND].bytes, FORM_MAX, program, KVPROC_APPEND,
-			  (xdrproc_t)xdr_kv1_append_args, &append);
+	    kv_call_encode(forms[WORK_APPEND].bytes, FORM_MAX, program, KVPROC_APPEND,
+			   (xdrproc_t)xdr_kv1_append_args, &append);
 	leave_value_out(&forms[WORK_PUT], value_size, 0);
 	leave_value_out(&forms[WORK_APPEND], value_size, BYTES_PER_XDR_UNIT);
 	forms[WORK_INSERT] = forms[WORK_PUT];

@@ -53,6 +53,29 @@ values_larger_than_its_buffer_come_and_go() {
 	[ "$(wc -c <"$dir/out")" = 1000000 ] || complain "not that many bytes"
 }
 
+lock_turns_are_counted() {
+	local system
+	for system in "kv $server" "kv-poll $server" "flock $dir/flock"; do
+		# shellcheck disable=SC2086 # two words
+		"$build/bench/locks" $system 3 200 >"$dir/out" 2>"$dir/err"
+		code=$?
+		exits 0; is_silent
+		[ "$(reported turns)" -gt 0 ] || complain "$system: no turns"
+	done
+	"$build/bench/locks" none "$server" 3 200 >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 1
+}
+
+waiters_wait_until_the_key_is_written() {
+	"$build/bench/waiters" "$server" 2500 watched </dev/null >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 0; prints parked
+	"$build/bench/waiters" "$server" 2500 watched <<<go >"$dir/out" 2>"$dir/err"
+	code=$?
+	exits 0; is_silent; reports answered 2500
+}
+
 bulk() {
 	"$build/bench/bulk" "$@" >"$dir/out" 2>"$dir/err"
 	code=$?
