@@ -49,6 +49,54 @@ TEST(a_token_that_does_not_grow_is_told_of) {
 	       "tokens grow");
 }
 
+#define ID_A "0123456789abcdef0123456789abcdef"
+#define ID_B "fedcba9876543210fedcba9876543210"
+
+static struct history_call share(const char *key, uint64_t token) {
+	struct history_call call = hold(token);
+
+	call.key = bytes(key);
+	return call;
+}
+
+TEST(shares_of_a_lock_are_held_together) {
+	add(share("k/__share/" ID_A, 7), 10, 30);
+	add(share("k/__share/" ID_B, 5), 20, 40);
+	add(hold(9), 40, 50);
+	add(share("k/__share/" ID_B, 11), 50, 60);
+	is_good();
+}
+
+TEST(a_share_beside_one_that_excludes_it_is_told_of) {
+	add(share("k/__share/" ID_A, 7), 10, 30);
+	add(share("k/__share/" ID_B, 5), 15, 20);
+	add(hold(9), 29, 50);
+	is_bad("02", "client 0 held a share of the lock with token 7 when client 2 held the lock "
+		     "with token 9");
+}
+
+TEST(one_that_excludes_shares_beside_a_later_share_is_told_of) {
+	add(hold(9), 29, 50);
+	add(share("k/__share/" ID_A, 11), 49, 60);
+	is_bad("01", "client 0 held the lock with token 9 when client 1 held a share of the lock "
+		     "with token 11");
+}
+
+TEST(shares_of_another_lock_are_apart) {
+	add(hold(9), 29, 50);
+	add(share("kk/__share/" ID_A, 11), 30, 60);
+	add(share("/__share/" ID_A, 12), 30, 60);
+	add(share("k/__share/these are 32 bytes, but no id...", 13), 30, 60);
+	is_good();
+}
+
+TEST(a_holder_of_one_share_twice_is_told_of) {
+	add(share("k/__share/" ID_A, 7), 10, 30);
+	add(share("k/__share/" ID_A, 8), 20, 40);
+	is_bad("01", "client 0 held a share of the lock with token 7 when client 1 held it with "
+		     "token 8");
+}
+
 /* Its holder died: nothing is known but that it began. */
 TEST(a_hold_without_an_end_is_judged_by_its_beginning) {
 	add(hold(2), 10, HISTORY_OPEN);
