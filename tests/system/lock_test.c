@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The lock on a real kvd: hand-over, leases, and what becomes of it when processes end or stop. */
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -30,10 +31,15 @@ enum {
 /* For so long the machine slept: CLOCK_BOOTTIME alone knows of it. */
 static atomic_int asleep_s;
 
+/* By so much the machine's clock was set; CLOCK_REALTIME alone knows of it. */
+static atomic_int set_s;
+
 /* In place of that of the C library, for libkv too. */
 int clock_gettime(clockid_t clock, struct timespec *now) {
 	const int status = (int)syscall(SYS_clock_gettime, clock, now);
 
+	if (clock == CLOCK_REALTIME)
+		now->tv_sec += atomic_load(&set_s);
 	if (clock == CLOCK_BOOTTIME)
 		now->tv_sec += atomic_load(&asleep_s);
 	return status;
@@ -233,6 +239,35 @@ TEST(a_time_out_leaves_its_place) {
 	await_waiting(client, 0);
 }
 
+TEST(waits_of_a_week_and_of_49_days_end_with_the_release) {
+	const unsigned waits_ms[] = {7U * 24 * 3600 * 1000, UINT_MAX};
+	struct contender contenders[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		contender_start(&contenders[i], 0, waits_ms[i]);
+		await_waiting(client, i + 1);
+	}
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	for (unsigned i = 0; i < 2; i++) {
+		contender_end(&contenders[i]);
+		ck_assert_int_eq(contenders[i].status, KV_OK);
+	}
+}
+
+/* Its lease may be over before the reply comes, again and again: that ends in time. */
+TEST(a_ttl_shorter_than_a_round_trip_holds_up_no_other) {
+	struct contender other;
+
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	ck_assert_int_eq(kv_lock_set_ttl(lock, 1), KV_OK);
+	const enum kv_status status = kv_lock_acquire(lock, SHORT_MS);
+	ck_assert_msg(status == KV_OK || status == KV_TIMEOUT, "%s", kv_status_name(status));
+	contender_start(&other, 0, 0);
+	contender_end(&other);
+	ck_assert_int_eq(other.status, KV_OK);
+	ck_assert_uint_eq(kv_lock_left_ms(lock), 0);
+}
+
 /* 9.3: threads that wait take not all slots of the session. */
 TEST(rule_9_3_of_65_threads_on_one_client_one_can_still_release) {
 	static struct contender contenders[THREADS];
@@ -382,6 +417,22 @@ TEST(renewals_keep_the_lock_for_longer_than_its_ttl) {
 	/* It waited for longer than its ttl, and was renewed before it was said to hold the lock.
 	 */
 	ck_assert_uint_ge(contender.token, 5);
+}
+
+TEST(rule_7_1_a_lease_is_that_of_before_when_the_clock_is_set) {
+	static const int steps_s[] = {-3600, 3600, 0};
+
+	ck_assert_int_eq(kv_lock_release(lock), KV_OK);
+	ck_assert_int_eq(kv_lock_set_ttl(lock, CALL_MS), KV_OK);
+	ck_assert_int_eq(kv_lock_acquire(lock, 0), KV_OK);
+	const uint64_t token = kv_lock_token(lock);
+	for (unsigned i = 0; i < 3; i++) {
+		atomic_store(&set_s, steps_s[i]);
+		ck_assert_uint_gt(kv_lock_left_ms(lock), CALL_MS / 4);
+		ck_assert_uint_le(kv_lock_left_ms(lock), CALL_MS);
+		ck_assert_int_eq(kv_lock_renew(lock), KV_OK);
+		ck_assert_uint_eq(kv_lock_token(lock), token);
+	}
 }
 
 TEST(rule_7_1_a_lease_goes_on_while_the_machine_sleeps) {
