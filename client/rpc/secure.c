@@ -183,7 +183,7 @@ enum tls_result secure_handshake(struct secure *secure, int fd, uint64_t deadlin
 		moved = send_flight(secure, fd, deadline_ms, error);
 		if (moved == TLS_OK && result == TLS_OK)
 			return TLS_OK;
-		if (moved == TLS_OK)
+		if (moved == TLS_OK && secure->in_taken == secure->in_size)
 			moved = await_flight(secure, fd, deadline_ms, error);
 		if (moved == TLS_OK && clock_ms() >= deadline_ms)
 			moved = TLS_AGAIN;
@@ -257,8 +257,11 @@ bool secure_is_staged(const struct secure *secure) {
 static ssize_t decrypt(struct secure *secure, void *place, size_t room) {
 	size_t size = 0;
 
-	secure->failure =
-	    secure->plugin->decrypt(secure->session, place, room, &size, secure->error);
+	/* After a message of the handshake, as a ticket, the session stops though more is there. */
+	do
+		secure->failure =
+		    secure->plugin->decrypt(secure->session, place, room, &size, secure->error);
+	while (secure->failure == TLS_AGAIN && secure->in_taken < secure->in_size);
 	switch (secure->failure) {
 	case TLS_OK:
 		return (ssize_t)size;
