@@ -369,10 +369,16 @@ static bool serve(const struct options *options, struct daemon *daemon,
 	    .tls_files = &options->tls,
 	    .time_ms = daemon->recovery.time_ms,
 	    .waiting_max = options->waiting_max,
+	    .sessions_each = options->sessions_each,
 	    .streams = {.credentials = daemon->credentials,
 			.tls_policy = options->tls_policy,
 			.connections_max = connections_allowed(options->connections_max, listeners),
+			.connections_each = options->connections_each,
 			.held_max = connections_memory(options)}};
+	/* One peer has a part of what there is. */
+	if (options->connections_each == options_usual_part(options->connections_max))
+		server_options.streams.connections_each =
+		    options_usual_part(server_options.streams.connections_max);
 	struct server *server = server_new(daemon->service, listeners, &server_options);
 	struct rpcbind *rpcbind = NULL;
 	bool served = false;

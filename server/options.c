@@ -21,6 +21,8 @@ enum {
 	OPTION_MEMORY_MAX,
 	OPTION_CONNECTIONS_MAX,
 	OPTION_SESSIONS_MAX,
+	OPTION_CONNECTIONS_EACH,
+	OPTION_SESSIONS_EACH,
 	OPTION_CHANGES_MAX,
 	OPTION_WAITING_MAX,
 	OPTION_LEASE,
@@ -39,6 +41,13 @@ enum {
 	OPTION_MOVED,
 };
 
+enum {
+	EACH_SHARE = 4, /* one peer may have this part of all connections and sessions ... */
+	EACH_MIN = 64,	/* ... but always so many */
+};
+
+#define EACH_USUAL UINT32_MAX /* as options->connections_each, sessions_each: not given */
+
 /* Options with a number. The programs are those that RFC 5531, 8.1 leaves to users. */
 static const struct limit {
 	int option;
@@ -52,6 +61,8 @@ static const struct limit {
     {OPTION_MEMORY_MAX, NUMBER_SIZE, 1 << 20, SIZE_MAX / 2, "--max-memory"},
     {OPTION_CONNECTIONS_MAX, NUMBER_COUNT, 1, 1000000, "--max-connections"},
     {OPTION_SESSIONS_MAX, NUMBER_COUNT, 1, 100000000, "--max-sessions"},
+    {OPTION_CONNECTIONS_EACH, NUMBER_COUNT, 0, 1000000, "--max-connections-each"},
+    {OPTION_SESSIONS_EACH, NUMBER_COUNT, 0, 100000000, "--max-sessions-each"},
     {OPTION_CHANGES_MAX, NUMBER_COUNT, 1, 16777216, "--max-changes"},
     {OPTION_WAITING_MAX, NUMBER_COUNT, 1, 1000000, "--max-waiting"},
     {OPTION_LEASE, NUMBER_COUNT, 1, 366 * 86400, "--session-lease"},
@@ -82,6 +93,8 @@ static const struct option long_options[] = {
     {"max-memory", required_argument, NULL, OPTION_MEMORY_MAX},
     {"max-connections", required_argument, NULL, OPTION_CONNECTIONS_MAX},
     {"max-sessions", required_argument, NULL, OPTION_SESSIONS_MAX},
+    {"max-connections-each", required_argument, NULL, OPTION_CONNECTIONS_EACH},
+    {"max-sessions-each", required_argument, NULL, OPTION_SESSIONS_EACH},
     {"max-changes", required_argument, NULL, OPTION_CHANGES_MAX},
     {"max-waiting", required_argument, NULL, OPTION_WAITING_MAX},
     {"session-lease", required_argument, NULL, OPTION_LEASE},
@@ -129,7 +142,9 @@ static const char usage[] =
     "      --max-memory SIZE   for keys, values and sessions (default: half of what the machine\n"
     "                          and the cgroup of kvd have)\n"
     "      --max-connections N connections open at once (default 10000)\n"
+    "      --max-connections-each N  of one user or address (default: a quarter; 0: no limit)\n"
     "      --max-sessions N    clients remembered at once (default 1000000)\n"
+    "      --max-sessions-each N     of one user or address (default: a quarter; 0: no limit)\n"
     "      --max-changes N     changes remembered for clients that watch (default 262144)\n"
     "      --max-waiting N     calls that wait for a change at once (default 65536)\n"
     "      --session-lease SECS how long an idle client is remembered (default 3600)\n"
@@ -183,6 +198,12 @@ static bool read_limit(int option, const char *text, struct options *options) {
 		break;
 	case OPTION_SESSIONS_MAX:
 		options->sessions_max = (uint32_t)number;
+		break;
+	case OPTION_CONNECTIONS_EACH:
+		options->connections_each = (unsigned)number;
+		break;
+	case OPTION_SESSIONS_EACH:
+		options->sessions_each = (uint32_t)number;
 		break;
 	case OPTION_CHANGES_MAX:
 		options->changes_max = (uint32_t)number;
@@ -360,6 +381,21 @@ static bool check_tls(struct options *options) {
 	return false;
 }
 
+/* Of a small number a quarter would be too few to work with. */
+uint32_t options_usual_part(uint32_t all) {
+	const uint32_t part = all / EACH_SHARE;
+
+	return part > EACH_MIN ? part : EACH_MIN;
+}
+
+/* What one peer may have follows from what all may have, unless it is given. */
+static void set_parts(struct options *options) {
+	if (options->connections_each == EACH_USUAL)
+		options->connections_each = options_usual_part(options->connections_max);
+	if (options->sessions_each == EACH_USUAL)
+		options->sessions_each = options_usual_part(options->sessions_max);
+}
+
 enum options_result options_read(int argc, char **argv, struct options *options) {
 	int option;
 
@@ -368,6 +404,8 @@ enum options_result options_read(int argc, char **argv, struct options *options)
 				    .value_max = VALUE_MAX,
 				    .connections_max = 10000,
 				    .sessions_max = 1000000,
+				    .connections_each = EACH_USUAL,
+				    .sessions_each = EACH_USUAL,
 				    .changes_max = CHANGE_RING_SLOTS_USUAL,
 				    .waiting_max = PARKING_MAX,
 				    .lease_ms = UINT64_C(3600) * 1000};
@@ -390,6 +428,7 @@ enum options_result options_read(int argc, char **argv, struct options *options)
 		    argv[optind]);
 		return OPTIONS_ERROR;
 	}
+	set_parts(options);
 	return check_restore(options) && check_question(options) && check_tls(options)
 		   ? OPTIONS_RUN
 		   : OPTIONS_ERROR;

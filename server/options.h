@@ -35,7 +35,9 @@ struct options {
 	size_t memory_max;		  /* bytes */
 	struct memory_limit memory_limit; /* what the process may use; the default is half of it */
 	unsigned connections_max;
+	unsigned connections_each; /* that one peer may have; 0: no limit */
 	uint32_t sessions_max;
+	uint32_t sessions_each; /* likewise */
 	uint32_t changes_max;
 	unsigned waiting_max;
 	uint64_t lease_ms;
@@ -46,6 +48,9 @@ enum options_result {
 	OPTIONS_DONE,  /* help or version was printed: exit 0 */
 	OPTIONS_ERROR, /* one line on standard error says what: exit 2 */
 };
+
+/* What one peer may have of something of which all may have so many, unless it is given. */
+uint32_t options_usual_part(uint32_t all);
 
 enum options_result options_read(int argc, char **argv, struct options *options);
 

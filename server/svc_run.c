@@ -49,6 +49,7 @@ struct server {
 	const struct service *service;
 	struct full_log memory_full;
 	struct full_log sessions_full;
+	struct full_log peer_full;
 	struct streams *streams;
 	struct datagrams *datagrams[LISTENERS_MAX];
 	unsigned datagram_sockets;
@@ -71,6 +72,7 @@ static void set_acl(struct server *server, struct acl *acl) {
 
 	*server->acl = acl;
 	dispatch_set_acl(turn_dispatch(server->turn), acl);
+	streams_set_acl(server->streams, acl);
 	acl_free(before);
 	log_info("--acl %s was read again: %u rules", server->acl_path, acl_rule_count(acl));
 }
@@ -200,6 +202,7 @@ static struct turn *make_turn(struct server *server, struct service *service,
 					  .replayed = options->replayed,
 					  .changes_max = options->changes_max,
 					  .waiting_max = options->waiting_max,
+					  .sessions_each = options->sessions_each,
 					  .add_stats = add_stats,
 					  .context = server};
 
@@ -221,6 +224,8 @@ struct server *server_new(struct service *service, struct listeners *listeners,
 	server->memory_full.what = "writes for which there is no memory (--max-memory)";
 	server->sessions_full.what =
 	    "new sessions, of which there are too many (--max-sessions, --max-memory)";
+	server->peer_full.what = "new sessions of a peer that has as many as one may "
+				 "(--max-sessions-each, or limit in --acl)";
 	server->signals.fd = -1;
 	server->epoll = epoll_create1(EPOLL_CLOEXEC);
 	server->turn = make_turn(server, service, options);
@@ -235,6 +240,8 @@ struct server *server_new(struct service *service, struct listeners *listeners,
 		server->streams = streams_new(server->epoll, &options->streams,
 					      turn_dispatch(server->turn), service);
 	}
+	if (server->streams != NULL && options->acl_path != NULL)
+		streams_set_acl(server->streams, *options->acl);
 	if (server->epoll < 0 || server->streams == NULL || !watch_signals(server) ||
 	    !watch_disk(server, options) || !take_datagrams(server, listeners, options) ||
 	    !listeners_serve(listeners, server->epoll, server->streams)) {
@@ -341,8 +348,9 @@ static bool end_turn(struct server *server) {
 static uint64_t report_refusals(struct server *server, uint64_t now_ms) {
 	struct service_refusals refusals = service_refusals(server->service);
 
-	return earlier(full_log_observe(&server->memory_full, refusals.memory, now_ms),
-		       full_log_observe(&server->sessions_full, refusals.sessions, now_ms));
+	return earlier(earlier(full_log_observe(&server->memory_full, refusals.memory, now_ms),
+			       full_log_observe(&server->sessions_full, refusals.sessions, now_ms)),
+		       full_log_observe(&server->peer_full, refusals.sessions_each, now_ms));
 }
 
 bool svc_run_turns(struct server *server) {

@@ -32,6 +32,7 @@ struct server_options {
 	uint64_t replayed;		   /* as in turn.h */
 	uint32_t changes_max;		   /* likewise */
 	unsigned waiting_max;		   /* as in turn.h */
+	uint32_t sessions_each;		   /* likewise */
 	const char *acl_path;		   /* of the rules, for SIGHUP; NULL: there are none */
 	struct acl **acl;		   /* the rules, which SIGHUP replaces; borrowed */
 	const struct tls_files *tls_files; /* for SIGHUP, if streams.credentials is not NULL */

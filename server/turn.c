@@ -151,7 +151,8 @@ struct turn *turn_new(const struct turn_options *options) {
 					      .read_backup = read_backup,
 					      .context = turn,
 					      .changes_max = options->changes_max,
-					      .waiting_max = options->waiting_max};
+					      .waiting_max = options->waiting_max,
+					      .sessions_each = options->sessions_each};
 
 	if (turn == NULL)
 		return NULL;

@@ -41,9 +41,10 @@ struct turn_options {
 	struct snapshotter *snapshotter; /* NULL: no snapshots */
 	struct vfs *vfs;		 /* where the snapshots are; NULL: none are read */
 	struct huge_pages *huge_pages;	 /* to be ready before a snapshot; NULL: it always is */
-	uint64_t replayed;    /* bytes of the journal that a snapshot saves the next start */
-	uint32_t changes_max; /* that CHANGES remembers; 0: the default (change_ring.h) */
-	unsigned waiting_max; /* calls that wait for changes of keys; 0: PARKING_MAX */
+	uint64_t replayed;	/* bytes of the journal that a snapshot saves the next start */
+	uint32_t changes_max;	/* that CHANGES remembers; 0: the default (change_ring.h) */
+	unsigned waiting_max;	/* calls that wait for changes of keys; 0: PARKING_MAX */
+	uint32_t sessions_each; /* that one peer may have, unless the rules say it; 0: no limit */
 	/* Adds all statistics but the service's, those of turn_add_stats() included. NULL: only
 	   those. */
 	void (*add_stats)(void *context, struct stats *stats);

@@ -19,6 +19,7 @@ void acl_free(struct acl *acl) {
 		who_free(&acl->whos[i]);
 	free(acl->whos);
 	free(acl->groups);
+	free(acl->limits);
 	free(acl);
 }
 
@@ -200,6 +201,22 @@ bool acl_has_fingerprint(const struct acl *acl,
 			0)
 			return true;
 	return false;
+}
+
+struct acl_limits acl_limits_of(const struct acl *acl, const struct caller *caller,
+				struct acl_limits usual) {
+	for (uint32_t i = 0; i < acl->limit_count; i++) {
+		const struct limit_line *line = &acl->limits[i];
+
+		if (!matches(acl, &acl->whos[line->who], caller))
+			continue;
+		if (line->has_connections)
+			usual.connections = line->limits.connections;
+		if (line->has_sessions)
+			usual.sessions = line->limits.sessions;
+		break;
+	}
+	return usual;
 }
 
 bool acl_find_rule(const struct acl *acl, struct kv_bytes key, struct kv_bytes *prefix,

@@ -27,6 +27,7 @@ enum {
 	ACL_TEXT_MAX = 16 << 20,       /* bytes of a file */
 	ACL_PREFIX_MAX = 1024,	       /* bytes of a prefix: those of a key */
 	ACL_RULES_MAX = 100000,	       /* and as many groups */
+	ACL_LIMITS_MAX = 1000,	       /* lines of limits; each is looked at for a new peer */
 	ACL_GROUP_NAME_MAX = 64,       /* bytes */
 	ACL_GROUP_MEMBERS_MAX = 10000, /* those of groups in it counted */
 	ACL_GROUP_DEPTH_MAX = 8,       /* groups in groups */
@@ -66,6 +67,16 @@ bool acl_find_rule(const struct acl *acl, struct kv_bytes key, struct kv_bytes *
 /* The rule `index`, in the order of their prefixes, and the caller's rights to it. */
 unsigned acl_rule(const struct acl *acl, const struct caller *caller, unsigned index,
 		  struct kv_bytes *prefix);
+
+/* What one peer (principal.h) may have at once; 0: there is no such limit. */
+struct acl_limits {
+	uint32_t connections;
+	uint32_t sessions;
+};
+
+/* `usual`, changed by what the first line of limits that matches the caller says. */
+struct acl_limits acl_limits_of(const struct acl *acl, const struct caller *caller,
+				struct acl_limits usual);
 
 /* Keys from `from` on, and before `end` if it has any bytes. Both lie in the arrays. */
 struct acl_range {

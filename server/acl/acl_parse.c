@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "acl/acl_private.h"
+#include "number.h"
+
+#define LIMIT_WORD "limit" /* what a line of limits begins with */
 
 enum {
 	WORD_MAX = 1024, /* bytes */
@@ -27,7 +30,7 @@ struct parser {
 	unsigned line;
 	char *error;
 	struct acl *acl;
-	size_t rules_max, whos_max, groups_max; /* that there is memory for */
+	size_t rules_max, whos_max, groups_max, limits_max; /* that there is memory for */
 	struct word word;
 };
 
@@ -209,8 +212,8 @@ static bool read_who(struct parser *parser, bool has_rights, struct who *who) {
 			     text);
 	if (!has_rights && open != NULL)
 		return wrong(parser,
-			     "\"%.*s\": a member of a group has no rights: give them to the "
-			     "group where it is used",
+			     "\"%.*s\": no rights stand here: give them to the caller or its "
+			     "group in the line of a prefix",
 			     SHOWN_MAX, text);
 	if (has_rights) {
 		text[size - 1] = '\0';
@@ -225,20 +228,25 @@ static bool read_who(struct parser *parser, bool has_rights, struct who *who) {
 	return false;
 }
 
-/* The rest of the line. */
-static bool read_whos(struct parser *parser, bool has_rights, struct who_list *list) {
+/* The next word, which is there, is one more of acl->whos. */
+static bool read_next_who(struct parser *parser, bool has_rights) {
 	struct acl *acl = parser->acl;
 
-	*list = (struct who_list){.first = acl->who_count};
-	while (skip_blanks(parser)) {
-		if (!read_word(parser) ||
-		    !grow(parser, (void **)&acl->whos, sizeof(*acl->whos), acl->who_count,
-			  &parser->whos_max, ACL_TEXT_MAX, "callers") ||
-		    !read_who(parser, has_rights, &acl->whos[acl->who_count]))
+	if (!read_word(parser) ||
+	    !grow(parser, (void **)&acl->whos, sizeof(*acl->whos), acl->who_count,
+		  &parser->whos_max, ACL_TEXT_MAX, "callers") ||
+	    !read_who(parser, has_rights, &acl->whos[acl->who_count]))
+		return false;
+	acl->who_count++;
+	return true;
+}
+
+/* The rest of the line. */
+static bool read_whos(struct parser *parser, bool has_rights, struct who_list *list) {
+	*list = (struct who_list){.first = parser->acl->who_count};
+	for (; skip_blanks(parser); list->count++)
+		if (!read_next_who(parser, has_rights))
 			return false;
-		acl->who_count++;
-		list->count++;
-	}
 	return true;
 }
 
@@ -318,9 +326,6 @@ static bool read_prefix(struct parser *parser) {
 		return wrong(parser,
 			     "a prefix has no *: it is that of all keys which begin so (put "
 			     "it in quotes if its keys have a *)");
-	if (word->size == 5 && memcmp(word->bytes, "limit", 5) == 0)
-		return wrong(parser, "limit lines are not known to this kvd: see --max-connections "
-				     "and --max-sessions (the prefix \"limit\" stands in quotes)");
 	return true;
 }
 
@@ -352,9 +357,73 @@ static bool read_rule(struct parser *parser) {
 	return true;
 }
 
+/* NAME=NUMBER */
+static bool read_limit(struct parser *parser, struct limit_line *line) {
+	char *text = (char *)parser->word.bytes;
+	char *number = strchr(text, '=');
+	const bool is_connections = strncmp(text, "connections=", 12) == 0;
+	bool *has = is_connections ? &line->has_connections : &line->has_sessions;
+	char error[NUMBER_ERROR_MAX];
+	uint64_t value;
+
+	if (strlen(text) != parser->word.size ||
+	    (!is_connections && strncmp(text, "sessions=", 9) != 0))
+		return wrong(parser, "\"%.*s\": a limit is connections=N or sessions=N", SHOWN_MAX,
+			     text);
+	if (*has)
+		return wrong(parser,
+			     "\"%.*s\": this limit stands in the line already: write it once",
+			     SHOWN_MAX, text);
+	if (!number_parse(number + 1, NUMBER_COUNT, 0, UINT32_MAX, &value, error))
+		return wrong(parser, "\"%.*s\": %s", SHOWN_MAX, text, error);
+	*has = true;
+	*(is_connections ? &line->limits.connections : &line->limits.sessions) = (uint32_t)value;
+	return true;
+}
+
+/* limit WHO NAME=NUMBER ... */
+static bool read_limits(struct parser *parser) {
+	struct acl *acl = parser->acl;
+	struct limit_line line = {.has_sessions = false};
+
+	parser->at += sizeof(LIMIT_WORD) - 1;
+	if (!grow(parser, (void **)&acl->limits, sizeof(*acl->limits), acl->limit_count,
+		  &parser->limits_max, ACL_LIMITS_MAX, "lines of limits"))
+		return false;
+	if (!skip_blanks(parser))
+		return wrong(parser, "limit without a caller: write it as limit any sessions=100 "
+				     "(the prefix \"limit\" stands in quotes)");
+	if (!read_next_who(parser, false))
+		return false;
+	line.who = acl->who_count - 1;
+	while (skip_blanks(parser))
+		if (!read_word(parser) || !read_limit(parser, &line))
+			return false;
+	if (!line.has_sessions && !line.has_connections)
+		return wrong(parser, "limit without a number: write connections=N, sessions=N or "
+				     "both behind the caller");
+	acl->limits[acl->limit_count++] = line;
+	return true;
+}
+
+/* Whether the next word, which is there, is exactly this. */
+static bool is_at_word(struct parser *parser, const char *word) {
+	const size_t size = strlen(word);
+	bool is_word;
+
+	if ((size_t)(parser->end - parser->at) < size || memcmp(parser->at, word, size) != 0)
+		return false;
+	parser->at += size;
+	is_word = is_end_of_word(parser, false);
+	parser->at -= size;
+	return is_word;
+}
+
 static bool read_line(struct parser *parser) {
 	if (!skip_blanks(parser))
 		return true;
+	if (is_at_word(parser, LIMIT_WORD))
+		return read_limits(parser);
 	return *parser->at == '@' ? read_group(parser) : read_rule(parser);
 }
 

@@ -28,6 +28,14 @@ struct group {
 	char name[ACL_GROUP_NAME_MAX + 1];
 };
 
+/* A line of limits. */
+struct limit_line {
+	uint32_t who; /* of acl->whos */
+	struct acl_limits limits;
+	bool has_connections;
+	bool has_sessions;
+};
+
 /* The first 16 bytes of a prefix or key, as numbers; zeros follow those that it has. */
 struct head {
 	uint64_t first;
@@ -43,9 +51,11 @@ struct acl {
 	struct head *heads;
 	struct who *whos;
 	struct group *groups;
+	struct limit_line *limits;
 	uint32_t rule_count;
 	uint32_t who_count;
 	uint32_t group_count;
+	uint32_t limit_count;
 };
 
 struct head acl_head(struct kv_bytes bytes);

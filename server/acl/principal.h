@@ -66,4 +66,20 @@ const char *principal_of(const struct caller *caller, char text[PRINCIPAL_TEXT_M
 /* For the log. Returns `text`. */
 const char *principal_describe(const struct caller *caller, char text[CALLER_TEXT_MAX]);
 
+/*
+ * The peer that the caller is, whose connections and sessions are counted together: its principal,
+ * or for "any" its IPv4 address, or the first 64 bits of its IPv6 address (a host has as many of
+ * the others as it likes). All of udp is one peer, because a sender may be forged, and so are the
+ * users that the kernel cannot name. NULL is "any" of no known address. Two are the same peer if
+ * their bytes are equal.
+ */
+struct peer_id {
+	uint8_t size;
+	unsigned char bytes[PRINCIPAL_MAX];
+};
+struct peer_id principal_peer(const struct caller *caller);
+
+/* A hash of these bytes and, for what is counted for each peer and kind, of the kind. */
+uint64_t peer_hash(const unsigned char *bytes, size_t size, uint64_t kind);
+
 #endif

@@ -107,6 +107,8 @@ struct operation {
 	uint32_t slots;
 	struct kv_bytes principal; /* OPEN: the owner of the session, empty: any; borrowed */
 	bool checks_owner;	   /* ... else: of the caller, which owns the session or has none */
+	struct kv_bytes peer;  /* OPEN by any: whose sessions it is counted with; not recorded */
+	uint32_t sessions_max; /* OPEN: the most that the owner or peer may have; 0: no limit */
 };
 
 /*

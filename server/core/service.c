@@ -198,15 +198,13 @@ static void run_open(struct service *service, const struct operation *operation,
 	struct sessions *sessions = &service->sessions;
 
 	assert(operation->client_id != 0);
-	if (operation->slots == 0) {
-		reply->status = KV_INVALID;
+	reply->status = KV_INVALID;
+	if (operation->slots == 0)
 		return;
-	}
 	struct session *known = sessions_find_nonce(sessions, operation->nonce);
-	if (known != NULL && !session_is_of(known, operation)) {
-		reply->status = KV_DENIED;
+	reply->status = KV_DENIED;
+	if (known != NULL && !session_is_of(known, operation))
 		return;
-	}
 	if (known != NULL) {
 		session_renew(sessions, known, service->now_ms);
 		*reply = (struct reply){
@@ -220,6 +218,11 @@ static void run_open(struct service *service, const struct operation *operation,
 	reply->status = KV_FULL;
 	if (sessions_find(sessions, operation->client_id) != NULL)
 		return;
+	if (sessions_are_all_of_peer(sessions, operation,
+				     sessions_memory_max(service) / SESSIONS_SHARE)) {
+		service->refusals.sessions_each++;
+		return;
+	}
 	/* First, because the sessions that end take back what their table has reserved. */
 	struct operation open = *operation;
 	open.slots = make_room_for_session(service, operation->slots);

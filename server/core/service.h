@@ -17,9 +17,9 @@
  *
  * Memory: Put and Append are refused when they would make memory.used larger and above its limit.
  * Sessions and their slots count too, but are not refused for that: they have limits of their own,
- * which are looked at when a session is opened (sessions_max, SLOTS_MAX, SESSIONS_SHARE of the
- * memory). So a full store still opens sessions, a call that is refused still has its slot, and
- * sessions cannot fill the store.
+ * which are looked at when a session is opened (sessions_max, that of the operation for one peer,
+ * SLOTS_MAX, SESSIONS_SHARE of the memory). So a full store still opens sessions, a call that is
+ * refused still has its slot, and sessions cannot fill the store.
  */
 
 #include "core/list_page.h"
@@ -35,7 +35,8 @@ struct server_identity {
 };
 
 enum {
-	SESSIONS_SHARE = 4,		   /* sessions may take this part of memory_max ... */
+	SESSIONS_SHARE = 4, /* sessions may take this part of memory_max, those of a peer that has
+			       a limit this part of that ... */
 	SESSIONS_MEMORY_MIN = 1024 * 1024, /* ... but always as many bytes */
 };
 
@@ -89,8 +90,9 @@ size_t service_memory_used(const struct service *service); /* bytes */
 
 /* Calls that were refused for want of room, since the start. */
 struct service_refusals {
-	uint64_t memory;   /* writes, for which there was no memory */
-	uint64_t sessions; /* sessions, of which there were as many as may be */
+	uint64_t memory;	/* writes, for which there was no memory */
+	uint64_t sessions;	/* sessions, of which there were as many as may be */
+	uint64_t sessions_each; /* sessions, of which one peer had as many as it may */
 };
 struct service_refusals service_refusals(const struct service *service);
 size_t service_key_count(const struct service *service);

@@ -130,12 +130,9 @@ struct session *session_prepare(struct sessions *sessions, const struct operatio
 	if (!hash_table_reserve_one(&sessions->by_id) ||
 	    !hash_table_reserve_one(&sessions->by_nonce))
 		return NULL;
-	struct owner *owner = NULL;
-	if (operation->principal.size > 0) {
-		owner = owner_table_ref(&sessions->owners, operation->principal);
-		if (owner == NULL)
-			return NULL;
-	}
+	struct owner *owner;
+	if (!owner_table_ref(&sessions->owners, operation, &owner))
+		return NULL;
 	struct session *session = mem_account_alloc(sessions->memory, sizeof(*session));
 	if (session == NULL) {
 		owner_table_unref(&sessions->owners, owner);
@@ -152,9 +149,16 @@ void session_cancel(struct sessions *sessions, struct session *session) {
 	mem_account_free(sessions->memory, session, sizeof(*session));
 }
 
+/* So many bytes more, or less, for the session. */
+static void reserve(struct sessions *sessions, const struct session *session, size_t more) {
+	sessions->reserved += more;
+	if (session->owner != NULL)
+		session->owner->reserved += more;
+}
+
 void session_add(struct sessions *sessions, struct session *session, uint64_t now_ms) {
 	session->active_ms = now_ms & ACTIVE_MAX_MS;
-	sessions->reserved += session_cost(session->slots);
+	reserve(sessions, session, session_cost(session->slots));
 	hash_table_insert(&sessions->by_id, session);
 	hash_table_insert(&sessions->by_nonce, session);
 	list_append(list_of(sessions, session), session);
@@ -219,6 +223,14 @@ uint32_t sessions_slots_for(const struct sessions *sessions, uint32_t wanted, si
 	return wanted <= 1 + others ? wanted : (uint32_t)(1 + others);
 }
 
+bool sessions_are_all_of_peer(const struct sessions *sessions, const struct operation *open,
+			      size_t limit) {
+	const struct owner *owner = owner_table_find(&sessions->owners, open);
+
+	return open->sessions_max > 0 && owner != NULL &&
+	       (owner->sessions >= open->sessions_max || owner->reserved + session_cost(1) > limit);
+}
+
 static void forget(struct sessions *sessions, struct slot *slot) {
 	struct view old = {.buffer = slot->old, .size = slot->old_size};
 
@@ -240,7 +252,7 @@ void session_destroy(struct sessions *sessions, struct session *session) {
 		if (slot_at(session, i) != NULL)
 			forget(sessions, slot_at(session, i));
 	mem_account_free(sessions->memory, session->others, others_size(max));
-	sessions->reserved -= session_cost(session->slots);
+	reserve(sessions, session, 0 - session_cost(session->slots));
 	owner_table_unref(&sessions->owners, session->owner);
 	mem_account_free(sessions->memory, session, sizeof(*session));
 }

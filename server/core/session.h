@@ -90,6 +90,13 @@ size_t session_cost(uint32_t slots);
  */
 uint32_t sessions_slots_for(const struct sessions *sessions, uint32_t wanted, size_t limit);
 
+/*
+ * Whether the owner or peer of this OPEN has all the sessions that it may have: as many as
+ * open->sessions_max, or those that reserve `limit` bytes. Without sessions_max: no.
+ */
+bool sessions_are_all_of_peer(const struct sessions *sessions, const struct operation *open,
+			      size_t limit);
+
 /* False: no memory, and nothing to close. */
 bool sessions_open(struct sessions *sessions, struct mem_account *memory, uint64_t seed);
 void sessions_close(struct sessions *sessions);

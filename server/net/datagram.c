@@ -217,7 +217,7 @@ static bool receive(struct datagrams *datagrams, struct call *call) {
 	datagrams->call = call;
 	set_local(call, &message);
 	if (!dispatch_record(datagrams->dispatch, call,
-			     (struct kv_bytes){datagrams->in, (size_t)size})) {
+			     (struct kv_bytes){datagrams->in, (size_t)size}, NULL)) {
 		datagrams->malformed++;
 		log_malformed(datagrams, call);
 		dispatch_call_free(datagrams->dispatch, call);

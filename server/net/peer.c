@@ -59,30 +59,15 @@ const char *peer_name_format(const struct peer_name *name, char text[PEER_TEXT_M
 
 /* --- Peers --------------------------------------------------------------------------------- */
 
-static uint64_t key_of(const struct peer_name *name) {
-	uint64_t key = name->uid;
-
-	if (name->kind == ADDRESS_LOCAL)
-		return key;
-	if (name->address.family != AF_INET6)
-		return name->address.inet.sin_addr.s_addr;
-	memcpy(&key, &name->address.inet6.sin6_addr, sizeof(key));
-	return key;
+static size_t chain_of(const unsigned char *bytes, size_t size) {
+	return peer_hash(bytes, size, 0) % PEER_CHAINS;
 }
 
-static sa_family_t family_of(const struct peer_name *name) {
-	return name->kind == ADDRESS_LOCAL ? AF_UNIX : name->address.family;
-}
+struct peer *peers_find(const struct peers *peers, const struct peer_id *id) {
+	struct peer *peer = peers->chains[chain_of(id->bytes, id->size)];
 
-static size_t chain_of(uint64_t key) {
-	return key * 0x9e3779b97f4a7c15 >> 54; /* Fibonacci hashing; 10 bits: PEER_CHAINS */
-}
-
-static struct peer *find(const struct peers *peers, const struct peer_name *name) {
-	uint64_t key = key_of(name);
-	struct peer *peer = peers->chains[chain_of(key)];
-
-	while (peer != NULL && (peer->key != key || peer->family != family_of(name)))
+	while (peer != NULL &&
+	       (peer->id_size != id->size || memcmp(peer->id, id->bytes, id->size) != 0))
 		peer = peer->next;
 	return peer;
 }
@@ -111,17 +96,17 @@ static void detach(struct peer_member *member) {
 		peer->last = member->previous;
 }
 
-bool peers_join(struct peers *peers, struct peer_member *member, const struct peer_name *name) {
-	struct peer *peer = find(peers, name);
+bool peers_join(struct peers *peers, struct peer_member *member, const struct peer_id *id) {
+	struct peer *peer = peers_find(peers, id);
 
 	if (peer == NULL) {
-		struct peer **chain = &peers->chains[chain_of(key_of(name))];
+		struct peer **chain = &peers->chains[chain_of(id->bytes, id->size)];
 
-		peer = calloc(1, sizeof(*peer));
+		peer = calloc(1, sizeof(*peer) + id->size);
 		if (peer == NULL)
 			return false;
-		peer->key = key_of(name);
-		peer->family = family_of(name);
+		peer->id_size = id->size;
+		memcpy(peer->id, id->bytes, id->size);
 		peer->next = *chain;
 		*chain = peer;
 		peers->count++;
@@ -133,7 +118,7 @@ bool peers_join(struct peers *peers, struct peer_member *member, const struct pe
 
 void peers_leave(struct peers *peers, struct peer_member *member) {
 	struct peer *peer = member->peer;
-	struct peer **link = &peers->chains[chain_of(peer->key)];
+	struct peer **link = &peers->chains[chain_of(peer->id, peer->id_size)];
 
 	detach(member);
 	member->peer = NULL;
@@ -149,12 +134,6 @@ void peers_leave(struct peers *peers, struct peer_member *member) {
 void peer_rotate(struct peer_member *member) {
 	detach(member);
 	append(member->peer, member);
-}
-
-unsigned peers_connections(const struct peers *peers, const struct peer_name *name) {
-	const struct peer *peer = find(peers, name);
-
-	return peer != NULL ? peer->connections : 0;
 }
 
 static size_t connections_of(const struct peer *peer) {

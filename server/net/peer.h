@@ -3,11 +3,9 @@
 #define PEER_H
 
 /*
- * peer.h - the peers that hold connections, and what each of them holds: so that limits that all
- * peers share are kept at the cost of the peer that holds most.
- *
- * A peer is an IPv4 address, the first 64 bits of an IPv6 address (a host has as many of the others
- * as it likes), or a user of this machine (local sockets).
+ * peer.h - the peers (acl/principal.h) that hold connections, and what each of them holds: so that
+ * each has a limit, and limits that all peers share are kept at the cost of the peer that holds
+ * most.
  */
 
 #include <netinet/in.h>
@@ -16,6 +14,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "acl/principal.h"
 #include "address.h"
 
 enum {
@@ -49,13 +48,13 @@ const char *peer_name_format(const struct peer_name *name, char text[PEER_TEXT_M
 
 struct peer {
 	struct peer *next; /* of its chain */
-	uint64_t key;
-	sa_family_t family;
 	unsigned connections;
 	unsigned handshakes;	   /* of TLS, under way */
 	size_t held;		   /* bytes of unfinished records and unsent replies */
 	struct peer_member *first; /* its connections */
 	struct peer_member *last;
+	uint8_t id_size;
+	unsigned char id[];
 };
 
 /* A connection's place among those of its peer. */
@@ -71,17 +70,17 @@ struct peers {
 	unsigned count;
 };
 
-/* Adds a connection of the peer `name`. False: no memory. */
-bool peers_join(struct peers *peers, struct peer_member *member, const struct peer_name *name);
+/* Adds a connection of the peer, which holds nothing yet. False: no memory. */
+bool peers_join(struct peers *peers, struct peer_member *member, const struct peer_id *id);
 
-/* Removes it; a peer without connections is freed. */
+/* Removes it, which holds nothing any more; a peer without connections is freed. */
 void peers_leave(struct peers *peers, struct peer_member *member);
 
 /* Makes it the last of its peer's. */
 void peer_rotate(struct peer_member *member);
 
-/* How many connections the peer `name` has. */
-unsigned peers_connections(const struct peers *peers, const struct peer_name *name);
+/* The peer; NULL: it has no connections. */
+struct peer *peers_find(const struct peers *peers, const struct peer_id *id);
 
 /* The peer with the most connections, or with the most bytes held. NULL: there is none. */
 struct peer *peers_max_connections(const struct peers *peers);

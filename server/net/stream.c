@@ -89,8 +89,9 @@ void stream_drop(struct stream *stream, const char *reason) {
 
 	if (stream->is_closed)
 		return;
+	const struct peer_id id = principal_peer(&stream->caller);
 	streams->connections_dropped++;
-	if (!log_limit_allows(&streams->drops, streams->now_ms, more)) {
+	if (!streams_may_log(streams, &id, reason, more)) {
 		stream_close(stream, reason);
 		return;
 	}
@@ -196,16 +197,15 @@ static void run_record(struct stream *stream, struct kv_bytes record, bool is_he
 	struct streams *streams = stream->streams;
 	struct call *call = dispatch_call(streams->dispatch);
 	struct owned_block block = {.size = stream->record.capacity};
+	bool is_owned = record.data == stream->record.data && !is_head;
 
 	if (call == NULL) {
 		stream_drop(stream, "no memory for its call");
 		return;
 	}
 	/* A record that lies in a receive buffer has no memory of its own. */
-	if (record.data == stream->record.data && !is_head) {
+	if (is_owned)
 		block.data = record_detach(&stream->record, record);
-		call->block = &block;
-	}
 	call->stream = stream;
 	call->park_ops = &stream_park_ops;
 	stream->pending++;
@@ -215,7 +215,7 @@ static void run_record(struct stream *stream, struct kv_bytes record, bool is_he
 	call->caller = &stream->caller;
 	if (streams->limits.credentials != NULL)
 		stream_tls_offer(stream, call);
-	if (!dispatch_record(streams->dispatch, call, record)) {
+	if (!dispatch_record(streams->dispatch, call, record, is_owned ? &block : NULL)) {
 		stream->pending--;
 		dispatch_call_free(streams->dispatch, call);
 		stream_drop(stream, "it sent something that is not an RPC call");

@@ -9,14 +9,16 @@
  * receives once a turn, at most RECV_DIRECT_MAX; a record takes memory as its bytes arrive, never
  * as its header claims; a connection that does not take its replies is not received from; one that
  * does not move STREAM_MIN_PROGRESS_BYTES of a record or of replies in STREAM_STALL_TIMEOUT_MS is
- * dropped. Limits that all share, the number of connections and the bytes that they hold, are kept
- * at the cost of the peer (peer.h) that has most.
+ * dropped. Each peer (acl/principal.h) has a limit of connections. Limits that all share, the
+ * number of connections and the bytes that they hold, are kept at the cost of the peer that has
+ * most.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
+struct acl;
 struct credentials;
 struct dispatch;
 struct peer_name;
@@ -54,6 +56,7 @@ struct stream_limits {
 	struct credentials *credentials; /* counted; NULL: there is no TLS */
 	enum tls_policy tls_policy;
 	unsigned connections_max;
+	unsigned connections_each; /* that one peer may have, unless rules say it; 0: no limit */
 	size_t held_max; /* bytes of unfinished records and unsent replies, all peers together */
 };
 
@@ -64,6 +67,12 @@ struct stream_limits {
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
 			    struct dispatch *dispatch, struct service *service);
 void streams_free(struct streams *streams);
+
+/*
+ * From now on the rules say what limits peers have, beside limits.connections_each. Borrowed until
+ * the next call of it; NULL, as at the beginning: there are no rules.
+ */
+void streams_set_acl(struct streams *streams, const struct acl *acl);
 
 /*
  * From now on handshakes use these credentials; connections that are open are closed, a few in each

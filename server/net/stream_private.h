@@ -8,7 +8,7 @@
  */
 
 #include "core/service.h"
-#include "log_limit.h"
+#include "log_table.h"
 #include "net/event_handler.h"
 #include "net/identity.h"
 #include "net/peer.h"
@@ -91,6 +91,7 @@ struct streams {
 	struct stream *all;
 	struct peers peers;
 	struct timeout_list timeouts;
+	const struct acl *acl;	/* borrowed; NULL: there are no rules */
 	struct stream *current; /* its calls are being run */
 	struct stream *flushing;
 	struct stream *closed;
@@ -98,7 +99,7 @@ struct streams {
 	bool is_full;	 /* there are too many connections, which was logged */
 	bool has_unread; /* this turn left bytes that were there: see streams_took_all() */
 	uint64_t now_ms;
-	struct log_limit drops;
+	struct log_table lines; /* of dropped connections, and of peers with too many */
 	struct overflow_ids overflow;
 
 	struct tls_buffers *tls_buffers; /* NULL: there is no TLS */
@@ -126,6 +127,10 @@ void stream_flush(struct stream *stream);
 
 /* Brings epoll and the limits up to date, after all that was done with the connection. */
 void stream_update(struct stream *stream);
+
+/* Whether a line of this kind, a constant text, is logged now for the peer. */
+bool streams_may_log(struct streams *streams, const struct peer_id *id, const char *kind,
+		     char more[LOG_LIMIT_TEXT_MAX]);
 
 /* Closes it; `reason` is for the log. stream_drop() is for a peer that did something wrong, or that
  * has to go: it counts, and is logged without -v. Both do nothing if it is closed. */

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "acl/acl.h"
 #include "clock.h"
 #include "core/stats.h"
 #include "log.h"
@@ -20,7 +21,10 @@
 
 enum {
 	DRAIN_ROUND_MS = 10,
-	PEER_SAMPLE = 64, /* connections of a peer that are looked at for one to drop */
+	PEER_SAMPLE = 64,  /* connections of a peer that are looked at for one to drop */
+	EVICT_SHARE = 100, /* for a new connection this part of those of a peer is closed ... */
+	EVICT_MAX = 64,	   /* ... but at most so many ... */
+	EVICT_SAMPLE = EVICT_SHARE * EVICT_MAX, /* ... of those that were looked at */
 };
 
 struct streams *streams_new(int epoll, const struct stream_limits *limits,
@@ -118,6 +122,14 @@ static struct stream *of_timeout(struct timeout_entry *timeout) {
 	return (struct stream *)(void *)((char *)timeout - offsetof(struct stream, timeout));
 }
 
+bool streams_may_log(struct streams *streams, const struct peer_id *id, const char *kind,
+		     char more[LOG_LIMIT_TEXT_MAX]) {
+	const uint64_t hash = peer_hash((const unsigned char *)kind, strlen(kind), 0);
+
+	return log_table_allows(&streams->lines, peer_hash(id->bytes, id->size, hash),
+				streams->now_ms, more);
+}
+
 static void log_full(struct streams *streams) {
 	if (streams->is_full)
 		return;
@@ -155,34 +167,72 @@ void streams_remove(struct stream *stream) {
 	streams->closed = stream;
 }
 
-/*
- * Closes a connection of the peer that has most, so that one of `name` can be added: the first that
- * is idle, or, if `name` has fewer, one without calls. Looks at PEER_SAMPLE connections, at others
- * each time, so that a peer that opens many does not make it slow. False: none can be closed.
- */
-static bool make_room(struct streams *streams, const struct peer_name *name) {
-	struct peer *most = peers_max_connections(&streams->peers);
-	bool has_fewer =
-	    most != NULL && peers_connections(&streams->peers, name) + 1 < most->connections;
-	struct stream *without_calls = NULL;
+/* Connections of a peer that can be closed for others. */
+struct idle {
+	struct stream *list[EVICT_MAX]; /* the longest idle first */
+	unsigned count;
+	unsigned max;
+	struct stream *without_calls; /* one that only owes the rest of a record, or waits */
+};
 
-	for (unsigned i = 0; most != NULL && i < most->connections && i < PEER_SAMPLE; i++) {
-		struct stream *stream = of_member(most->first);
+static void note_idle(struct idle *idle, struct stream *stream) {
+	unsigned at = idle->count;
+
+	if (idle->count == idle->max && stream->active_ms >= idle->list[idle->max - 1]->active_ms)
+		return;
+	if (idle->count < idle->max)
+		idle->count++;
+	else
+		at--;
+	for (; at > 0 && idle->list[at - 1]->active_ms > stream->active_ms; at--)
+		idle->list[at] = idle->list[at - 1];
+	idle->list[at] = stream;
+}
+
+/*
+ * One percent of the peer's connections, at least one: those that are idle for longest. Looks at
+ * EVICT_SAMPLE connections, at others each time, so that a peer that opens many does not make it
+ * slow.
+ */
+static void find_idle(struct peer *peer, struct idle *idle) {
+	idle->count = 0;
+	idle->max = peer->connections / EVICT_SHARE;
+	idle->max = idle->max == 0 ? 1 : idle->max < EVICT_MAX ? idle->max : EVICT_MAX;
+	idle->without_calls = NULL;
+	for (unsigned i = 0; i < peer->connections && i < EVICT_SAMPLE; i++) {
+		struct stream *stream = of_member(peer->first);
 
 		peer_rotate(&stream->member);
 		if (stream->pending > 0 || stream->send_queue.size > 0 || stream->unparsed != NULL)
 			continue;
-		if (!record_is_partial(&stream->record) && stream->parked == NULL &&
-		    streams->now_ms - stream->active_ms >= STREAM_IDLE_MS) {
-			stream_drop(stream, "it is idle, and there are too many connections");
-			return true;
-		}
-		if (without_calls == NULL)
-			without_calls = stream;
+		if (!record_is_partial(&stream->record) && stream->parked == NULL)
+			note_idle(idle, stream);
+		else if (idle->without_calls == NULL)
+			idle->without_calls = stream;
 	}
-	if (!has_fewer || without_calls == NULL)
+}
+
+/*
+ * Closes connections of the peer for a new one: those that are idle; or, if that one's peer has
+ * fewer, one that was active lately, or that only owes the rest of a record. False: none can be
+ * closed.
+ */
+static bool make_room(struct streams *streams, struct peer *peer, bool has_fewer) {
+	struct idle idle;
+	unsigned closed = 0;
+
+	find_idle(peer, &idle);
+	for (; closed < idle.count &&
+	       streams->now_ms - idle.list[closed]->active_ms >= STREAM_IDLE_MS;
+	     closed++)
+		stream_drop(idle.list[closed], "it is idle, and there are too many connections");
+	if (closed > 0)
+		return true;
+	if (idle.count > 0)
+		idle.without_calls = idle.list[0];
+	if (!has_fewer || idle.without_calls == NULL)
 		return false;
-	stream_drop(without_calls, "there are too many connections, most of them from there");
+	stream_drop(idle.without_calls, "there are too many connections, most of them from there");
 	return true;
 }
 
@@ -191,15 +241,54 @@ static bool is_administrator(const struct peer_name *name) {
 	return name->kind == ADDRESS_LOCAL && (name->uid == 0 || name->uid == geteuid());
 }
 
-static bool is_accepted(struct streams *streams, const struct peer_name *name) {
-	uint64_t max = streams->limits.connections_max;
+static unsigned connections_each(const struct streams *streams, const struct caller *caller) {
+	const struct acl_limits usual = {.connections = streams->limits.connections_each};
 
+	return streams->acl == NULL ? usual.connections
+				    : acl_limits_of(streams->acl, caller, usual).connections;
+}
+
+static void log_full_peer(struct streams *streams, const struct peer_name *name,
+			  const struct caller *caller, unsigned max) {
+	const struct peer_id id = principal_peer(caller);
+	char principal[PRINCIPAL_TEXT_MAX], peer[PEER_TEXT_MAX];
+	char more[LOG_LIMIT_TEXT_MAX];
+
+	if (streams_may_log(streams, &id, "too many connections", more))
+		log_warn("%s at %s has %u connections: for new ones its idle ones are closed, or "
+			 "the new ones are (raise --max-connections-each, or limit in --acl)%s",
+			 principal_of(caller, principal), peer_name_format(name, peer), max, more);
+}
+
+/* Whether the peer may have one more; `own` is NULL if it has none. */
+static bool is_accepted_of_peer(struct streams *streams, const struct peer_name *name,
+				const struct caller *caller, struct peer *own) {
+	const unsigned max = connections_each(streams, caller);
+
+	if (max == 0 || own == NULL || own->connections < max)
+		return true;
+	log_full_peer(streams, name, caller, own->connections);
+	if (is_administrator(name) && own->connections < max + STREAM_RESERVE)
+		return true;
+	return make_room(streams, own, false);
+}
+
+static bool is_accepted(struct streams *streams, const struct peer_name *name,
+			const struct caller *caller, const struct peer_id *id) {
+	const uint64_t max = streams->limits.connections_max;
+	struct peer *own = peers_find(&streams->peers, id);
+
+	if (!is_accepted_of_peer(streams, name, caller, own))
+		return false;
 	if (streams->connections < max)
 		return true;
 	log_full(streams);
 	if (is_administrator(name) && streams->connections < max + STREAM_RESERVE)
 		return true;
-	return make_room(streams, name);
+	struct peer *most = peers_max_connections(&streams->peers);
+	own = peers_find(&streams->peers, id); /* its last connection may have been closed */
+	const unsigned has = own == NULL ? 0 : own->connections;
+	return most != NULL && make_room(streams, most, has + 1 < most->connections);
 }
 
 /* "uid:1000 (uid 1000 pid 4711)", "any at 192.0.2.7:40112". */
@@ -215,7 +304,8 @@ static const char *describe(const struct caller *caller, char text[CALLER_TEXT_M
 	return text;
 }
 
-static struct stream *stream_new(struct streams *streams, int fd, const struct peer_name *name) {
+static struct stream *stream_new(struct streams *streams, int fd, const struct peer_name *name,
+				 const struct caller *caller, const struct peer_id *id) {
 	struct stream *stream = calloc(1, sizeof(*stream));
 	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP};
 
@@ -227,25 +317,27 @@ static struct stream *stream_new(struct streams *streams, int fd, const struct p
 	stream->events = EPOLLIN | EPOLLRDHUP;
 	stream->active_ms = streams->now_ms;
 	event.data.ptr = &stream->handler;
-	stream->caller = identity_of(fd, name, &streams->overflow);
+	stream->caller = *caller;
 	stream->caller.is_administrator = stream->caller.is_known && is_administrator(name);
 	stream->caller.describe = describe;
-	if (peers_join(&streams->peers, &stream->member, name)) {
+	if (peers_join(&streams->peers, &stream->member, id)) {
 		if (epoll_ctl(streams->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
 			return stream;
 		peers_leave(&streams->peers, &stream->member);
 	}
-	identity_free(&stream->caller);
 	free(stream);
 	return NULL;
 }
 
 void streams_add(struct streams *streams, int fd, const struct peer_name *name) {
-	bool is_room = is_accepted(streams, name);
-	struct stream *stream = is_room ? stream_new(streams, fd, name) : NULL;
+	struct caller caller = identity_of(fd, name, &streams->overflow);
+	const struct peer_id id = principal_peer(&caller);
+	bool is_room = is_accepted(streams, name, &caller, &id);
+	struct stream *stream = is_room ? stream_new(streams, fd, name, &caller, &id) : NULL;
 	char text[PEER_TEXT_MAX];
 
 	if (stream == NULL) {
+		identity_free(&caller);
 		streams->connections_refused++;
 		log_verbose("refused %s connection from %s: %s", peer_transport(name),
 			    peer_name_format(name, text),
@@ -267,6 +359,10 @@ void streams_add(struct streams *streams, int fd, const struct peer_name *name) 
 void streams_set_time(struct streams *streams, uint64_t now_ms) {
 	streams->now_ms = now_ms;
 	streams->handshake_steps = HANDSHAKE_STEPS_PER_TURN;
+}
+
+void streams_set_acl(struct streams *streams, const struct acl *acl) {
+	streams->acl = acl;
 }
 
 /* --- Memory and time ------------------------------------------------------------------------ */
@@ -395,6 +491,8 @@ void streams_drain(struct streams *streams, uint64_t wait_ms) {
 
 void streams_add_stats(const struct streams *streams, struct stats *stats) {
 	stats_add(stats, "connections", streams->connections);
+	stats_add(stats, "connections_max", streams->limits.connections_max);
+	stats_add(stats, "connections_each", streams->limits.connections_each);
 	stats_add(stats, "connections_made", streams->connections_made);
 	stats_add(stats, "connections_refused", streams->connections_refused);
 	stats_add(stats, "connections_dropped", streams->connections_dropped);

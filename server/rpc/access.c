@@ -199,6 +199,13 @@ bool access_may_open(const struct access *access, const struct call *call) {
 		(ACL_LOCK | ACL_APPEND | ACL_WRITE)) != 0;
 }
 
+uint32_t access_sessions_max(const struct access *access, const struct call *call) {
+	const struct acl_limits usual = {.sessions = access->sessions_each};
+
+	return access_is_open(access) ? usual.sessions
+				      : acl_limits_of(access->acl, caller_of(call), usual).sessions;
+}
+
 bool access_is_admin(const struct access *access, const struct call *call) {
 	return (rights_to(access, call, (struct kv_bytes){0}) & ACL_ADMIN) != 0;
 }
@@ -250,6 +257,15 @@ bool access_show(const struct access *access, const struct call *call, struct kv
 
 /* --- The log ------------------------------------------------------------------------------- */
 
+static bool may_log(struct access *access, const struct call *call, char more[LOG_LIMIT_TEXT_MAX]) {
+	const struct peer_id peer = principal_peer(caller_of(call));
+	const uint64_t kind = peer_hash((const unsigned char *)procedure_name(call->procedure),
+					strlen(procedure_name(call->procedure)), 0);
+
+	return log_table_allows(&access->lines, peer_hash(peer.bytes, peer.size, kind),
+				access->now_ms, more);
+}
+
 static void log_denied(struct access *access, const struct call *call, struct kv_bytes key,
 		       unsigned enough) {
 	char peer[CALLER_TEXT_MAX], needed[ACL_RIGHTS_TEXT_MAX], given[ACL_RIGHTS_TEXT_MAX];
@@ -258,7 +274,7 @@ static void log_denied(struct access *access, const struct call *call, struct kv
 	unsigned line = 0;
 
 	access->denied++;
-	if (!log_limit_allows(&access->lines, access->now_ms, more))
+	if (!may_log(access, call, more))
 		return;
 	/* The weakest right that is enough. */
 	if ((enough & ACL_LOCK) != 0)
@@ -293,7 +309,7 @@ void access_log_other(struct access *access, const struct call *call, const char
 	char more[LOG_LIMIT_TEXT_MAX];
 
 	access->denied++;
-	if (log_limit_allows(&access->lines, access->now_ms, more))
+	if (may_log(access, call, more))
 		log_info("denied: %s: %s: %s%s", principal_describe(caller_of(call), peer),
 			 procedure_name(call->procedure), why, more);
 }

@@ -4,7 +4,8 @@
 
 /*
  * access.h - the rights that calls need, by the access rules; and the audit lines of those that are
- * refused, limited in rate. Owned by dispatch.
+ * refused: of each peer (acl/principal.h) and procedure one in LOG_LIMIT_PERIOD_MS. Owned by
+ * dispatch.
  *
  * Without rules every caller may everything, and nothing here is called: see access_is_open().
  */
@@ -12,13 +13,14 @@
 #include "acl/acl.h"
 #include "core/list_page.h"
 #include "core/operation.h"
-#include "log_limit.h"
+#include "log_table.h"
 
 struct call;
 
 struct access {
-	const struct acl *acl; /* borrowed; NULL: there are no rules */
-	struct log_limit lines;
+	const struct acl *acl;	/* borrowed; NULL: there are no rules */
+	uint32_t sessions_each; /* that one peer may have, unless the rules say it; 0: no limit */
+	struct log_table lines;
 	uint64_t now_ms;
 	uint64_t denied; /* calls that the rules refused */
 };
@@ -39,6 +41,9 @@ enum kv_status access_check_write(const struct access *access, const struct call
 
 /* Whether the caller may write any key at all, and so may have a session. */
 bool access_may_open(const struct access *access, const struct call *call);
+
+/* How many sessions the caller's peer may have; 0: there is no limit. */
+uint32_t access_sessions_max(const struct access *access, const struct call *call);
 
 bool access_is_admin(const struct access *access, const struct call *call);
 

@@ -61,8 +61,7 @@ struct call {
 	const struct caller *caller; /* the transport's; NULL: "any" */
 	struct reply reply;
 	const struct procedure *procedure;
-	uint64_t began_ns;	   /* see call_times.h */
-	struct owned_block *block; /* that the record lies in, while it is there; NULL: borrowed */
+	uint64_t began_ns; /* see call_times.h */
 
 	union {
 		struct {

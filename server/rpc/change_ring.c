@@ -319,6 +319,27 @@ static enum kv_status make_page(struct mem_account *memory, const struct collect
 	return KV_OK;
 }
 
+uint64_t change_ring_last(const struct change_ring *ring, const struct key_filter *filter) {
+	uint64_t looks = 0;
+
+	if (ring->slots == NULL)
+		return 0;
+	for (uint64_t number = ring->end; number > ring->first; number--) {
+		const struct change_slot *slot = slot_of(ring, number - 1);
+
+		if (is_shown(filter, slot->change) || ++looks == CHANGE_RING_LOOKS_MAX)
+			return slot->position;
+	}
+	return ring->floor;
+}
+
+/* The last position that the caller can know of: of others it must not even learn that they are. */
+static uint64_t reached(const struct change_ring *ring, const struct changes_request *request) {
+	if (request->filter == NULL || request->since <= ring->floor)
+		return service_position(ring->service);
+	return change_ring_last(ring, request->filter);
+}
+
 /*
  * A position that the ring cannot know of is compacted, and so is one that the store has not
  * reached: it was lost in a crash, or is that of another store.
@@ -332,25 +353,11 @@ static enum kv_status answer(struct change_ring *ring, const struct changes_requ
 	ring->asked_ms = ring->now_ms;
 	if (ring->slots == NULL && !begin(ring))
 		return KV_FULL;
-	if (request->since < ring->floor || request->since > service_position(ring->service))
+	if (request->since < ring->floor || request->since > reached(ring, request))
 		return KV_COMPACTED;
 	enum kv_status status = collect(ring, request, &collector, reply);
 	return status == KV_OK ? make_page(service_memory(ring->service), &collector, &reply->value)
 			       : status;
-}
-
-uint64_t change_ring_last(const struct change_ring *ring, const struct key_filter *filter) {
-	uint64_t looks = 0;
-
-	if (ring->slots == NULL)
-		return service_changed_position(ring->service);
-	for (uint64_t number = ring->end; number > ring->first; number--) {
-		const struct change_slot *slot = slot_of(ring, number - 1);
-
-		if (is_shown(filter, slot->change) || ++looks == CHANGE_RING_LOOKS_MAX)
-			return slot->position;
-	}
-	return ring->floor;
 }
 
 void change_ring_answer(struct change_ring *ring, uint64_t epoch,

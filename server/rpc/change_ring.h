@@ -61,7 +61,8 @@ void change_ring_answer(struct change_ring *ring, uint64_t epoch,
 
 /*
  * A position for LIST to return under a filter: that of the last change of a key that it shows, or
- * the earliest from which CHANGES can go on, so that it tells of no other keys.
+ * the earliest from which CHANGES can go on, so that it tells of no other keys. 0 while no client
+ * watches: the first CHANGES is KV_COMPACTED then, and the client lists again.
  */
 uint64_t change_ring_last(const struct change_ring *ring, const struct key_filter *filter);
 

@@ -116,6 +116,7 @@ struct dispatch *dispatch_new(struct service *service, uint32_t program,
 	dispatch->context.service = service;
 	dispatch->program = program;
 	dispatch->context.hooks = *others;
+	dispatch->context.access.sessions_each = others->sessions_each;
 	dispatch->waiting_end = &dispatch->waiting;
 	dispatch->durable = UINT64_MAX;
 	dispatch->context.waiting_bytes_max = waiting_memory(service);
@@ -401,10 +402,12 @@ static bool is_plain(struct kv_bytes record) {
 		      sizeof(none)) == 0;
 }
 
-bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record) {
+bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record,
+		     struct owned_block *block) {
 	if (record.size < HEADER_WORDS * sizeof(uint32_t) || word(record, WORD_DIRECTION) != CALL)
 		return false;
 	call->xid = word(record, WORD_XID);
+	dispatch->context.block = block;
 	if (call->is_too_weak && word(record, WORD_PROCEDURE) != KVPROC_NULL &&
 	    word(record, WORD_CREDENTIAL) != FLAVOR_TLS) {
 		svcerr_auth(procedure_xprt(&dispatch->context, call), AUTH_TOOWEAK);

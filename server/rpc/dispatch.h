@@ -51,8 +51,9 @@ struct dispatch_hooks {
 	 */
 	enum kv_status (*read_backup)(void *context, struct backup_page *page);
 	void *context;
-	unsigned waiting_max; /* calls that wait for changes of keys; 0: PARKING_MAX */
-	uint32_t changes_max; /* see change_ring_new() */
+	unsigned waiting_max;	/* calls that wait for changes of keys; 0: PARKING_MAX */
+	uint32_t sessions_each; /* that one peer may have, unless the rules say it; 0: no limit */
+	uint32_t changes_max;	/* see change_ring_new() */
 };
 
 enum {
@@ -118,7 +119,7 @@ bool dispatch_replied_immediately(const struct dispatch *dispatch);
 void dispatch_release_durable(struct dispatch *dispatch, uint64_t position);
 
 /*
- * A call for the transport to fill in (stream or datagrams, xp_ops, reply_max, block, tls). NULL:
+ * A call for the transport to fill in (stream or datagrams, xp_ops, reply_max, tls). NULL:
  * no memory. The transport frees it when its reply was sent.
  */
 struct call *dispatch_call(struct dispatch *dispatch);
@@ -130,10 +131,12 @@ void dispatch_log_call(const struct call *call, const char *transport, const cha
 /*
  * Decodes and runs one record (if call->is_head_only, its first bytes: then a write is refused
  * KV_FULL and other calls with RPC's SYSTEM_ERR), which must be aligned to 4 bytes and needs to
- * live only until this returns. True: the reply has been, or will be, sent through its xp_ops; if
+ * live only until this returns. It lies in `block`, if that is not NULL, and a value may take that
+ * over. True: the reply has been, or will be, sent through its xp_ops; if
  * the call has park_ops, which the transport sets before, it may wait for that for long. False: it
  * is no RPC call; there is no reply and the caller owns the call again.
  */
-bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record);
+bool dispatch_record(struct dispatch *dispatch, struct call *call, struct kv_bytes record,
+		     struct owned_block *block);
 
 #endif

@@ -147,7 +147,11 @@ static void run_open(struct procedure_context *context, struct call *call,
 	    !permission_other(context, call, access_may_open(&context->access, call),
 			      "it has no right to write anywhere"))
 		return;
+	const struct peer_id peer = principal_peer(call->caller);
 	memcpy(operation.nonce, arguments->open.nonce, NONCE_SIZE);
+	operation.sessions_max = access_sessions_max(&context->access, call);
+	if (operation.sessions_max > 0)
+		operation.peer = (struct kv_bytes){peer.bytes, peer.size};
 	operation.principal = principal_bytes(call->caller);
 	operation.checks_owner = !access_is_open(&context->access);
 	run(context, call, arguments->open.epoch, &operation);
@@ -193,7 +197,7 @@ static void run_put(struct procedure_context *context, struct call *call,
 	struct operation operation =
 	    write_in(OPERATION_PUT, &put->writer, put->expected, &put->key, &put->value);
 
-	operation.block = call->block;
+	operation.block = context->block;
 	run_write(context, call, put->writer.epoch, &operation, 0);
 }
 
@@ -348,6 +352,7 @@ void procedure_add_stats(struct procedure_context *context, struct stats *stats)
 	call_times_add_stats(&context->times, stats);
 	stats_add(stats, "calls_denied", context->access.denied);
 	parking_add_stats(context->parking, stats);
+	stats_add(stats, "sessions_each", context->access.sessions_each);
 	stats_add(stats, "replies_waiting", context->waiting_count);
 	stats_add(stats, "replies_waiting_bytes", context->waiting_bytes);
 	stats_add(stats, "replies_waiting_bytes_max", context->waiting_bytes_max);
@@ -562,7 +567,6 @@ bool procedure_run(struct procedure_context *context, struct call *call) {
 		return false;
 	}
 	procedure->run(context, call, &arguments);
-	call->block = NULL;
 	return !call_is_parked(call);
 }
 

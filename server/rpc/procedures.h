@@ -38,10 +38,11 @@ struct procedure_context {
 	struct stats stats; /* of the last STATUS */
 	kv1_counter counters[STATS_MAX];
 	char principal[PRINCIPAL_TEXT_MAX];
-	struct wire_lists lists; /* of the call that is decoded or answered */
-	XDR arguments;		 /* of the call that is decoded: over its record */
-	SVCXPRT xprt;		 /* of the call that is answered, see procedure_xprt() */
-	SVCXPRT_EXT extension;	 /* libtirpc looks here for the authentication of xprt */
+	struct wire_lists lists;   /* of the call that is decoded or answered */
+	XDR arguments;		   /* of the call that is decoded: over its record ... */
+	struct owned_block *block; /* ... which lies in this; NULL: it is borrowed */
+	SVCXPRT xprt;		   /* of the call that is answered, see procedure_xprt() */
+	SVCXPRT_EXT extension;	   /* libtirpc looks here for the authentication of xprt */
 };
 
 /* What libtirpc sends the reply of this call through; valid until the next call of it. */

@@ -284,8 +284,8 @@ static void send_call(uint32_t procedure, bool is_datagram, const uint8_t *argum
 	call->reply_max = is_datagram ? DATAGRAM_REPLY_MAX : UINT32_MAX;
 	scene.procedures[scene.asked] = procedure;
 	scene.is_answered[scene.asked++] = false;
-	must(
-	    dispatch_record(scene.dispatch, call, (struct kv_bytes){bytes, sizeof(header) + size}));
+	must(dispatch_record(scene.dispatch, call, (struct kv_bytes){bytes, sizeof(header) + size},
+			     NULL));
 	free(bytes);
 	must(service_memory(scene.service)->used <=
 	     service_memory(scene.service)->limit + SESSIONS_MAX * SESSION_MAX);

@@ -126,7 +126,8 @@ static void run_record(struct sim_server *server, const struct message *message)
 	call->caller = &server->caller;
 	call->reply_max =
 	    wire_is_stream(message->wire) ? UINT32_MAX : WIRE_DATAGRAM_MAX - WIRE_REPLY_OVERHEAD;
-	if (!dispatch_record(dispatch, call, (struct kv_bytes){message->bytes, message->size})) {
+	if (!dispatch_record(dispatch, call, (struct kv_bytes){message->bytes, message->size},
+			     NULL)) {
 		sim_fail("a record of the client's is no call");
 		dispatch_call_free(dispatch, call);
 	}

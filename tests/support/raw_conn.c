@@ -86,6 +86,20 @@ void peer_open(struct peer *peer, const struct server *server, enum via via) {
 			 sizeof peer->next_xid);
 }
 
+void peer_open_from(struct peer *peer, const struct server *server, const char *source) {
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	union address address;
+	socklen_t size = fill_address(&address, server, VIA_TCP);
+
+	*peer =
+	    (struct peer){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .is_stream = true};
+	ck_assert_int_ge(peer->fd, 0);
+	ck_assert_int_eq(inet_pton(AF_INET, source, &from.sin_addr), 1);
+	ck_assert_int_eq(bind(peer->fd, (const struct sockaddr *)&from, sizeof from), 0);
+	ck_assert_msg(connect(peer->fd, &address.any, size) == 0, "cannot connect: %s",
+		      strerror(errno));
+}
+
 void peer_close(struct peer *peer) {
 	for (size_t i = 0; i < peer->early_count; i++) {
 		answer_free(&peer->early[i]);

@@ -23,6 +23,9 @@ struct peer {
 void peer_open(struct peer *peer, const struct server *server, enum via via);
 void peer_close(struct peer *peer);
 
+/* Over tcp, from another address of this machine: 127.0.0.2 is another peer than 127.0.0.1. */
+void peer_open_from(struct peer *peer, const struct server *server, const char *source);
+
 /* Closes with a reset: what the server still sends is refused at once. Streams over tcp. */
 void peer_reset(struct peer *peer);
 

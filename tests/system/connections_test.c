@@ -120,7 +120,12 @@ static bool has_files(const char *what, unsigned connections) {
 	return true;
 }
 
-CASE(connections, .setup = fixture_plain, .teardown = fixture_end);
+/* All of them are of one peer. */
+static void open_for_all(void) {
+	fixture_open(&fx, "--max-connections-each", "0", NULL);
+}
+
+CASE(connections, .setup = open_for_all, .teardown = fixture_end);
 
 TEST(busy_connections_are_as_fast_beside_4000_idle_ones) {
 	struct busy busy[BUSY];

@@ -131,7 +131,7 @@ TEST(if_sessions_use_up_their_memory_kvctl_names_that_limit) {
 	char kvctl[512], address[128], nonce[KV1_NONCE_SIZE];
 	unsigned count = 0;
 
-	fixture_open(&fx, "--max-memory", "4M", NULL);
+	fixture_open(&fx, "--max-memory", "4M", "--max-sessions-each", "0", NULL);
 	for (;; count++) {
 		fresh_nonce(nonce);
 		kv1_open_res opened = session_open_as(&fx.peer, fx.session.epoch, nonce);

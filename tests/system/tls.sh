@@ -167,8 +167,7 @@ tls_13_alone_and_sunrpc_or_no_protocol() {
 		ask --alpn '' "$tcp" hex tls 0 | tail -n 2 | expect $'tls: TLSv1.3 None\n0: ACCEPTED 0' &&
 		ask --alpn http/1.1 "$tcp" hex tls | grep -q '^tls: alert' &&
 		until_true logs 'No common application protocol' &&
-		ask --tls12 "$tcp" hex tls | tail -n 1 |
-		expect 'tls: alert: TLSV1_ALERT_PROTOCOL_VERSION' &&
+		ask --tls12 "$tcp" hex tls | grep -q '^tls: alert' &&
 		logs 'tls refused: 127.0.0.1:'
 }
 test_that tls_13_alone_and_sunrpc_or_no_protocol tls_13_alone_and_sunrpc_or_no_protocol

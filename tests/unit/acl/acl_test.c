@@ -66,7 +66,7 @@ static const struct {
     {"@ = uid:1", "rules:1: a line that begins with @ defines a group"},
     {"@a/b = uid:1", "rules:1: a line that begins with @ defines a group"},
     {"@web =", "rules:1: @web has no members, as in @web = uid:1000"},
-    {"@web = uid:1(ro)", "rules:1: \"uid:1(ro)\": a member of a group has no rights"},
+    {"@web = uid:1(ro)", "rules:1: \"uid:1(ro)\": no rights stand here"},
     {"@web = uid:1\n@x = uid:2\n@web = uid:3", "rules:3: @web has a line already (1)"},
     {"@a1234567890123456789012345678901234567890123456789012345678901234 = any",
      "rules:1: the name of a group is longer than 64 bytes"},
@@ -85,7 +85,20 @@ static const struct {
     {"app\\", "rules:1: behind \\ comes x and two hexadecimal digits"},
     {"app\x01 any(ro)", "rules:1: a control character: write it as \\x01"},
     {"app/ uid:33\\x00(ro)", "rules:1: a NUL byte in a name"},
-    {"limit any sessions=1", "rules:1: limit lines are not known to this kvd"},
+    {"limit", "rules:1: limit without a caller: write it as limit any sessions=100"},
+    {"limit # any", "rules:1: limit without a caller"},
+    {"limit any", "rules:1: limit without a number: write connections=N, sessions=N"},
+    {"limit any(ro) sessions=1", "rules:1: \"any(ro)\": no rights stand here"},
+    {"limit @web sessions=1", "rules:1: there is no @web above"},
+    {"limit all sessions=1", "rules:1: \"all\": write any, known"},
+    {"limit any bytes=1", "rules:1: \"bytes=1\": a limit is connections=N or sessions=N"},
+    {"limit any sessions", "rules:1: \"sessions\": a limit is connections=N or sessions=N"},
+    {"limit any sessions=1\\x00", "rules:1: \"sessions=1\": a limit is"},
+    {"limit any sessions=", "rules:1: \"sessions=\": "},
+    {"limit any sessions=-1", "rules:1: \"sessions=-1\": "},
+    {"limit any sessions=4294967296", "rules:1: \"sessions=4294967296\": "},
+    {"limit any sessions=1 sessions=2", "rules:1: \"sessions=2\": this limit stands in the line "
+					"already"},
     {"* uid:alice(ro)", "rules:1: there is no user \"alice\": create it"},
     {"* gid:staff(ro)", "rules:1: there is no group \"staff\": create it"},
     {"* uid:(ro)", "rules:1: there is no user \"\""},
@@ -261,6 +274,73 @@ TEST(each_kind_of_caller_is_matched) {
 			      table[i].key);
 	}
 	acl_free(acl);
+}
+
+/* "connections,sessions" of the caller, which usually may have 10 and 20. */
+static void check_limits(const struct acl *acl, const struct caller *caller, unsigned connections,
+			 unsigned sessions) {
+	const struct acl_limits usual = {.connections = 10, .sessions = 20};
+	const struct acl_limits limits = acl_limits_of(acl, caller, usual);
+
+	ck_assert_uint_eq(limits.connections, connections);
+	ck_assert_uint_eq(limits.sessions, sessions);
+}
+
+TEST(the_first_line_of_limits_that_matches_decides) {
+	struct acl *acl = rules("@web = uid:33 host:10.0.0.0/8\n"
+				"limit @web sessions=7\n"
+				"  limit uid:1000 connections=0 sessions=4294967295 # most\n"
+				"\"limit\" uid:33(ro)\n"
+				"limit known connections=5\n"
+				"limitless any(add)\n");
+
+	check_limits(acl, &www, 10, 7);
+	check_limits(acl, &host, 10, 7);
+	check_limits(acl, &other, 0, UINT32_MAX);
+	check_limits(acl, &any, 10, 20);
+	ck_assert_uint_eq(rights(acl, &www, "limit"), ACL_READ);
+	ck_assert_uint_eq(rights(acl, &any, "limitless"), ACL_APPEND);
+	acl_free(acl);
+}
+
+TEST(more_lines_of_limits_than_may_be_are_refused) {
+	static char text[32 * (ACL_LIMITS_MAX + 1)];
+	size_t size = 0;
+
+	for (unsigned i = 0; i <= ACL_LIMITS_MAX; i++)
+		size += (size_t)sprintf(text + size, "limit uid:%u sessions=1\n", i);
+	ck_assert_ptr_null(parse(text));
+	ck_assert_str_eq(error,
+			 "rules:1001: more than 1000 lines of limits: use groups and shorter "
+			 "prefixes");
+	*strrchr(text, 'l') = '#'; /* the last line is a comment */
+	acl_free(rules(text));
+}
+
+TEST(a_peer_is_a_principal_or_an_address_or_a_network_of_ipv6) {
+	struct caller far = host, v6 = {.has_address = true, .address = {0x20, 1}}, v6_near = v6,
+		      v6_far = v6;
+	struct peer_id id = principal_peer(&other);
+
+	ck_assert_uint_eq(id.size, strlen("uid:1000"));
+	ck_assert_int_eq(memcmp(id.bytes, "uid:1000", id.size), 0);
+	far.address[15]++;
+	v6_near.address[8]++;
+	v6_far.address[7]++;
+	const struct caller *callers[] = {&any, &host, &far, &v6, &v6_far};
+	for (unsigned i = 0; i < 5; i++)
+		for (unsigned j = 0; j < 5; j++) {
+			const struct peer_id a = principal_peer(callers[i]),
+					     b = principal_peer(callers[j]);
+
+			ck_assert_int_eq(a.size == b.size && memcmp(a.bytes, b.bytes, a.size) == 0,
+					 i == j);
+		}
+	id = principal_peer(&v6);
+	const struct peer_id same = principal_peer(&v6_near), none = principal_peer(NULL);
+	ck_assert_uint_eq(id.size, same.size);
+	ck_assert_int_eq(memcmp(id.bytes, same.bytes, id.size), 0);
+	ck_assert_uint_eq(none.size, principal_peer(&any).size);
 }
 
 TEST(words_in_quotes_and_with_escapes_are_bytes) {

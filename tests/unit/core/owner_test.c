@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/fixture.h"
+#include "core/session.h"
 #include "test.h"
 
 enum { STATE_MAX = 1 << 20 };
@@ -179,4 +180,86 @@ TEST(an_owner_without_sessions_takes_no_memory) {
 	for (close.client_id = 11; close.client_id <= 15; close.client_id++)
 		ck_assert_int_eq(run_at(world.service, &close), KV_OK);
 	ck_assert_uint_eq(service_memory_used(world.service), before);
+}
+
+/* --- How many one may have ------------------------------------------------------------------- */
+
+static struct operation open_of(uint64_t client_id, const char *principal, const char *peer,
+				uint32_t most) {
+	struct operation open = open_by(client_id, text(principal));
+
+	open.peer = text(peer);
+	open.sessions_max = most;
+	return open;
+}
+
+static enum kv_status open_one(uint64_t client_id, const char *principal, const char *peer) {
+	const struct operation open = open_of(client_id, principal, peer, 2);
+
+	return run_at(world.service, &open);
+}
+
+TEST(a_peer_has_no_more_sessions_than_it_may_and_others_have_theirs) {
+	struct operation close = {.kind = OPERATION_CLOSE, .client_id = 21};
+
+	ck_assert_int_eq(open_one(21, "uid:1", "x"), KV_OK);
+	ck_assert_int_eq(open_one(22, "uid:1", "y"), KV_OK);
+	ck_assert_int_eq(open_one(23, "uid:1", "z"), KV_FULL);
+	ck_assert_int_eq(open_one(21, "uid:1", "x"),
+			 KV_OK); /* a copy: the nonce is its client id */
+	ck_assert_int_eq(open_one(24, "uid:2", "x"), KV_OK);
+	ck_assert_int_eq(open_one(25, "", "x"), KV_OK);
+	ck_assert_int_eq(open_one(26, "", "x"), KV_OK);
+	ck_assert_int_eq(open_one(27, "", "x"), KV_FULL);
+	ck_assert_int_eq(open_one(28, "", "y"), KV_OK);
+	/* The text of a principal is no peer's. */
+	ck_assert_int_eq(open_one(29, "", "uid:1"), KV_OK);
+	ck_assert_uint_eq(service_refusals(world.service).sessions_each, 2);
+	ck_assert_uint_eq(service_refusals(world.service).sessions, 0);
+	ck_assert_int_eq(run_at(world.service, &close), KV_OK);
+	ck_assert_int_eq(open_one(23, "uid:1", "z"), KV_OK);
+}
+
+TEST(sessions_of_a_peer_belong_to_the_principal_any) {
+	ck_assert_int_eq(open_one(21, "", "x"), KV_OK);
+	ck_assert_int_eq(put_by(world.service, 21, 1, "x"), KV_BADSESSION);
+	ck_assert_int_eq(put_by(world.service, 21, 1, ""), KV_OK);
+}
+
+TEST(the_limit_of_a_peer_ends_with_a_replay_and_that_of_a_principal_does_not) {
+	struct service *service = fresh();
+
+	for (uint64_t id = 21; id < 23; id++) {
+		const struct operation known = open_of(id, "uid:1", "x", 2),
+				       any = open_of(id + 10, "", "", 2);
+
+		ck_assert(service_apply(service, &known, 1, NULL));
+		ck_assert(service_apply(service, &any, 1, NULL));
+	}
+	const struct operation known = open_of(23, "uid:1", "x", 2), any = open_of(33, "", "x", 2);
+	ck_assert_int_eq(run_at(service, &known), KV_FULL);
+	ck_assert_int_eq(run_at(service, &any), KV_OK);
+	service_free(service);
+}
+
+TEST(the_sessions_of_a_peer_take_a_part_of_the_memory_of_sessions) {
+	struct service_limits limits = *usual_limits();
+	const size_t most = SESSIONS_MEMORY_MIN; /* what sessions may take */
+	enum kv_status status = KV_OK;
+	uint64_t id = 0;
+
+	limits.memory_max = SESSIONS_SHARE * most;
+	limits.sessions_max = UINT32_MAX;
+	world_close(&world);
+	world_open(&world, &limits, true);
+	while (status == KV_OK) {
+		const struct operation open = open_of(++id, "uid:1", "x", UINT32_MAX);
+
+		status = run_at(world.service, &open);
+		ck_assert_uint_lt(id, most / session_cost(1));
+	}
+	ck_assert_int_eq(status, KV_FULL);
+	ck_assert_uint_gt(id, most / SESSIONS_SHARE / session_cost(SLOTS_MAX));
+	const struct operation other = open_of(++id, "uid:2", "x", UINT32_MAX);
+	ck_assert_int_eq(run_at(world.service, &other), KV_OK);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/identity.h"
 #include "net/peer.h"
 #include "test.h"
 
@@ -19,7 +20,7 @@ static struct peer_name ipv4(uint32_t address, uint16_t port) {
 }
 
 static struct peer_name ipv6(const char *address, uint32_t scope) {
-	struct peer_name name = {.kind = ADDRESS_UDP};
+	struct peer_name name = {.kind = ADDRESS_TCP};
 
 	name.address.inet6.sin6_family = AF_INET6;
 	name.address.inet6.sin6_port = htons(53);
@@ -28,19 +29,26 @@ static struct peer_name ipv6(const char *address, uint32_t scope) {
 	return name;
 }
 
+static struct peer_id id_of(struct peer_name name) {
+	static const struct overflow_ids none;
+	const struct caller caller = identity_of(-1, &name, &none);
+
+	return principal_peer(&caller);
+}
+
 TEST(the_peer_that_has_most_is_found_wherever_it_is) {
 	static struct peers peers;
 	static struct peer_member members[PEERS], more[PEERS];
 
 	for (uint32_t i = 0; i < PEERS; i++) {
-		struct peer_name name = ipv4(i, 1);
-		ck_assert(peers_join(&peers, &members[i], &name));
+		struct peer_id id = id_of(ipv4(i, 1));
+		ck_assert(peers_join(&peers, &members[i], &id));
 	}
 	for (uint32_t i = 0; i < PEERS; i++) {
-		struct peer_name name = ipv4(i, 2);
-		ck_assert(peers_join(&peers, &more[i], &name));
+		struct peer_id id = id_of(ipv4(i, 2));
+		ck_assert(peers_join(&peers, &more[i], &id));
 		ck_assert_ptr_eq(peers_max_connections(&peers), members[i].peer);
-		ck_assert_uint_eq(peers_connections(&peers, &name), 2);
+		ck_assert_uint_eq(peers_find(&peers, &id)->connections, 2);
 		peers_leave(&peers, &more[i]);
 		members[i].peer->held = i + 1;
 		ck_assert_ptr_eq(peers_max_held(&peers), members[i].peer);
@@ -61,11 +69,14 @@ TEST(all_addresses_of_an_ipv6_network_are_one_peer_and_all_ports_of_an_address) 
 	    ipv4(2, 1),
 	};
 	struct peer_member members[6];
+	struct peer_id ids[6];
 
+	for (unsigned i = 0; i < 6; i++) {
+		ids[i] = id_of(names[i]);
+		ck_assert(peers_join(&peers, &members[i], &ids[i]));
+	}
 	for (unsigned i = 0; i < 6; i++)
-		ck_assert(peers_join(&peers, &members[i], &names[i]));
-	for (unsigned i = 0; i < 6; i++)
-		ck_assert_uint_eq(peers_connections(&peers, &names[i]), i % 3 < 2 ? 2 : 1);
+		ck_assert_uint_eq(peers_find(&peers, &ids[i])->connections, i % 3 < 2 ? 2 : 1);
 	for (unsigned i = 0; i < 6; i++)
 		peers_leave(&peers, &members[i]);
 }
@@ -73,10 +84,10 @@ TEST(all_addresses_of_an_ipv6_network_are_one_peer_and_all_ports_of_an_address) 
 TEST(the_connections_of_a_peer_are_looked_at_in_turn) {
 	static struct peers peers;
 	struct peer_member members[3];
-	struct peer_name name = ipv4(1, 1);
+	struct peer_id id = id_of(ipv4(1, 1));
 
 	for (unsigned i = 0; i < 3; i++)
-		ck_assert(peers_join(&peers, &members[i], &name));
+		ck_assert(peers_join(&peers, &members[i], &id));
 	for (unsigned i = 0; i < 6; i++) {
 		ck_assert_ptr_eq(members[0].peer->first, &members[i % 3]);
 		peer_rotate(&members[i % 3]);

@@ -177,8 +177,8 @@ static uint32_t run(const struct caller *caller, struct message *message) {
 	call->park_ops = &park_ops;
 	/* Each comes over a connection of its own. */
 	call->stream = (struct stream *)(void *)&got[next_xid];
-	ck_assert(
-	    dispatch_record(dispatch, call, (struct kv_bytes){message->words, message->count * 4}));
+	ck_assert(dispatch_record(dispatch, call,
+				  (struct kv_bytes){message->words, message->count * 4}, NULL));
 	return next_xid++;
 }
 

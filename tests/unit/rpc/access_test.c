@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Access rules in the calls: what is refused, in which order, and what a caller is shown. */
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "access_fixture.h"
+#include "log.h"
+#include "log_limit.h"
 
 CASE(access, .setup = start, .teardown = stop);
 
@@ -465,6 +470,26 @@ TEST(changes_show_readable_keys_only) {
 	ck_assert_uint_gt(number_of(xid, WORD_STATUS + 1), since);
 }
 
+TEST(a_position_that_only_other_keys_have_reached_is_as_one_to_come) {
+	uint64_t last;
+
+	/* While no client watches, LIST has no position. */
+	fill((const char *const[]){"z", "app/a", NULL});
+	ck_assert_uint_eq(number_of(list_at(&bob, "", "", 0), WORD_STATUS + 1), 0);
+	ck_assert_int_eq(status_of(changes_since(&bob, "", 0)), KV_COMPACTED);
+	last = number_of(list_at(&bob, "", "", 0), WORD_STATUS + 1);
+	ck_assert_int_eq(status_of(changes_since(&bob, "", last)), KV_OK);
+	fill((const char *const[]){"z", "log/a", NULL});
+	ck_assert_int_eq(status_of(changes_since(&root, "", last + 1)), KV_OK);
+	for (uint64_t since = last + 1; since < last + 10; since++)
+		ck_assert_int_eq(status_of(changes_since(&bob, "", since)), KV_COMPACTED);
+	ck_assert_int_eq(status_of(changes_since(&bob, "", last)), KV_OK);
+	fill((const char *const[]){"app/a", NULL});
+	last = number_of(changes_since(&bob, "", last), WORD_STATUS + 1);
+	ck_assert_int_eq(status_of(changes_since(&bob, "", last)), KV_OK);
+	ck_assert_int_eq(status_of(changes_since(&bob, "", last + 1)), KV_COMPACTED);
+}
+
 TEST(changes_wait_only_where_all_keys_are_shown) {
 	uint64_t since = number_of(changes_since(&root, "", 0), WORD_STATUS + 1);
 	uint32_t waiting = await_changes(&root, "app/", since, WAIT_MS);
@@ -487,4 +512,39 @@ TEST(a_reload_ends_changes_that_wait_and_no_position_tells_of_other_keys) {
 	ck_assert_str_eq(keys_of(restricted, 3), "");
 	ck_assert_uint_eq(number_of(restricted, WORD_STATUS + 1), since);
 	ck_assert_int_eq(status_of(denied), KV_DENIED);
+}
+
+/* --- The log --------------------------------------------------------------------------------- */
+
+/* How often the log has `text`. */
+static unsigned logged(int fd, const char *text) {
+	static char all[16384];
+	ssize_t size = pread(fd, all, sizeof(all) - 1, 0);
+	unsigned count = 0;
+
+	ck_assert_int_ge(size, 0);
+	all[size] = '\0';
+	for (const char *found = strstr(all, text); found != NULL; found = strstr(found + 1, text))
+		count++;
+	return count;
+}
+
+TEST(of_each_caller_and_procedure_one_refusal_is_logged_and_then_how_many_more) {
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	log_open("access_test", 0);
+	ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
+	dispatch_set_time(dispatch, LOG_LIMIT_PERIOD_MS);
+	for (unsigned i = 0; i < 20; i++)
+		ck_assert_int_eq(get(&bob, "log/a"), KV_DENIED);
+	ck_assert_int_eq(get(&any, "log/a"), KV_DENIED);
+	ck_assert_int_eq(status_of(wait_for(&bob, "log/a", 1)), KV_DENIED);
+	ck_assert_uint_eq(logged(fd, "denied: uid:1000: GET \"log/a\": ro is needed"), 1);
+	ck_assert_uint_eq(logged(fd, "denied: any: GET \"log/a\": ro is needed"), 1);
+	ck_assert_uint_eq(logged(fd, "denied: uid:1000: WAIT \"log/a\": ro is needed"), 1);
+	ck_assert_uint_eq(logged(fd, "denied: "), 3);
+	dispatch_set_time(dispatch, (uint64_t)2 * LOG_LIMIT_PERIOD_MS);
+	ck_assert_int_eq(get(&bob, "log/a"), KV_DENIED);
+	ck_assert_uint_eq(logged(fd, "(and 19 more like it)"), 1);
+	(void)close(fd);
 }

@@ -152,7 +152,8 @@ static bool send_message(struct message *message) {
 	call->xp_ops = &ops;
 	call->reply_max = reply_max;
 	call->is_head_only = is_head_only;
-	if (dispatch_record(dispatch, call, (struct kv_bytes){message->words, message->count * 4}))
+	if (dispatch_record(dispatch, call, (struct kv_bytes){message->words, message->count * 4},
+			    NULL))
 		return true;
 	dispatch_call_free(dispatch, call);
 	return false;
