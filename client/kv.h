@@ -39,8 +39,7 @@ extern "C" {
 #define KV_KEY_MAX 1024
 #define KV_VALUE_MAX 16777216
 
-/* As `expected`: whatever the version is. As `expected`, 0 means "create: the key must not exist".
- */
+/* As `expected`: whatever the version is. `expected` 0 means "create: the key must not exist". */
 #define KV_ANY UINT64_MAX
 
 /* A value that the library allocated. kv_value_free() frees it; size 0 may have data NULL. */
@@ -58,9 +57,8 @@ struct kv_options {
 	 * Where the server is, e.g. "tcp:kv.example.org:7000", "local:/run/kvd.sock", or several
 	 * with commas, tried in turn: local:/path, tcp:HOST[:PORT], HOST, udp:HOST[:PORT],
 	 * tls:HOST[:PORT] (tcp with TLS, and never without); IPv6 in brackets; no port: rpcbind is
-	 * asked. NULL: $KV_SERVER if set, else the local sockets
-	 * ($XDG_RUNTIME_DIR/kvd.sock, /run/kvd.sock, /run/kvd/kvd.sock), then tcp:localhost by
-	 * rpcbind. Copied.
+	 * asked. NULL: $KV_SERVER if set, else the local sockets ($XDG_RUNTIME_DIR/kvd.sock,
+	 * /run/kvd.sock, /run/kvd/kvd.sock), then tcp:localhost by rpcbind. Copied.
 	 */
 	const char *server;
 
@@ -193,9 +191,9 @@ bool kv_is_owner(const struct kv_client *client);
 
 /*
  * Makes another handle in *view on the same session and connections, with a time limit of its own
- * (0 = none). It counts as having seen the store that `client` has seen, and gets
- * KV_BADSESSION for itself when that is gone.
- * kv_close() it before the first. KV_NOMEM; KV_INVALID in a forked child.
+ * (0 = none). It counts as having seen the store that `client` has seen, and gets KV_BADSESSION
+ * for itself when that is gone. kv_close() it before the first. KV_NOMEM; KV_INVALID in a forked
+ * child.
  */
 enum kv_status kv_with_timeout(struct kv_client *client, unsigned timeout_ms,
 			       struct kv_client **view);
@@ -361,10 +359,9 @@ enum kv_status kv_watch_open(struct kv_client *client, struct kv_bytes prefix,
  * began have been returned (wait_ms 0 asks for just that); KV_TIMEOUT: no server was reached, so
  * there may be changes: call again; KV_BADSESSION: the server holds another store: empty the copy,
  * and call again, which begins anew; KV_UNAVAILABLE: the server is older than this library;
- *KV_FULL: it has no memory to remember changes; KV_INVALID (also in a forked child); KV_DENIED;
- *KV_PROTOCOL; KV_NOMEM. After any of them it goes on where it was. If the server no longer knows
- *what changed, the watch lists the keys again by itself, and returns those that changed or vanished
- *meanwhile.
+ * KV_FULL: it has no memory to remember changes; KV_INVALID (also in a forked child); KV_DENIED;
+ * KV_PROTOCOL; KV_NOMEM. After any of them it goes on where it was. If the server no longer knows
+ * what changed, the watch lists the keys again, and returns those that changed or vanished since.
  */
 enum kv_status kv_watch_next(struct kv_watch *watch, unsigned wait_ms, struct kv_watched *watched);
 
@@ -427,9 +424,8 @@ struct kv_txn {
  * a local socket (KV_INVALID over udp), and a session of two slots or more: on an only slot the
  * transaction does not wait. KV_UNMET: a condition did not hold, or the first not in time;
  * KV_NOKEY: a delete or touch of a missing key; KV_INVALID: no changes or too many, a key twice, a
- * ttl out of range, or a stateless handle; KV_UNAVAILABLE: the server is
- * older than this library. Other statuses as kv_put(). All but KV_OK and KV_MAYBE: nothing was
- * changed.
+ * ttl out of range, or a stateless handle; KV_UNAVAILABLE: the server is older than this library.
+ * Other statuses as kv_put(). All but KV_OK and KV_MAYBE: nothing was changed.
  */
 enum kv_status kv_txn(struct kv_client *client, struct kv_txn *txn);
 
@@ -468,8 +464,7 @@ void kv_interrupt(struct kv_client *client);
 /* Frees what a call put into *value and leaves it empty. NULL is fine, empty is fine. */
 void kv_value_free(struct kv_value *value);
 
-/* One empty call to the server and back (the RPC null procedure). KV_OK, KV_TIMEOUT, KV_NOMEM ...
- */
+/* One empty call to the server and back (RPC's null procedure). KV_OK, KV_TIMEOUT, KV_NOMEM ... */
 enum kv_status kv_ping(struct kv_client *client);
 
 /* One of the server's counters. */
