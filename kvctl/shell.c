@@ -70,6 +70,19 @@ static unsigned char complete(EditLine *editor, int key) {
 	return CC_REDISPLAY;
 }
 
+/* Ctrl-C is a key of the line: as a signal, one between two reads would be lost, and what is typed
+ * behind it too. */
+static unsigned char empty_line(EditLine *editor, int key) {
+	const LineInfo *line = el_line(editor);
+
+	(void)key;
+	(void)el_cursor(editor, (int)(line->lastchar - line->cursor));
+	line = el_line(editor);
+	el_deletestr(editor, (int)(line->cursor - line->buffer));
+	(void)output_text("^C\n");
+	return CC_REDISPLAY;
+}
+
 /* --- History --------------------------------------------------------------------------------- */
 
 /* Kept in $XDG_STATE_HOME, readable by its user only, for values are in it; without that not at
@@ -140,6 +153,9 @@ static bool open_editor(struct shell *shell) {
 	(void)el_set(shell->editor, EL_ADDFN, "kv-complete", "Complete a command or a key",
 		     complete);
 	(void)el_set(shell->editor, EL_BIND, "^I", "kv-complete", NULL);
+	(void)el_set(shell->editor, EL_ADDFN, "kv-empty-line", "Empty the line", empty_line);
+	(void)el_set(shell->editor, EL_BIND, "^C", "kv-empty-line", NULL);
+	(void)el_set(shell->editor, EL_SETTY, "-d", "intr=", NULL);
 	open_history(shell);
 	return true;
 }
@@ -168,6 +184,9 @@ static void run_lines(struct shell *shell) {
 	for (;;) {
 		HistEvent event;
 		int size = 0;
+
+		/* Before the prompt: until then Ctrl-D is the terminal's. */
+		(void)el_set(shell->editor, EL_PREP_TERM, 1);
 		const char *line = el_gets(shell->editor, &size);
 
 		if (line == NULL && size < 0 && errno == EINTR) {

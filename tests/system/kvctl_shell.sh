@@ -40,8 +40,10 @@ for step in steps:
         print(shown, 'NEVER SHOWN:', step[1:])
         sys.exit(99)
     begin = shown.index(step[1:], begin) + len(step) - 1
-while time.monotonic() < end and read():
-    pass
+while read():
+    if time.monotonic() >= end:
+        print(shown, 'NEVER ENDED')
+        sys.exit(98)
 print(shown)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 END
@@ -76,6 +78,17 @@ ctrl_c_ends_the_command_only() {
 	exits 0
 }
 
+# A line that was seen to be half there; then one with Ctrl-C and the next line right behind it.
+ctrl_c_empties_the_line() {
+	types '?kv> ' 'put half' '?put half' '\x03' '?kv> ' 'put emptied line\n' '?1' '?kv> ' \
+		'put bef\x02\x02\x03put burst line\n' '?1' '?kv> ' 'exit\n'
+	exits 0
+	kv get emptied
+	prints line
+	kv get burst
+	prints line
+}
+
 history_is_kept_where_the_state_is() {
 	mkdir "$dir/state"
 	XDG_STATE_HOME=$dir/state types '?kv> ' 'put kept one\n' '?1' '?kv> ' 'exit\n'
@@ -97,5 +110,6 @@ fi
 check lines_run_and_mistakes_end_nothing
 check commands_and_keys_are_completed
 check ctrl_c_ends_the_command_only
+check ctrl_c_empties_the_line
 check history_is_kept_where_the_state_is
 exit "$failed"
