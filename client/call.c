@@ -220,7 +220,7 @@ static enum next send_once(struct call *call, const struct binding *binding) {
 	if (request->wait_ms > 0)
 		until_ms =
 		    wait_plan_copy(call->backoff, call->slot.is_only ? 0 : call->wait_until_ms,
-				   call->may_have_run == 0, &request->copy_wait_ms);
+				   &request->copy_wait_ms);
 	request->interrupted_ms = request->copy_wait_ms > 0 ? call->backoff->interrupted_ms : NULL;
 	request->limit_ms = request->copy_wait_ms > 0 ? 0 : backoff_deadline(call->backoff);
 	/*

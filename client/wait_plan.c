@@ -15,8 +15,7 @@ uint64_t wait_plan_end(const struct backoff *backoff, unsigned wait_ms) {
 		     deadline_ms - least((deadline_ms - began_ms) / 4, backoff->retry->attempt_ms));
 }
 
-uint64_t wait_plan_copy(const struct backoff *backoff, uint64_t end_ms, bool is_first,
-			uint32_t *copy_wait_ms) {
+uint64_t wait_plan_copy(const struct backoff *backoff, uint64_t end_ms, uint32_t *copy_wait_ms) {
 	const uint64_t now_ms = backoff_now(backoff);
 	const uint64_t attempt_ms = backoff->retry->attempt_ms;
 	const bool is_over = end_ms <= now_ms || backoff_is_interrupted(backoff);
@@ -26,7 +25,6 @@ uint64_t wait_plan_copy(const struct backoff *backoff, uint64_t end_ms, bool is_
 	*copy_wait_ms = (uint32_t)wait_ms;
 	if (wait_ms == 0)
 		return backoff_attempt_until(backoff);
-	if (part_ms < attempt_ms)
-		return least(backoff_deadline(backoff), now_ms + wait_ms + attempt_ms);
-	return least(backoff_deadline(backoff), now_ms + (is_first ? attempt_ms : part_ms));
+	return least(backoff_deadline(backoff),
+		     now_ms + (part_ms >= attempt_ms ? part_ms : wait_ms + attempt_ms));
 }

@@ -20,11 +20,8 @@ uint64_t wait_plan_end(const struct backoff *backoff, unsigned wait_ms);
 /*
  * What the copy that is sent now may wait, of a call that waits until `end_ms`; 0: the time is up,
  * it runs now or never. Returns until when its reply is awaited: a part of that, for another copy
- * begins the time anew; all of it and a little, if it is short. Of the first copy attempt_ms at
- * most, because the connection may have been idle for long and lead nowhere, which only the empty
- * call shows that goes before the next copy.
+ * begins the time anew; all of it and a little, if it is short.
  */
-uint64_t wait_plan_copy(const struct backoff *backoff, uint64_t end_ms, bool is_first,
-			uint32_t *copy_wait_ms);
+uint64_t wait_plan_copy(const struct backoff *backoff, uint64_t end_ms, uint32_t *copy_wait_ms);
 
 #endif
