@@ -199,8 +199,8 @@ bool args_number(const char *command, const char *what, const char *text, uint64
 	return parse(command, what, text, NUMBER_COUNT, min, max, number);
 }
 
-bool args_version(const char *command, const char *text, uint64_t *version) {
-	return args_number(command, "--expect", text, 0, KV_ANY - 1, version);
+bool args_version(const char *command, const char *what, const char *text, uint64_t *version) {
+	return args_number(command, what, text, 0, KV_ANY - 1, version);
 }
 
 bool args_seconds(const char *command, const char *what, const char *text, unsigned *ms) {

@@ -37,8 +37,8 @@ bool args_operands(const char *command, int argc, char **argv, int count, const 
 bool args_number(const char *command, const char *what, const char *text, uint64_t min,
 		 uint64_t max, uint64_t *number);
 
-/* A version for --expect: 0 to UINT64_MAX - 1 (the last one is KV_ANY). */
-bool args_version(const char *command, const char *text, uint64_t *version);
+/* A version for the option `what`: 0 to UINT64_MAX - 1 (the last one is KV_ANY). */
+bool args_version(const char *command, const char *what, const char *text, uint64_t *version);
 
 /*
  * Seconds with an optional fraction, as milliseconds: rounded up, because 0 may mean "forever" and

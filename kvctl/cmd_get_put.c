@@ -169,7 +169,7 @@ static int read_write(struct settings *settings, const struct command *command,
 	while ((option = args_option(settings, argv[0], argc, argv, ":", options)) != -1) {
 		switch (option) {
 		case OPTION_EXPECT:
-			if (!args_version(argv[0], optarg, &write->expected))
+			if (!args_version(argv[0], "--expect", optarg, &write->expected))
 				return CODE_USAGE;
 			has_expected = true;
 			break;

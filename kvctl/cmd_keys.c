@@ -42,7 +42,7 @@ static int read_options(struct settings *settings, const struct command *command
 	while ((option = args_option(settings, argv[0], argc, argv, letters, options)) != -1) {
 		switch (option) {
 		case OPTION_EXPECT:
-			if (!args_version(argv[0], optarg, &read->expected))
+			if (!args_version(argv[0], "--expect", optarg, &read->expected))
 				return CODE_USAGE;
 			break;
 		case OPTION_LIMIT:

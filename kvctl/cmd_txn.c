@@ -59,7 +59,7 @@ static int add_condition(struct plan *plan, int option, int argc, char **argv) {
 	case OPTION_AT:
 		condition->test = KV_AT;
 		second = second_argument(argc, argv, "--at", "KEY and VERSION");
-		return second != NULL && args_version(argv[0], second, &condition->version)
+		return second != NULL && args_version(argv[0], "--at", second, &condition->version)
 			   ? CODE_DONE
 			   : CODE_USAGE;
 	case OPTION_MISSING:
@@ -79,6 +79,14 @@ static int add_condition(struct plan *plan, int option, int argc, char **argv) {
 	}
 }
 
+static bool is_changed(const struct plan *plan, const struct kv_change *change) {
+	for (const struct kv_change *other = plan->changes; other < change; other++)
+		if (other->key.size == change->key.size &&
+		    memcmp(other->key.data, change->key.data, change->key.size) == 0)
+			return true;
+	return false;
+}
+
 static int add_change(struct plan *plan, int option, int argc, char **argv) {
 	struct kv_change *change = &plan->changes[plan->txn.change_count];
 	const char *second = NULL;
@@ -91,6 +99,9 @@ static int add_change(struct plan *plan, int option, int argc, char **argv) {
 	code = args_key(argv[0], optarg, &change->key);
 	if (code != CODE_DONE)
 		return code;
+	if (is_changed(plan, change))
+		return error_usage(argv[0], "\"%s\" is changed twice: each key has one change",
+				   optarg);
 	switch (option) {
 	case OPTION_DEL:
 		change->kind = KV_CHANGE_DELETE;
@@ -101,6 +112,9 @@ static int add_change(struct plan *plan, int option, int argc, char **argv) {
 		if (second == NULL || !args_seconds(argv[0], "--touch", second, &ttl_ms))
 			return CODE_USAGE;
 		change->ttl_ms = ttl_ms;
+		if (ttl_ms == 0)
+			return error_usage(argv[0],
+					   "--touch: 0 seconds would end the key: use --del");
 		return CODE_DONE;
 	default:
 		change->kind = option == OPTION_PUT ? KV_CHANGE_PUT : KV_CHANGE_APPEND;

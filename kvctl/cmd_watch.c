@@ -109,7 +109,7 @@ static int watch(struct settings *settings, int argc, char **argv) {
 				return CODE_USAGE;
 			break;
 		case OPTION_FROM:
-			if (!args_version(argv[0], optarg, &one.seen))
+			if (!args_version(argv[0], "--from", optarg, &one.seen))
 				return CODE_USAGE;
 			one.has_from = true;
 			break;

@@ -105,9 +105,10 @@ txn_does_all_or_nothing() {
 	kv get x/a; prints 2
 	kv txn; exits 2; says 'no change'
 	kv txn --put x/a; exits 2; says '--put takes KEY and VALUE'
-	kv txn --put x/a 1 --put x/a 2; exits 1
+	kv txn --put x/a 1 --append x/a 2; exits 2; says '"x/a" is changed twice'
+	kv txn --at x/a one --put x/a 2; exits 2; says '--at: "one" is not a number'
 	kv txn --ttl 3 --put x/a 1; exits 2; says '--ttl belongs behind a --put'
-	kv txn --touch x/a 0; exits 1
+	kv txn --touch x/a 0; exits 2; says '--touch: 0 seconds'
 	kv txn --put x/a 1 x/b; exits 2; says 'unexpected argument "x/b"'
 }
 
