@@ -174,10 +174,12 @@ TEST(a_handshake_that_is_cut_anywhere_is_not_done) {
 	for (size_t cut = 0; cut < whole; cut++) {
 		open_both(&config, &(struct server_wish){.name = NULL});
 		allowed = cut;
-		ck_assert_msg(shake() == TLS_AGAIN, "cut at %zu of %zu: %s", cut, whole, error);
-		/* The lengths of signatures vary: of this handshake the last byte is missing too.
-		 */
-		if (cut + 1 == whole && server.to_client.size > cut) {
+		enum tls_result result = shake();
+		/* The lengths of signatures vary, so one of the last may be no cut. */
+		bool is_cut = server.to_client.size > cut;
+		ck_assert_msg(result == (is_cut ? TLS_AGAIN : TLS_OK), "cut at %zu of %zu: %s", cut,
+			      server.to_client.size, error);
+		if (cut + 1 == whole && is_cut) {
 			allowed = SIZE_MAX;
 			ck_assert_msg(shake() == TLS_OK, "%s", error);
 		}
