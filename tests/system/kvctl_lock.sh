@@ -103,7 +103,8 @@ hold() {
 }
 
 end_holder() {
-	echo >&"$go"
+	# More lines than one: a read that ends at its limit may have taken the first.
+	printf '\n\n\n' >&"$go"
 	ends "$holder"
 	exec {go}>&-
 	cp "$dir/holder.out" "$dir/out"

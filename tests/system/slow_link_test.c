@@ -25,7 +25,7 @@ enum {
 	PIECE = 64 * 1024, /* bytes ... */
 	PIECE_MS = 10,	   /* ... in so many ms, which is 6.5 MB/s */
 	VALUE = 16 << 20,  /* 2.6 s */
-	ATTEMPT_MS = 500,
+	ATTEMPT_MS = 800,
 	LIMIT_MS = 100000,
 	CONNECTIONS_MAX = 16,
 };
