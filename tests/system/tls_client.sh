@@ -164,7 +164,7 @@ nothing_is_sent_in_the_clear() {
 	for offer in no denied clear silent; do
 		: > "$dir/recorded"
 		proxy server --offer $offer --record "$dir/recorded"
-		tls -t 0.3 put secret-key secret-value
+		tls -t 3 put secret-key secret-value
 		exits 6
 		case $offer in
 		no | denied) says "$server: the server offers no TLS" ;;
@@ -176,7 +176,7 @@ nothing_is_sent_in_the_clear() {
 	: > "$dir/recorded"
 	server=$tcp
 	proxy server --relay --strip --record "$dir/recorded"
-	tls -t 0.3 put secret-key secret-value
+	tls -t 3 put secret-key secret-value
 	exits 6
 	says "$server: the server offers no TLS"
 	probes_only || complain "a call was sent in the clear"
